@@ -1,0 +1,123 @@
+"""Class names and colours of the segmentation models, as data."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.errors import UsageError
+
+MAX_CLASSES = 256  # a class map is uint8
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """The classes a model tells apart; the id of a class is its place, 0 is the background.
+
+    `colours` holds one RGB triple (0..255) a class.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.colours) or not 2 <= len(self.names) <= MAX_CLASSES:
+            raise ValueError(f"{len(self.names)} names and {len(self.colours)} colours; 2 to {MAX_CLASSES} of each")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """(256, 3) uint8 RGB, row by class id; rows past the last class are black. Not writable."""
+        palette = np.zeros((MAX_CLASSES, 3), np.uint8)
+        palette[: len(self)] = self.colours
+        palette.flags.writeable = False
+        return palette
+
+    def ids(self, wanted: Iterable[str | int]) -> tuple[int, ...]:
+        """The ids of classes given by name (any case, "-" or " " for "_") or by id, sorted, each once.
+
+        >>> SAPIENS.ids(["hair", 2])
+        (2, 3)
+
+        Raises UsageError for a class that is not in the set, naming those that are.
+        """
+        by_name = {name.lower(): index for index, name in enumerate(self.names)}
+        found = set()
+        for item in wanted:
+            text = str(item).strip().lower().replace("-", "_").replace(" ", "_")
+            index = int(text) if text.isdecimal() else by_name.get(text, -1)
+            if not 0 <= index < len(self):
+                raise UsageError(
+                    f"no class {str(item)!r} in {self.title}; there are 0 to {len(self) - 1}: {', '.join(self.names)}"
+                )
+            found.add(index)
+        return tuple(sorted(found))
+
+
+# Published with the models; left and right are the person's own.
+_SAPIENS2 = {
+    "Background": 0x323232,
+    "Apparel": 0xFFDA00,
+    "Eyeglass": 0x0ECCB6,
+    "Face_Neck": 0x80C8FF,
+    "Hair": 0xFF006D,
+    "Left_Foot": 0xBD00CC,
+    "Left_Hand": 0xFF00DA,
+    "Left_Lower_Arm": 0x00A0CC,
+    "Left_Lower_Leg": 0x00FF91,
+    "Left_Shoe": 0xCC0083,
+    "Left_Sock": 0xB600FF,
+    "Left_Upper_Arm": 0xFF6D00,
+    "Left_Upper_Leg": 0x00FFFF,
+    "Lower_Clothing": 0x4800FF,
+    "Right_Foot": 0xCC8300,
+    "Right_Hand": 0xFF0000,
+    "Right_Lower_Arm": 0x48FF00,
+    "Right_Lower_Leg": 0xBDCC00,
+    "Right_Shoe": 0xB6FF00,
+    "Right_Sock": 0x6600CC,
+    "Right_Upper_Arm": 0x2048CC,
+    "Right_Upper_Leg": 0x0091FF,
+    "Torso": 0x0ECC00,
+    "Upper_Clothing": 0x008048,
+    "Lower_Lip": 0xEBCD77,
+    "Upper_Lip": 0x73E370,
+    "Lower_Teeth": 0x9D718F,
+    "Upper_Teeth": 0x845D32,
+    "Tongue": 0x521572,
+}
+
+
+def _rgb(value: int) -> tuple[int, int, int]:
+    return value >> 16, value >> 8 & 255, value & 255
+
+
+def _from_table(title: str, table: dict[str, int]) -> ClassSet:
+    return ClassSet(title, tuple(table), tuple(_rgb(value) for value in table.values()))
+
+
+SAPIENS2 = _from_table("Sapiens2", _SAPIENS2)
+SAPIENS = _from_table("Sapiens", {name: value for name, value in _SAPIENS2.items() if name != "Eyeglass"})
+FOREGROUND = _from_table("foreground", {"Background": 0x323232, "Foreground": 0x00A0CC})
+
+
+def numbered(count: int) -> ClassSet:
+    """`count` classes without known names: Background, Class_1, ...; hues spread by the golden ratio."""
+    hues = (index * 0.6180339887 % 1.0 for index in range(1, count))
+    colours = [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.8, 1.0)) for hue in hues]
+    names = ("Background", *(f"Class_{index}" for index in range(1, count)))
+    return ClassSet(f"{count} numbered classes", names, ((50, 50, 50), *colours))  # type: ignore[arg-type]
+
+
+def class_set(channels: int) -> ClassSet:
+    """The classes of a model by the number of its logits' channels; one channel is a foreground model."""
+    known = {1: FOREGROUND, len(SAPIENS): SAPIENS, len(SAPIENS2): SAPIENS2}
+    return known.get(channels) or numbered(channels)

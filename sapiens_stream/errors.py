@@ -1,0 +1,35 @@
+"""The errors a user can meet. Each message is one line: what was wrong, with the value, and what would be right."""
+
+
+class SapiensStreamError(Exception):
+    """Base of every error that is the user's to read; anything else that escapes is a bug."""
+
+
+class UsageError(SapiensStreamError, ValueError):
+    """A setting that can not be: out of range, unknown, or at odds with another."""
+
+
+class InputError(SapiensStreamError):
+    """A photo, video or stream that can not be opened, or decoded."""
+
+
+class ModelError(SapiensStreamError):
+    """A checkpoint that can not be read or run."""
+
+
+class DeviceError(SapiensStreamError):
+    """A device that is not there, or can not do what was asked."""
+
+
+class OutputError(SapiensStreamError):
+    """A result that can not be written."""
+
+
+def cause(error: BaseException) -> str:
+    """One line that says why `error` came about, without its type where the text speaks for itself."""
+    if isinstance(error, SapiensStreamError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

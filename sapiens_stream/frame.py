@@ -1,0 +1,98 @@
+"""Frame, what a source yields, and Segmentation, what the model adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.classes import ClassSet
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """One picture of a source, as it was decoded, and its place in time.
+
+    `decoded` is the decoder's own frame, or an (H, W, 3) uint8 RGB array. It is stored as it lies in the file:
+    turn it by `quarter_turns` (counter-clockwise, as `np.rot90` counts) and then, if `mirrored`, swap left and
+    right, to have it upright. `rgb` and `upright` do that.
+
+    `name` is the stem of the results, "/" between folders: "sub/photo", "clip/000012". `index` counts from 0.
+    A video's frame starts at `pts * time_base` seconds and, where the file tells, lasts `duration * time_base`.
+    """
+
+    index: int
+    name: str
+    decoded: av.VideoFrame | UInt8Array
+    quarter_turns: int = 0
+    mirrored: bool = False
+    pts: int | None = None
+    time_base: Fraction | None = None
+    duration: int | None = None
+
+    @property
+    def time(self) -> Fraction | None:
+        """Seconds from the source's own zero; None for a photo."""
+        if self.pts is None or self.time_base is None:
+            return None
+        return self.pts * self.time_base
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) upright, pixels."""
+        if isinstance(self.decoded, av.VideoFrame):
+            height, width = self.decoded.height, self.decoded.width
+        else:
+            height, width = self.decoded.shape[:2]
+        return (width, height) if self.quarter_turns % 2 else (height, width)
+
+    @cached_property
+    def rgb(self) -> UInt8Array:
+        """(H, W, 3) uint8 RGB, upright; converted at the first use and kept."""
+        array = self.decoded
+        if isinstance(array, av.VideoFrame):
+            array = array.to_ndarray(format="rgb24")
+        return self.upright(array)
+
+    def upright(self, array: UInt8Array) -> UInt8Array:
+        """Turns an array that lies as `decoded` does, (h, w, ...), upright; contiguous."""
+        turns = self.quarter_turns % 4
+        if not turns and not self.mirrored:
+            return np.ascontiguousarray(array)
+        array = np.rot90(array, turns)
+        return np.ascontiguousarray(array[:, ::-1] if self.mirrored else array)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What a source yields in place of a frame that it could not read."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Label:
+    """A class that was found in a picture."""
+
+    id: int
+    name: str
+    pixels: int
+    fraction: float
+    bbox: tuple[int, int, int, int]
+    """x, y, width, height of the box around it, pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segmentation:
+    """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright."""
+
+    frame: Frame
+    class_map: UInt8Array
+    classes: ClassSet

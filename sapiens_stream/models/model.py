@@ -1,0 +1,56 @@
+"""What every model is: a module from normalised pixels to logits, and what must be known to feed and read it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from sapiens_stream.classes import ClassSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a model takes: float (N, 3, height, width) RGB, `(pixel - mean) / std` with pixels of 0..255."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A segmentation model, loaded on the CPU in the precision of its file.
+
+    `forward` maps (N, 3, height, width) to logits (N, C, h, w), `logits_size` being (h, w). It is put on a device
+    with `place(device, dtype)`, which returns the callable to use there. `fixed_batch` is the only N it accepts,
+    None if any will do. With one channel, a pixel is foreground where its logit is above `threshold`.
+    """
+
+    name: str
+    kind: str
+    """"torchscript", "torch-export", "builtin", ...: what the file is, in a word for the run record."""
+    classes: ClassSet
+    input: InputSpec
+    logits_size: tuple[int, int]
+    place: Callable[[torch.device, torch.dtype], Callable[[torch.Tensor], torch.Tensor]]
+    dtype: torch.dtype = torch.float32
+    """The precision of the file's weights."""
+    fixed_batch: int | None = None
+    fixed_dtype: bool = False
+    """True where the graph runs in `dtype` alone."""
+    threshold: float = 0.0
+    path: Path | None = None
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """Of the file, hexadecimal; read at the first use (seconds for gigabytes)."""
+        if self.path is None:
+            return None
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()

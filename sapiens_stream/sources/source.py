@@ -1,0 +1,51 @@
+"""What every source is: something that yields frames in order, and can be closed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from sapiens_stream.frame import Frame, Skipped
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceInfo:
+    """What is known of a source before its first frame; None where it is not known.
+
+    `name` is safe to print (no credentials). `size` is (height, width) upright. `frame_count` is from the header
+    of a video (an estimate) or the exact number of photos. `path` is the video's file.
+    """
+
+    name: str
+    kind: Literal["photos", "video", "live"]
+    frame_count: int | None = None
+    size: tuple[int, int] | None = None
+    frame_rate: Fraction | None = None
+    duration: Fraction | None = None
+    path: Path | None = None
+
+
+class Source(ABC):
+    """Yields each frame once, in order, and a `Skipped` for one that can not be read."""
+
+    info: SourceInfo
+
+    @abstractmethod
+    def frames(self) -> Iterator[Frame | Skipped]:
+        """The frames from the first; call it once. Raises InputError where nothing more can be read."""
+
+    def close(self) -> None:
+        """Releases what the source holds; may be called from another thread, and more than once."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
