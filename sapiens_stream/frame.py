@@ -55,10 +55,9 @@ class Frame:
     @cached_property
     def rgb(self) -> UInt8Array:
         """(H, W, 3) uint8 RGB, upright; converted at the first use and kept."""
-        array = self.decoded
-        if isinstance(array, av.VideoFrame):
-            array = array.to_ndarray(format="rgb24")
-        return self.upright(array)
+        if isinstance(self.decoded, av.VideoFrame):
+            return self.upright(np.asarray(self.decoded.to_ndarray(format="rgb24"), np.uint8))
+        return self.upright(self.decoded)
 
     def upright(self, array: UInt8Array) -> UInt8Array:
         """Turns an array that lies as `decoded` does, (h, w, ...), upright; contiguous."""

@@ -27,5 +27,5 @@ class Sink(ABC):
 
     @property
     def written(self) -> list[Path]:
-        """The files that span the whole source (an overlay video), once closed; files of single frames are not listed."""
+        """The files that span the whole source (an overlay video), once closed; not those of a frame."""
         return []
