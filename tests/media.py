@@ -1,8 +1,8 @@
 """Makes the photos and videos that the tests read: small, moving, and each frame tells its own number.
 
-A picture's upper half holds its number as ten bars, white for 1, the highest bit at the left; its lower half is red at the
-left and blue at the right, with a grey bar that moves. So `number_of` can tell which frame a picture is, after a lossy
-codec too, and whether it is upright.
+A picture's upper half holds its number as ten bars, white for 1, the highest bit at the left; its lower half is red at
+the left and blue at the right, with a grey bar that moves. So `number_of` can tell which frame a picture is, after a
+lossy codec too, and whether it is upright.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def make_video(
 
 
 def make_photo(path: Path, rgb: UInt8Array, *, orientation: int | None = None, quality: int = 95) -> Path:
-    """Writes a photo by OpenCV, in the format of its extension; a JPEG with the EXIF `orientation` (1 to 8) if given."""
+    """Writes a photo by OpenCV in the format of its extension; a JPEG with an EXIF `orientation` (1 to 8) if given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(path.suffix.lower(), rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
