@@ -1,0 +1,99 @@
+"""The run record: what was run, with what, on what, and how it went, as JSON for whoever asks a year later."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from sapiens_stream.inference.engine import Engine
+from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.sources.source import SourceInfo
+
+SCHEMA = "sapiens-stream-run/1"
+PACKAGES = ("sapiens-stream", "torch", "numpy", "opencv-python", "av")
+
+Status = Literal["complete", "interrupted", "failed"]
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide a result: Python's and those of PACKAGES, "?" where one can not be told."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "?"
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What does not change during a run; `as_dict` adds how far it has come."""
+
+    source: SourceInfo
+    engine: Engine
+    settings: Mapping[str, Any]
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def as_dict(
+        self,
+        status: Status,
+        statistics: Statistics,
+        *,
+        outputs: Sequence[Path] = (),
+        error: str | None = None,
+        sha256: str | None = None,
+    ) -> dict[str, Any]:
+        """The record as JSON types; `sha256` is the model file's. Seconds are rounded to milliseconds."""
+        model = self.engine.model
+        seconds = statistics.elapsed
+        return {
+            "schema": SCHEMA,
+            "status": status,
+            "error": error,
+            "input": self.source.name,
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "frames_per_second": round(statistics.segmented / seconds, 3) if seconds else None,
+            "frames": {
+                "expected": self.source.frame_count,
+                "decoded": statistics.decoded,
+                "segmented": statistics.segmented,
+                "written": statistics.written,
+                "dropped": statistics.dropped,
+                "skipped": statistics.skipped,
+            },
+            "skipped": [{"name": item.name, "reason": item.reason} for item in statistics.skips],
+            "stages": {stage: round(spent, 3) for stage, spent in sorted(statistics.seconds.items())},
+            "slowest": statistics.slowest,
+            "outputs": [str(path) for path in outputs],
+            "model": {
+                "name": model.name,
+                "kind": model.kind,
+                "file": str(model.path) if model.path else None,
+                "sha256": sha256,
+                "classes": model.classes.title,
+                "input": [model.input.height, model.input.width],
+            },
+            "device": str(self.engine.device),
+            "precision": str(self.engine.dtype).removeprefix("torch."),
+            "batch_size": self.engine.batch_size,
+            "settings": dict(self.settings),
+            "versions": versions(),
+        }
+
+
+def rejection(name: str, error: str) -> dict[str, Any]:
+    """The record of an input that could not be opened at all."""
+    return {"schema": SCHEMA, "status": "failed", "error": error, "input": name}
+
+
+def as_line(record: Mapping[str, Any]) -> str:
+    """A record as one line of JSON."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))

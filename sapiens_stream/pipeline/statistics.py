@@ -1,0 +1,69 @@
+"""What a run did and where its time went; written by its threads, read by its display and its record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+
+from sapiens_stream.frame import Skipped
+
+SKIPS_KEPT = 1000  # a damaged nine-hour file must not fill the memory with its reasons
+
+
+@dataclass
+class Statistics:
+    """Counts of frames, and seconds spent in each stage, summed over its threads."""
+
+    decoded: int = 0
+    segmented: int = 0
+    written: int = 0
+    dropped: int = 0
+    skipped: int = 0
+    skips: list[Skipped] = field(default_factory=list)
+    """The first of those skipped, with reasons."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    threads: dict[str, int] = field(default_factory=dict)
+    """How many threads share a stage; one where it is not named."""
+    lock: Lock = field(default_factory=Lock, repr=False)
+    _started: float = field(default_factory=time.perf_counter)
+    _stopped: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the start to now, or to `stop()`."""
+        return (self._stopped or time.perf_counter()) - self._started
+
+    def stop(self) -> None:
+        """Ends `elapsed`."""
+        self._stopped = time.perf_counter()
+
+    def skip(self, item: Skipped) -> None:
+        """Counts an input or frame that could not be used."""
+        with self.lock:
+            self.skipped += 1
+            if len(self.skips) < SKIPS_KEPT:
+                self.skips.append(item)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Adds time spent in a stage."""
+        with self.lock:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the time that its block takes to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - start)
+
+    @property
+    def slowest(self) -> str | None:
+        """The stage that is busy for the largest share of the time; None before the first."""
+        with self.lock:
+            load = {stage: spent / self.threads.get(stage, 1) for stage, spent in self.seconds.items()}
+        return max(load, key=load.__getitem__) if load else None

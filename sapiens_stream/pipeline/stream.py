@@ -1,0 +1,128 @@
+"""Source thread, queue, engine thread, queue: an iterator of results that takes its own frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
+
+from sapiens_stream.frame import Frame, Segmentation, Skipped
+from sapiens_stream.inference.engine import Engine
+from sapiens_stream.pipeline.channel import Cancelled, Channel
+from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.sources.source import Source
+
+JOIN_SECONDS = 10.0  # a decoder stuck in a system call must not hold the program for ever
+
+
+class Stream:
+    """Iterates over the segmentations of a source, in order, decoding and inferring ahead in two threads.
+
+    Memory is bounded by the queues whatever the length of the source. A failure in either thread ends the other
+    and is raised here, after the results before it. Use it as a context manager: leaving it early stops the threads.
+
+    `on_skip` is called, from the source's thread, with each input that could not be read.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        engine: Engine,
+        *,
+        statistics: Statistics | None = None,
+        on_skip: Callable[[Skipped], None] | None = None,
+    ) -> None:
+        self.statistics = statistics or Statistics()
+        self._source = source
+        self._engine = engine
+        self._on_skip = on_skip
+        self._live = source.info.kind == "live"
+        capacity = 1 if self._live else 2 * engine.batch_size
+        self._frames: Channel[Frame] = Channel(capacity, newest_wins=self._live)
+        self._results: Channel[Segmentation] = Channel(1 if self._live else engine.batch_size)
+        self._stopping = Event()
+        self._read_error: BaseException | None = None
+        self._threads = [
+            Thread(target=self._read, name="source", daemon=True),
+            Thread(target=self._infer, name="engine", daemon=True),
+        ]
+
+    def stop(self) -> None:
+        """Reads no more frames; those that were read still come out."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Drops what is in flight, ends the threads and closes the source."""
+        self._stopping.set()
+        self._results.cancel()
+        self._frames.cancel()
+        self._source.close()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(JOIN_SECONDS)
+
+    def __iter__(self) -> Iterator[Segmentation]:
+        for thread in self._threads:
+            thread.start()
+        yield from self._results
+
+    def _read(self) -> None:
+        try:
+            items = iter(self._source.frames())
+            while not self._stopping.is_set():
+                with self.statistics.timed("decode"):
+                    item = next(items, None)
+                if item is None:
+                    break
+                if isinstance(item, Skipped):
+                    self.statistics.skip(item)
+                    if self._on_skip:
+                        self._on_skip(item)
+                else:
+                    self.statistics.decoded += 1
+                    self._frames.put(item)
+                    self.statistics.dropped = self._frames.dropped
+        except Cancelled:
+            pass
+        except BaseException as error:
+            self._read_error = error
+        finally:
+            self._frames.close()
+
+    def _infer(self) -> None:
+        try:
+            for results in self._engine.run(self._batches()):
+                for result in results:
+                    self.statistics.segmented += 1
+                    self._results.put(result)
+            if self._read_error is not None:
+                raise self._read_error
+        except Cancelled:
+            pass
+        except BaseException as error:
+            self._results.fail(error)
+        finally:
+            self._results.close()
+            self._frames.cancel()
+
+    def _batches(self) -> Iterator[Sequence[Frame]]:
+        """Whole batches of a file; of a live source what is there, and an empty one when the engine should flush."""
+        batch: list[Frame] = []
+        for frame in self._frames:
+            batch.append(frame)
+            if len(batch) >= self._engine.batch_size or (self._live and not len(self._frames)):
+                yield batch
+                batch = []
+                if self._live and not len(self._frames):
+                    yield []
+        if batch:
+            yield batch
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,97 @@
+"""The threads that hand results to sinks: one for each ordered sink, a small pool for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock, Thread
+
+from sapiens_stream.frame import Segmentation
+from sapiens_stream.pipeline.channel import Cancelled, Channel
+from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.sinks.sink import Sink
+
+QUEUED_RESULTS = 4  # a sink; a 4K frame holds some 50 MB until it is written
+
+
+class _Job:
+    """A result on its way to several threads; counted as written when the last of them is done."""
+
+    def __init__(self, result: Segmentation, threads: int, statistics: Statistics) -> None:
+        self.result = result
+        self._left = threads
+        self._statistics = statistics
+
+    def done(self) -> None:
+        with self._statistics.lock:
+            self._left -= 1
+            if not self._left:
+                self._statistics.written += 1
+
+
+class Writers:
+    """Writes results to all sinks at once. `write` waits when a sink falls behind, so that memory is bounded.
+
+    The first failure of a sink is raised by the next `write`, or by `close`; the other sinks finish what they have.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], statistics: Statistics, *, workers: int = 2) -> None:
+        self._sinks = sinks
+        self._statistics = statistics
+        self._failure: BaseException | None = None
+        self._lock = Lock()
+        self._channels: list[Channel[_Job]] = []
+        self._threads: list[Thread] = []
+        for sink in sinks:
+            if sink.ordered:
+                self._start("encode", [sink], 1)
+        if pooled := [sink for sink in sinks if not sink.ordered]:
+            self._start("write", pooled, workers)
+
+    def _start(self, stage: str, sinks: Sequence[Sink], count: int) -> None:
+        channel: Channel[_Job] = Channel(QUEUED_RESULTS)
+        self._channels.append(channel)
+        self._statistics.threads[stage] = self._statistics.threads.get(stage, 0) + count
+        for _ in range(count):
+            thread = Thread(target=self._work, args=(stage, sinks, channel), name=stage, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self, stage: str, sinks: Sequence[Sink], channel: Channel[_Job]) -> None:
+        try:
+            for job in channel:
+                with self._statistics.timed(stage):
+                    for sink in sinks:
+                        sink.write(job.result)
+                job.done()
+        except BaseException as error:
+            self._fail(error)
+            channel.cancel()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            self._failure = self._failure or error
+
+    def write(self, result: Segmentation) -> None:
+        """Queues one result for every sink. Raises what a sink failed with."""
+        job = _Job(result, len(self._channels), self._statistics)
+        try:
+            for channel in self._channels:
+                channel.put(job)
+        except Cancelled:
+            pass
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Finishes what was queued, closes every sink, and raises the first failure."""
+        for channel in self._channels:
+            channel.close()
+        for thread in self._threads:
+            thread.join()
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except BaseException as error:
+                self._fail(error)
+        if self._failure is not None:
+            raise self._failure
