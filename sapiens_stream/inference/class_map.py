@@ -1,0 +1,193 @@
+"""Logits to a class map of the picture's size: equal to bilinear interpolation followed by argmax, but cheaper.
+
+A bilinear value is a convex combination of the four logits at the corners of its cell, so
+
+* where one class has the largest logit at all four corners, it wins everywhere between them, and
+* a class that another exceeds at all four corners wins nowhere between them.
+
+Interpolated are, therefore, only the pixels of cells whose corners disagree, and only for the classes that can win there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Region = tuple[float, float, float, float]
+"""top, left, height, width of a part of the logits, in logits."""
+
+_LONGEST_BLOCK = 32  # pixels a side; bounds what one cell takes, however large the picture
+_PRUNED_BLOCK = 4  # pixels
+_CHUNK_CELLS = 4096  # keeps the working set of a chunk within a CPU's second-level cache
+_CHUNK_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 22}
+
+
+def class_map(logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, region: Region | None = None) -> Tensor:
+    """The winning class of each pixel, (H, W) uint8 on the device of the logits.
+
+    `logits` is (C, h, w) floating point, C at most 256; `size` is (H, W). The result is that of
+    `F.interpolate(logits.float()[None], size, mode="bilinear", align_corners=False).argmax(1)`: of classes that tie, the
+    first. With one channel it is 1 where the interpolated logit is above `threshold`, else 0.
+
+    `region` is the part of the logits that the picture occupies, all of it by default; with whole numbers it is the
+    same as cutting that part out of the logits first. Nothing of the picture's size but the result is held.
+    """
+    logits = logits.detach().float()
+    if logits.shape[0] == 1:
+        logits = torch.cat((torch.zeros_like(logits), logits - threshold))
+    logits = logits.contiguous()
+    top, left, height, width = region or (0.0, 0.0, *map(float, logits.shape[1:]))
+    rows = _axis(logits.shape[1], size[0], top, height, logits.device)
+    columns = _axis(logits.shape[2], size[1], left, width, logits.device)
+
+    winners = _running_argmax(logits)
+    corners = [winners.index_select(0, y).index_select(1, x) for y in rows.ends for x in columns.ends]
+    result = corners[0].index_select(1, columns.cell).index_select(0, rows.cell)
+    settled = torch.ones_like(corners[0], dtype=torch.bool)
+    for corner in corners[1:]:
+        settled &= corner == corners[0]
+    undecided = settled.logical_not_().flatten().nonzero().flatten()
+    block = rows.block * columns.block
+    cells = max(1, min(_CHUNK_CELLS * 28 // len(logits), _CHUNK_PIXELS.get(logits.device.type, 1 << 20) // block))
+    for chunk in undecided.split(cells):
+        _decide(result, logits, winners, rows, columns, chunk)
+    return result
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """How the pixels along one side fall into cells: the spans between two neighbouring logits."""
+
+    cell: Tensor
+    """(pixels,) the cell a pixel lies in."""
+    ends: tuple[Tensor, Tensor]
+    """(cells,) twice: the logits at the cell's two ends."""
+    pixel: Tensor
+    """(block, cells) the pixels of a cell, the last repeated where there are fewer than `block`."""
+    weight: tuple[Tensor, Tensor]
+    """(block, cells) float32 twice: what each end weighs at a pixel."""
+
+    @property
+    def block(self) -> int:
+        return len(self.pixel)
+
+    @property
+    def cells(self) -> int:
+        return len(self.ends[0])
+
+
+@lru_cache(maxsize=16)
+def _axis(logits: int, pixels: int, start: float, length: float, device: torch.device) -> _Axis:
+    """The formula is that of `F.interpolate` without aligned corners, in its float32 with fused multiply-add.
+
+    Kept for the next frame of the same size: on a device the tables are there already.
+    """
+    first = math.floor(start)
+    last = min(math.ceil(start + length), logits) - 1
+    scale = np.float64(np.float32(length) / np.float32(pixels))
+    source = (scale * (np.arange(pixels) + 0.5) - 0.5 + (start - first)).astype(np.float32)
+    span = np.floor(source)
+    source = source.clip(0)
+    low = np.minimum(source.astype(np.int64), last - first)
+    weight = np.clip(source - low.astype(np.float32), 0, 1)
+
+    pixel = np.arange(pixels)
+    begins = np.diff(span, prepend=np.nan) != 0
+    run_start = np.maximum.accumulate(np.where(begins, pixel, 0))
+    begins |= (pixel - run_start) % _LONGEST_BLOCK == 0
+    starts = np.flatnonzero(begins)
+    counts = np.diff(starts, append=pixels)
+    low = low[starts]
+    # An end that has no weight at any pixel of a cell has no say in it.
+    high = np.where(np.maximum.reduceat(weight, starts) > 0, np.minimum(low + 1, last - first), low)
+    block = starts + np.minimum(np.arange(counts.max())[:, None], counts - 1)
+
+    def put(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    return _Axis(
+        cell=put(np.cumsum(begins) - 1),
+        ends=(put(low + first), put(high + first)),
+        pixel=put(block),
+        weight=(put(np.float32(1) - weight[block]), put(weight[block])),
+    )
+
+
+def _running_argmax(logits: Tensor) -> Tensor:
+    """argmax over the classes as uint8; a class at a time is several times faster than `Tensor.argmax` on a CPU."""
+    if logits.is_cuda:
+        return logits.argmax(0).to(torch.uint8)
+    best = logits[0].clone()
+    winner = torch.zeros_like(best, dtype=torch.uint8)
+    for index in range(1, len(logits)):
+        winner.masked_fill_(logits[index] > best, index)
+        torch.maximum(best, logits[index], out=best)
+    return winner
+
+
+def _decide(result: Tensor, logits: Tensor, winners: Tensor, rows: _Axis, columns: _Axis, cells: Tensor) -> None:
+    """Interpolates all pixels of the given cells (flat indices), and writes the winners into the result."""
+    row, column = cells // columns.cells, cells % columns.cells
+    width = logits.shape[2]
+    corners = [y[row] * width + x[column] for y in rows.ends for x in columns.ends]
+    order, turns = _turns(logits, winners, corners, rows.block * columns.block)
+    row, column = row[order], column[order]
+    corners = [corner[order] for corner in corners]
+    upper, lower = (weight.index_select(1, row)[:, None] for weight in rows.weight)
+    left, right = (weight.index_select(1, column) for weight in columns.weight)
+    flat = logits.view(-1)
+    plane = logits[0].numel()
+
+    best = winner = None
+    for classes in turns:
+        count = len(classes)
+        offset = classes * plane
+        a, b, c, d = (flat[offset + corner[:count]] for corner in corners)
+        # This order of rounding is F.interpolate's own.
+        above = torch.addcmul(b * right[:, :count], a, left[:, :count])
+        below = torch.addcmul(d * right[:, :count], c, left[:, :count])
+        value = torch.addcmul(below * lower[..., :count], above, upper[..., :count])
+        label = classes.to(torch.uint8)
+        if best is None or winner is None:
+            best, winner = value, label.expand(value.shape).contiguous()
+            continue
+        better = value > best[..., :count]
+        winner[..., :count] = torch.where(better, label, winner[..., :count])
+        torch.maximum(best[..., :count], value, out=best[..., :count])
+    assert winner is not None
+    pixels = rows.pixel.index_select(1, row)[:, None] * result.shape[1] + columns.pixel.index_select(1, column)
+    result.view(-1).scatter_(0, pixels.flatten(), winner.flatten())
+
+
+def _turns(
+    logits: Tensor, winners: Tensor, corners: list[Tensor], block: int
+) -> tuple[Tensor | slice, Iterator[Tensor]]:
+    """The order in which to take the cells, and the classes to compare there, ascending.
+
+    The n-th tensor holds the n-th class that can win, in each of the first cells; those that have fewer come after.
+    """
+    count = len(corners[0])
+    # Pruning costs as much as a few pixels of each cell, and on CUDA it would wait for the device.
+    if logits.is_cuda or block < _PRUNED_BLOCK:
+        return slice(None), (corners[0].new_full((count,), index) for index in range(len(logits)))
+    planes = logits.view(len(logits), -1)
+    values = [planes.index_select(1, corner) for corner in corners]
+    beaten = torch.zeros_like(values[0], dtype=torch.bool)
+    for here in range(4):
+        winner = winners.view(-1)[corners[here]].long()[None]
+        below = [values[there] < values[there].gather(0, winner) for there in range(4) if there != here]
+        beaten |= below[0] & below[1] & below[2]
+    possible = beaten.logical_not_()
+    counts = possible.sum(0)
+    order = counts.argsort(descending=True)
+    counts = counts[order]
+    classes = possible.index_select(1, order).T.nonzero()[:, 1]
+    starts = counts.cumsum(0) - counts
+    lengths = (counts[:, None] > torch.arange(int(counts[0]))).sum(0).tolist()
+    return order, (classes[starts[:length] + turn] for turn, length in enumerate(lengths))
