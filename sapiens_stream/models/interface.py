@@ -1,0 +1,94 @@
+"""What all checkpoint formats share: the pixels they take, and what counts as logits."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sapiens_stream.classes import MAX_CLASSES, SAPIENS2
+from sapiens_stream.errors import ModelError
+from sapiens_stream.models.model import InputSpec
+
+Shape = tuple[int, int]
+"""(height, width), pixels."""
+
+DEFAULT_SHAPE: Shape = (1024, 768)
+FOREGROUND_PROBABILITY = 0.3  # from which the published foreground model counts a pixel as foreground
+
+
+def input_spec(channels: int, shape: Shape) -> InputSpec:
+    """The input of a model of that many classes: Sapiens2's normalisation for its 29, Sapiens' for any other."""
+    height, width = shape
+    if channels == len(SAPIENS2):
+        return InputSpec(height=height, width=width, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+    return InputSpec(height=height, width=width, mean=(123.5, 116.5, 103.5), std=(58.5, 57.0, 57.5))
+
+
+def threshold(channels: int) -> float:
+    """The logit above which a foreground model's pixel is foreground: log(p / (1 - p)); 0 where there are classes."""
+    return math.log(FOREGROUND_PROBABILITY / (1 - FOREGROUND_PROBABILITY)) if channels == 1 else 0.0
+
+
+def logits_of(output: Any) -> torch.Tensor:
+    """The (N, C, h, w) logits in what a checkpoint returned: the tensor, or the only such one in a tuple or dict.
+
+    Raises ModelError, which says what was returned, if there is none or more than one, or C is not 1 to 256.
+    """
+    if isinstance(output, Mapping):
+        named = output.get("logits")
+        items: Sequence[Any] = list(output.values()) if named is None else [named]
+    else:
+        items = output if isinstance(output, (tuple, list)) else [output]
+    tensors = [item for item in items if isinstance(item, torch.Tensor)]
+    maps = [tensor for tensor in tensors if tensor.ndim == 4 and tensor.is_floating_point()]
+    if len(maps) != 1:
+        given = ", ".join(f"{str(item.dtype).removeprefix('torch.')} {tuple(item.shape)}" for item in tensors)
+        raise ModelError(f"returns {given or type(output).__name__}, not one tensor of logits (N, classes, h, w)")
+    channels = maps[0].shape[1]
+    if not 1 <= channels <= MAX_CLASSES:
+        raise ModelError(f"has {channels} classes; a class map holds 1 to {MAX_CLASSES}")
+    return maps[0]
+
+
+def returning_logits(module: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`module`, with its logits taken out of whatever it returns them in."""
+    return lambda pixels: logits_of(module(pixels))
+
+
+def last_line(error: BaseException) -> str:
+    """The line of a torch error that says what happened; above it may stand the trace of the traced code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if line.startswith("RuntimeError: ")] or lines[:1] or [type(error).__name__]
+    return said[-1].removeprefix("RuntimeError: ")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Begins the message of any ModelError from within with the file's path."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{path} {error}") from error
+
+
+@contextmanager
+def quiet_torch() -> Iterator[None]:
+    """Keeps torch's deprecation warnings and logged tracebacks from the terminal; what matters is raised."""
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch._export")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
