@@ -1,0 +1,75 @@
+"""The region of each class as polygons, or as COCO run lengths; either gives the mask back exactly."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.frame import UInt8Array
+
+Ring = list[list[int]]
+
+
+def polygons(class_map: UInt8Array, class_id: int, bbox: tuple[int, int, int, int]) -> list[Ring]:
+    """The rings around a class and around its holes, each a list of [x, y] in pixels of the whole picture.
+
+    `class_map` is (H, W) uint8, `bbox` the box (x, y, width, height) that holds the class. Filling all rings at
+    once with `cv2.drawContours(mask, rings, -1, 1, cv2.FILLED)` gives the mask back exactly.
+    """
+    x, y, width, height = bbox
+    mask = (class_map[y : y + height, x : x + width] == class_id).view(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
+    return [contour.reshape(-1, 2).tolist() for contour in contours]
+
+
+def run_lengths(class_map: UInt8Array) -> dict[int, str]:
+    """COCO's compressed run lengths of each class that is there, background included, as pycocotools writes them.
+
+    The string holds the lengths of the runs outside and inside the class in turn, column by column, each from
+    the third on as the difference to the one before the last, in groups of 5 bits with a sixth that says "more",
+    plus 48 to be printable (cocoapi, `rleToString` in maskApi.c). All classes are done in one pass.
+    """
+    pixels = np.asarray(cv2.transpose(class_map)).reshape(-1)  # column by column, ten times faster than numpy's
+    edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    starts = np.concatenate([[0], edges])
+    ends = np.concatenate([edges, [pixels.size]])
+    by_class = np.argsort(pixels[starts], kind="stable")
+    starts, ends = starts[by_class], ends[by_class]
+    ids, first_run = np.unique(pixels[starts], return_index=True)
+    run_count = np.diff(np.append(first_run, len(starts)))
+
+    # Before each run a gap since the run before it of the same class; after the last the rest, unless it is empty.
+    gaps = starts - np.concatenate([[0], ends[:-1]])
+    gaps[first_run] = starts[first_run]
+    last_run = first_run + run_count - 1
+    rest = pixels.size - ends[last_run]
+    counts = np.insert(np.stack([gaps, ends - starts], axis=1).ravel(), 2 * (last_run + 1), rest)
+    first_count = 2 * first_run + np.arange(len(ids))
+    deltas = counts.copy()
+    deltas[2:] -= counts[:-2]
+    for place in range(3):  # a class has at least three counts here, the first three of which stand as they are
+        deltas[first_count + place] = counts[first_count + place]
+
+    text, ends_of_counts = _printable(deltas)
+    offsets = np.concatenate([[0], ends_of_counts])
+    count_ends = first_count + 2 * run_count + (rest > 0)
+    return {
+        int(class_id): text[offsets[begin] : offsets[end]].decode("ascii")
+        for class_id, begin, end in zip(ids, first_count, count_ends, strict=True)
+    }
+
+
+def _printable(values: npt.NDArray[np.int64]) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """The groups of 5 bits of each value as characters, one value after the other, and where each value ends."""
+    groups = []
+    written = []
+    more = np.ones(len(values), bool)
+    while more.any():
+        written.append(more)
+        group = values & 31
+        values = values >> 5
+        more = more & (values != np.where(group & 16, -1, 0))
+        groups.append((group + 32 * more + 48).astype(np.uint8))
+    table = np.stack(written, axis=1)
+    return np.stack(groups, axis=1)[table].tobytes(), np.cumsum(table.sum(axis=1))
