@@ -95,9 +95,7 @@ class Segmenter:
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
         self.model = open_model(model, shape=shape)
-        self.engine = Engine(
-            self.model, device=device, precision=precision, batch_size=batch_size, fit=fit, warn=warn
-        )
+        self.engine = Engine(self.model, device=device, precision=precision, batch_size=batch_size, fit=fit, warn=warn)
         self._lock = Lock()
 
     @property

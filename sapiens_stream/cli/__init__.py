@@ -1,1 +1,47 @@
-"""The command line."""
+"""The command line: parsing, wiring and display; no work of its own."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from sapiens_stream.cli import exit_codes
+from sapiens_stream.cli.demo import demo
+from sapiens_stream.cli.display import error, flush_quietly
+from sapiens_stream.cli.doctor import doctor
+from sapiens_stream.cli.images import images
+from sapiens_stream.cli.version import print_version
+from sapiens_stream.cli.video import video
+from sapiens_stream.errors import SapiensStreamError, UsageError
+
+app = typer.Typer(
+    name="sapiens-stream",
+    help="Human body parts in photos, video and live cameras, with Meta's Sapiens models.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+for command in (demo, images, video, doctor):
+    app.command()(command)
+app.callback(no_args_is_help=True)(print_version)
+
+
+def main() -> NoReturn:
+    """Runs the program and exits with its code; a user's mistake is one line on standard error."""
+    try:
+        code = app(standalone_mode=False) or exit_codes.DONE
+        flush_quietly()
+    except typer.TyperException as problem:
+        error(problem.format_message())
+        code = exit_codes.WRONG_USAGE
+    except UsageError as problem:
+        error(str(problem))
+        code = exit_codes.WRONG_USAGE
+    except SapiensStreamError as problem:
+        error(str(problem))
+        code = exit_codes.FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        code = exit_codes.INTERRUPTED
+    sys.exit(code)

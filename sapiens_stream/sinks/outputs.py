@@ -10,6 +10,7 @@ from typing import Literal
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
 from sapiens_stream.painting import Painter
+from sapiens_stream.sinks.contact_sheet import ContactSheet
 from sapiens_stream.sinks.json_file import JsonSink
 from sapiens_stream.sinks.masks import MaskSink
 from sapiens_stream.sinks.overlay_video import OverlayVideo, container_for
@@ -45,6 +46,7 @@ class Outputs:
     crf: int | None = None
     preset: str = "veryfast"
     audio: bool = True
+    contact_sheet: bool = False
 
     def __post_init__(self) -> None:
         if self.overlay == "none" and not self.save:
@@ -79,4 +81,6 @@ class Outputs:
             sinks.append(MaskSink(root, foreground="foreground" in masks, classes="classes" in masks, only=self.only))
         if "json" in self.save:
             sinks.append(JsonSink(root, title=self.title, model=model, regions=self.regions, only=self.only))
+        if self.contact_sheet:
+            sinks.append(ContactSheet(root / f"{stem}_sheet.png", painter, source.frame_count))
         return sinks

@@ -1,0 +1,167 @@
+"""`python -m benchmarks.cpu`: what this program gains on a CPU, as ratios against baselines of the same run.
+
+Give it a checkpoint (`--model`) to measure with; by default the small random one of the tests, so that the network
+hides nothing. `--only class-map,photos,video,memory` picks sections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+
+from benchmarks import class_map, original
+from benchmarks.timing import Comparison, compare, peak_memory
+from sapiens_stream import Segmenter
+from sapiens_stream.pipeline import Run
+from sapiens_stream.sinks import Outputs
+from sapiens_stream.sources import PhotoSource, Source, VideoSource
+
+ROOT = Path(__file__).parents[1]
+TINY = ROOT / "tests" / "data" / "tiny_goliath_torchscript.pt2"
+PHOTO = ROOT / "tests" / "data" / "golden" / "astronaut.png"
+PHOTOS = 4
+VIDEO_FRAMES = 60
+
+
+def show(name: str, result: Comparison, baseline: str) -> None:
+    """One row: the ratio first, what it is against last."""
+    print(f"  {name:<44} {result.speedup:6.2f} x   {result.ours:8.3f} s against {result.baseline:8.3f} s: {baseline}")
+
+
+def make_photos(folder: Path, size: tuple[int, int] = (2160, 3840)) -> list[Path]:
+    """JPEG photos of that (height, width): a portrait, enlarged, with some grain as a real sensor has."""
+    picture = cv2.resize(cv2.imread(str(PHOTO)), size[::-1], interpolation=cv2.INTER_CUBIC)
+    random = np.random.default_rng(0)
+    names = [folder / f"{index}.jpg" for index in range(PHOTOS)]
+    for name in names:
+        grain = random.normal(0, 3, picture.shape[:2])[..., None]
+        cv2.imwrite(str(name), np.clip(picture + grain, 0, 255).astype(np.uint8))
+    return names
+
+
+def make_clip(path: Path, *, width: int, height: int, frames: int = VIDEO_FRAMES) -> Path:
+    """An H.264 clip, 25 frames/s: a slow pan over the same portrait."""
+    picture = cv2.resize(cv2.imread(str(PHOTO)), (width + frames, height), interpolation=cv2.INTER_CUBIC)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(frames):
+            view = np.ascontiguousarray(picture[:, index : index + width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="bgr24")))
+        container.mux(stream.encode())
+    return path
+
+
+def run(source: Source, segmenter: Segmenter, outputs: Outputs, folder: Path) -> None:
+    """The program itself, from the source to the files."""
+    with source:
+        model = segmenter.model
+        sinks = outputs.sinks(folder, "clip", source.info, model.classes, model.name, print)
+        work = Run(source, segmenter.engine, sinks, record_path=folder / "run.json", on_skip=print)
+        work.execute()
+        if work.error:
+            raise work.error
+
+
+def transcode(clip: Path, target: Path) -> None:
+    """Decode and encode alone, with the settings that the overlay has."""
+    with av.open(str(clip)) as reader, av.open(str(target), "w") as writer:
+        source = reader.streams.video[0]
+        source.thread_type = "AUTO"
+        stream = writer.add_stream("libx264", rate=source.average_rate, options={"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = source.width, source.height, "yuv420p"
+        for frame in reader.decode(source):
+            frame.pict_type = 0
+            writer.mux(stream.encode(frame))
+        writer.mux(stream.encode())
+
+
+def model_alone(segmenter: Segmenter, frames: int) -> Callable[[], None]:
+    """The network on pixels that are already there, as often as the clip has frames."""
+    spec = segmenter.model.input
+    forward = segmenter.model.place(segmenter.engine.device, segmenter.engine.dtype)
+    pixels = torch.zeros(1, 3, spec.height, spec.width)
+
+    @torch.inference_mode()
+    def work() -> None:
+        for _ in range(frames):
+            forward(pixels)
+
+    return work
+
+
+def photos_section(segmenter: Segmenter, folder: Path) -> None:
+    """`images` on 4K photos, end to end, writing what the original writes and a JSON more."""
+    names = make_photos(folder)
+    spec = segmenter.model.input
+    forward = segmenter.model.place(torch.device("cpu"), torch.float32)
+    for label, side_by_side in (("[photo | overlay], as the original", True), ("overlay alone, the default", False)):
+        outputs = Outputs(
+            overlay="frames", save=frozenset({"classes", "foreground", "json"}), side_by_side=side_by_side
+        )
+        result = compare(
+            lambda outputs=outputs: run(PhotoSource(folder), segmenter, outputs, folder / "ours"),
+            lambda: original.segment_photos(forward, spec, names, folder / "original"),
+            repeats=3,
+        )
+        show(f"{PHOTOS} photos 3840x2160, {label}", result, "the original's steps in sequence")
+
+
+def video_section(segmenter: Segmenter, folder: Path) -> None:
+    """`video`, end to end: overlay, class masks, JSON."""
+    for width, height in ((1280, 720), (1920, 1080)):
+        clip = make_clip(folder / f"{height}.mp4", width=width, height=height)
+        ours = lambda clip=clip: run(VideoSource(clip), segmenter, Outputs(), folder / "video")  # noqa: E731
+        for baseline, name in (
+            (lambda clip=clip: transcode(clip, folder / "transcoded.mp4"), "decode + encode alone"),
+            (model_alone(segmenter, VIDEO_FRAMES), "the model alone"),
+        ):
+            result = compare(ours, baseline, repeats=3)
+            show(f"{width}x{height}, {VIDEO_FRAMES / result.ours:.1f} frames/s end to end", result, name)
+        print(f"  {'':<44} {VIDEO_FRAMES / 25 / result.ours:6.2f} x   the speed at which the clip plays (25 frames/s)")
+
+
+def memory_section(model: str, folder: Path) -> None:
+    """Peak resident memory of whole processes: a clip against one ten times as long."""
+    peaks = []
+    for frames in (VIDEO_FRAMES, 10 * VIDEO_FRAMES):
+        clip = make_clip(folder / f"long{frames}.mp4", width=640, height=360, frames=frames)
+        peaks.append(peak_memory(["sapiens_stream", "video", str(clip), "-m", model, "-o", str(folder / "m"), "-q"]))
+    short, long = peaks
+    print(f"  video, 10 x as many frames: {long / short:.2f} x the memory ({long >> 20} MiB against {short >> 20} MiB)")
+
+
+def main() -> None:
+    """Prints the sections asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=str(TINY))
+    parser.add_argument("--only", default="class-map,photos,video,memory")
+    chosen = parser.parse_args()
+    sections = set(chosen.only.split(","))
+    segmenter = Segmenter(chosen.model, device="cpu", batch_size=1)
+    print(f"{segmenter.model.name} on the CPU, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    with tempfile.TemporaryDirectory() as name:
+        if "class-map" in sections:
+            print("logits to class map")
+            class_map.main()
+        if "photos" in sections:
+            print("images")
+            (folder := Path(name) / "photos").mkdir()
+            photos_section(segmenter, folder)
+        if "video" in sections:
+            print("video")
+            video_section(segmenter, Path(name))
+        if "memory" in sections:
+            print("memory")
+            memory_section(chosen.model, Path(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""`sapiens-stream demo`: the built-in model on the shipped sample, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sapiens_stream.cli import options
+from sapiens_stream.cli.video import video
+from sapiens_stream.errors import InputError
+
+SAMPLE = "people.mp4"
+NEXT = """
+Next:
+  sapiens-stream video YOUR.mp4                         the same for your own video
+  sapiens-stream images builtin --input YOUR_PHOTOS     a folder of photos
+  sapiens-stream video YOUR.mp4 -m CHECKPOINT.pt2       with Meta's Sapiens, far better (see the README)
+  sapiens-stream doctor                                 what this machine can do"""
+
+
+def sample(name: str) -> Path:
+    """The path of a shipped sample, in an installed package or a checkout. Raises InputError if it is in neither."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "samples", package.parent / "samples"):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"the sample {name} is missing from this installation; install the package again")
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")] = Path(
+        "sapiens-stream-demo"
+    ),
+    model: options.ModelOption = "builtin",
+    device: options.DeviceOption = "auto",
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Segment the shipped sample clip with the built-in model; no download."""
+    try:
+        video([str(sample(SAMPLE))], model, output, device=device, contact_sheet=True, json=json, quiet=quiet)
+    except typer.Exit as done:
+        if done.exit_code == 0 and not (json or quiet):
+            _say_where(output)
+        raise
+
+
+def _say_where(folder: Path) -> None:
+    stem = Path(SAMPLE).stem
+    for name, what in (
+        (f"{stem}_overlay.mp4", "the clip with the parts painted over it, and its sound"),
+        (f"{stem}_sheet.png", "some of its frames at a glance"),
+        (f"{stem}/", "for each frame its class map (.npy) and its parts (.json)"),
+        (f"{stem}_run.json", "what was run, and how fast"),
+    ):
+        print(f"  {folder / name!s:<40} {what}")
+    print(NEXT)

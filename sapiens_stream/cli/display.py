@@ -1,0 +1,141 @@
+"""What the user sees: progress and messages on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from sapiens_stream.frame import Skipped
+from sapiens_stream.pipeline import Statistics
+
+PLAIN_LINE_EVERY = 10.0  # seconds, where the output is no terminal
+
+
+class ProgressLine(Protocol):
+    """Shows how far a run has come."""
+
+    def update(self, statistics: Statistics) -> None:
+        """Called after each result."""
+
+
+class _NoProgress:
+    def update(self, statistics: Statistics) -> None:
+        pass
+
+
+class _BarProgress:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def update(self, statistics: Statistics) -> None:
+        self._progress.update(
+            self._task, completed=statistics.segmented, rate=rate(statistics), slowest=statistics.slowest or ""
+        )
+
+
+class _PlainProgress:
+    def __init__(self, console: Console, name: str, total: int | None) -> None:
+        self._console = console
+        self._name = name
+        self._total = total
+        self._shown = time.monotonic()
+
+    def update(self, statistics: Statistics) -> None:
+        if time.monotonic() - self._shown < PLAIN_LINE_EVERY:
+            return
+        self._shown = time.monotonic()
+        done = statistics.segmented
+        of = f"/{self._total}" if self._total else ""
+        left = ""
+        if self._total and done:
+            left = f", {duration(statistics.elapsed / done * max(self._total - done, 0))} left"
+        line = f"{self._name}: {done}{of} frames, {rate(statistics)}{left}, slowest: {statistics.slowest}"
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class Display:
+    """Messages and progress. `quiet` leaves only what went wrong; `json` keeps standard output for JSON alone."""
+
+    def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
+        self._quiet = quiet
+        self._json = json
+        self._console = Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def progress(self, name: str, total: int | None) -> Iterator[ProgressLine]:
+        """Shows the progress of a run of `total` frames (None: unknown) while its block runs."""
+        if self._quiet:
+            yield _NoProgress()
+        elif not self._console.is_terminal:
+            yield _PlainProgress(self._console, name, total)
+        else:
+            with Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("slowest: {task.fields[slowest]}", style="dim"),
+                console=self._console,
+                transient=True,
+            ) as progress:
+                yield _BarProgress(progress, progress.add_task(name, total=total, rate="", slowest=""))
+
+    def note(self, text: str) -> None:
+        """A line worth knowing, on standard error."""
+        if not self._quiet:
+            self._console.print(Text(text), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A line that is shown in any case."""
+        self._console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+
+    def skipped(self, item: Skipped) -> None:
+        """Names an input that could not be used."""
+        self._console.print(Text(f"skipped {item.name}: {item.reason}", style="yellow"), soft_wrap=True)
+
+    def result(self, text: str) -> None:
+        """A line of the outcome, on standard output."""
+        if not (self._quiet or self._json):
+            print(text, flush=True)
+
+    def json_line(self, line: str) -> None:
+        """One line of JSON on standard output, if JSON was asked for."""
+        if self._json:
+            print(line, flush=True)
+
+
+def error(text: str) -> None:
+    """The one line that says why the program ends, on standard error."""
+    Console(stderr=True, highlight=False).print(Text(f"error: {text}", style="red"), soft_wrap=True)
+
+
+def rate(statistics: Statistics) -> str:
+    """Frames a second, or seconds a frame below one."""
+    if not statistics.segmented or not statistics.elapsed:
+        return "- frames/s"
+    per_second = statistics.segmented / statistics.elapsed
+    return f"{per_second:.1f} frames/s" if per_second >= 1 else f"{1 / per_second:.1f} s/frame"
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, or 2:03 below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def flush_quietly() -> None:
+    """Whoever read standard output may be gone (`| head`); that is no error of ours."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]

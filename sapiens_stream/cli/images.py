@@ -1,0 +1,98 @@
+"""`sapiens-stream images`: a folder or list of photos, with the original program's command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from sapiens_stream.cli import options
+from sapiens_stream.errors import UsageError
+
+
+def images(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
+    input_: Annotated[
+        str, typer.Option("--input", metavar="DIR|LIST", help="A folder, a .txt list, one photo, or a quoted glob.")
+    ],
+    output_root: Annotated[
+        Path | None,
+        typer.Option("--output-root", "--output_root", metavar="DIR", help="Folder for the results; INPUT/output."),
+    ] = None,
+    device: options.DeviceOption = "auto",
+    batch_size: Annotated[int, typer.Option("--batch-size", "--batch_size", min=1, help="Photos at a time.")] = 4,
+    shape: options.ShapeOption = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="The same as --precision fp16.")] = False,
+    precision: options.PrecisionOption = "fp32",
+    fit: options.FitOption = "stretch",
+    opacity: options.OpacityOption = 0.5,
+    title: options.TitleOption = "result",
+    num_workers: Annotated[
+        int, typer.Option("--num-workers", "--num_workers", min=1, help="Threads that decode, and that write.")
+    ] = 4,
+    save_format: options.SaveFormatOption = "png",
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Pictures are [photo | overlay].")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Take the photos of sub-folders too.")] = False,
+    decoder: Annotated[
+        Literal["pyav", "opencv"], typer.Option("--decoder", help="opencv gives the original's exact pixels for JPEG.")
+    ] = "pyav",
+    keep_background: options.BackgroundOption = False,
+    classes: options.ClassesOption = None,
+    regions: options.RegionsOption = "polygons",
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Segment photos: an overlay, two masks (.npy) and a JSON for each."""
+    settings = options.for_record(locals(), leave_out=("model", "input_", "json", "quiet"))
+    if fp16 and precision not in ("fp32", "fp16"):
+        raise UsageError(f"--fp16 and --precision {precision} contradict each other; give one of them")
+
+    # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
+    from sapiens_stream.cli.display import Display
+    from sapiens_stream.cli.execution import Tally
+    from sapiens_stream.pipeline import Run
+    from sapiens_stream.segmenter import Segmenter
+    from sapiens_stream.sinks import Outputs
+    from sapiens_stream.sources import PhotoSource, photos_folder
+
+    display = Display(quiet=quiet, json=json)
+    tally = Tally(display)
+    folder = photos_folder(input_)
+    root = output_root or folder / "output"
+    if root.resolve() == folder.resolve():
+        raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
+    with PhotoSource(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
+        segmenter = Segmenter(
+            model,
+            device=device,
+            precision="fp16" if fp16 else precision,
+            fit=fit,
+            shape=shape,
+            batch_size=batch_size,
+            warn=display.warn,
+        )
+        known = segmenter.model.classes
+        outputs = Outputs(
+            overlay="frames",
+            save=frozenset({"classes", "foreground", "json"}),
+            opacity=opacity,
+            keep_background=keep_background,
+            only=known.ids(classes.split(",")) if classes else None,
+            regions=regions,
+            title=title,
+            save_format=save_format,
+            side_by_side=side_by_side,
+        )
+        stem = folder.resolve().name
+        run = Run(
+            source,
+            segmenter.engine,
+            outputs.sinks(root, stem, source.info, known, segmenter.model.name, display.warn),
+            record_path=root / f"{stem}_run.json",
+            settings=settings,
+            workers=num_workers,
+            on_skip=tally.skip,
+        )
+        tally.execute(run, str(root))
+    raise typer.Exit(tally.exit_code)

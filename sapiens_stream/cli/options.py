@@ -1,0 +1,63 @@
+"""The options that commands share, each declared once: name, allowed values, help."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+Fit = Literal["stretch", "letterbox", "crop"]
+RegionFormat = Literal["polygons", "rle", "none"]
+PictureFormat = Literal["png", "jpg", "bmp"]
+
+MODEL_HELP = "A checkpoint's path, or a name: builtin, sapiens-0.3b, ... (`models list`)."
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help=MODEL_HELP)]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where the model runs.", show_default=True)
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option("--precision", help="Of the model. auto: fp16 or bf16 on CUDA, fp32 on the CPU.")
+]
+ShapeOption = Annotated[
+    tuple[int, int] | None,
+    typer.Option("--shape", metavar="HEIGHT WIDTH", help="The model's input size; the checkpoint's own by default."),
+]
+FitOption = Annotated[
+    Fit,
+    typer.Option(
+        "--fit",
+        help="How a picture meets the model's shape: stretched as the original does, "
+        "letterboxed (aspect kept, padded), or its centre cropped.",
+    ),
+]
+OpacityOption = Annotated[float, typer.Option("--opacity", min=0.0, max=1.0, help="Of the classes' colours.")]
+BackgroundOption = Annotated[
+    bool, typer.Option("--keep-background", help="Leave the background as it is; it is dimmed by default.")
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option("--classes", metavar="NAME,...", help="Only these classes, by name or id, are painted and written."),
+]
+RegionsOption = Annotated[
+    RegionFormat, typer.Option("--regions", help="How the JSON tells where a class is: polygons, COCO RLE, or not.")
+]
+TitleOption = Annotated[str, typer.Option("--title", help="Written into each JSON.")]
+SaveFormatOption = Annotated[PictureFormat, typer.Option("--save-format", "--save_format", help="Of overlay pictures.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one line of JSON a run on standard output, and nothing else there.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only what went wrong.")]
+
+
+def for_record(arguments: Mapping[str, Any], *, leave_out: Collection[str]) -> dict[str, Any]:
+    """A command's arguments as JSON types, for the run record."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in arguments.items()
+        if name not in leave_out
+    }

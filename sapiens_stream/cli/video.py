@@ -1,0 +1,132 @@
+"""`sapiens-stream video`: video files to overlay videos, masks and JSON."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sapiens_stream.cli import options
+from sapiens_stream.errors import InputError
+from sapiens_stream.frame import Skipped
+
+if TYPE_CHECKING:
+    from sapiens_stream.cli.execution import Tally
+    from sapiens_stream.sinks import Outputs
+
+
+def video(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Video files.")],
+    model: options.ModelOption = "builtin",
+    output: options.OutputOption = Path("output"),
+    overlay: Annotated[
+        Literal["video", "frames", "none"], typer.Option("--overlay", help="The painted picture: as a video, as files.")
+    ] = "video",
+    save: Annotated[
+        str, typer.Option("--save", metavar="WHAT,...", help="For each frame: classes, foreground, json; or none.")
+    ] = "classes,json",
+    device: options.DeviceOption = "auto",
+    precision: options.PrecisionOption = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Frames at a time; 1 on the CPU, 8 on a GPU.")
+    ] = None,
+    shape: options.ShapeOption = None,
+    fit: options.FitOption = "stretch",
+    opacity: options.OpacityOption = 0.5,
+    keep_background: options.BackgroundOption = False,
+    classes: options.ClassesOption = None,
+    regions: options.RegionsOption = "polygons",
+    title: options.TitleOption = "result",
+    save_format: options.SaveFormatOption = "png",
+    codec: Annotated[str, typer.Option("--codec", help="FFmpeg's name of the encoder: libx265, h264_nvenc, ...")] = (
+        "libx264"
+    ),
+    crf: Annotated[int | None, typer.Option("--crf", min=0, max=63, help="Quality, lower is better.")] = None,
+    preset: Annotated[str, typer.Option("--preset", help="Of the encoder: ultrafast to veryslow.")] = "veryfast",
+    audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Keep the sound.")] = True,
+    contact_sheet: Annotated[bool, typer.Option("--contact-sheet", help="Some frames at a glance, as a PNG.")] = False,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Segment videos: an overlay video with the source's sound and timing, and masks and a JSON for each frame."""
+    settings = options.for_record(locals(), leave_out=("inputs", "model", "json", "quiet"))
+
+    # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
+    from sapiens_stream.cli.display import Display
+    from sapiens_stream.cli.execution import Tally
+    from sapiens_stream.pipeline import Run
+    from sapiens_stream.pipeline.space import require_space
+    from sapiens_stream.segmenter import Segmenter
+    from sapiens_stream.sinks import Outputs, parse_save
+    from sapiens_stream.sources import VideoSource
+
+    display = Display(quiet=quiet, json=json)
+    tally = Tally(display)
+    outputs = Outputs(
+        overlay=overlay,
+        save=parse_save(save),
+        opacity=opacity,
+        keep_background=keep_background,
+        regions=regions,
+        title=title,
+        save_format=save_format,
+        codec=codec,
+        crf=crf,
+        preset=preset,
+        audio=audio,
+        contact_sheet=contact_sheet,
+    )
+    accepted = _without_clashes(inputs, outputs, output, tally)
+    segmenter: Segmenter | None = None
+    for name in accepted:
+        try:
+            source = VideoSource(name)
+        except InputError as problem:
+            tally.reject(name, problem)
+            continue
+        with source:
+            if segmenter is None:  # after the first input proved readable: a large model takes a while
+                segmenter = Segmenter(
+                    model,
+                    device=device,
+                    precision=precision,
+                    fit=fit,
+                    shape=shape,
+                    batch_size=batch_size,
+                    warn=display.warn,
+                )
+                known = segmenter.model.classes
+                if classes:
+                    outputs = replace(outputs, only=known.ids(classes.split(",")))
+            stem = Path(name).stem
+            sinks = outputs.sinks(output, stem, source.info, known, segmenter.model.name, display.warn)
+            display.note(require_space(sinks, source.info, output))
+            run = Run(
+                source,
+                segmenter.engine,
+                sinks,
+                record_path=output / f"{stem}_run.json",
+                settings=settings,
+                on_skip=tally.skip,
+            )
+            tally.execute(run, str(output))
+        if tally.interrupted:
+            break
+    raise typer.Exit(tally.exit_code)
+
+
+def _without_clashes(inputs: list[str], outputs: Outputs, root: Path, tally: Tally) -> list[str]:
+    """The inputs whose results overwrite neither another's nor an input; the others are named and counted."""
+    originals = {Path(name).resolve() for name in inputs}
+    taken: dict[str, str] = {}
+    for name in inputs:
+        stem = Path(name).stem
+        if stem in taken:
+            tally.skip(Skipped(name, f"its results would overwrite those of {taken[stem]}; give it another --output"))
+        elif outputs.overlay == "video" and outputs.overlay_path(root, stem).resolve() in originals:
+            tally.skip(Skipped(name, f"{outputs.overlay_path(root, stem)} is an input itself; choose another --output"))
+        else:
+            taken[stem] = name
+    return list(taken.values())

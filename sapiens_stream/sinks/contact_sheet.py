@@ -1,0 +1,91 @@
+"""A contact sheet: some frames of a source beside their overlays, with the names of the colours, as one PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sapiens_stream.frame import Segmentation, UInt8Array
+from sapiens_stream.painting import Painter
+from sapiens_stream.sinks.files import written_aside
+from sapiens_stream.sinks.sink import Sink
+
+PICTURES = 8
+COLUMNS = 4
+CELL_AREA = 240 * 320  # pixels a picture, whatever its shape
+MARGIN = 8
+LINE = 22  # pixels a line of the legend
+PAPER = 245
+INK = (40, 40, 40)
+
+
+class ContactSheet(Sink):
+    """Keeps PICTURES frames, evenly spread over `frame_count`, small, and writes the sheet when it is closed."""
+
+    ordered = True
+
+    def __init__(self, path: Path, painter: Painter, frame_count: int | None) -> None:
+        self._path = path
+        self._painter = painter
+        self._every = max((frame_count or 250) // PICTURES, 1)
+        self._cells: list[UInt8Array] = []
+        self._found: set[int] = set()
+        self._classes = painter.classes
+        self._done: list[Path] = []
+
+    @property
+    def written(self) -> list[Path]:
+        return self._done
+
+    def write(self, result: Segmentation) -> None:
+        if result.frame.index % self._every != self._every // 2 or len(self._cells) == PICTURES:
+            return
+        height, width = result.frame.size
+        scale = min((CELL_AREA / (height * width)) ** 0.5, 1.0)
+        small = (max(round(width * scale), 1), max(round(height * scale), 1))
+        if self._cells:  # a source may change its size; the sheet's cells do not
+            small = (self._cells[0].shape[1] // 2, self._cells[0].shape[0])
+        picture = cv2.resize(result.frame.rgb, small, interpolation=cv2.INTER_AREA)
+        classes = cv2.resize(result.class_map, small, interpolation=cv2.INTER_NEAREST)
+        overlay = self._painter.paint(np.asarray(picture, np.uint8), np.asarray(classes, np.uint8))
+        self._cells.append(np.hstack([picture, overlay]))
+        self._found.update(int(label) for label in np.flatnonzero(np.bincount(classes.ravel())))
+
+    def close(self) -> None:
+        if not self._cells:
+            return
+        sheet = np.vstack([self._grid(), self._legend()])
+        _, png = cv2.imencode(".png", sheet[..., ::-1])
+        with written_aside(self._path) as file:
+            file.write(png.tobytes())
+        self._done = [self._path]
+        self._cells = []
+
+    def _grid(self) -> UInt8Array:
+        height, width = self._cells[0].shape[:2]
+        columns = min(COLUMNS, len(self._cells))
+        rows = -(-len(self._cells) // columns)
+        grid = np.full((rows * (height + MARGIN) + MARGIN, columns * (width + MARGIN) + MARGIN, 3), PAPER, np.uint8)
+        for place, cell in enumerate(self._cells):
+            row, column = divmod(place, columns)
+            top, left = MARGIN + row * (height + MARGIN), MARGIN + column * (width + MARGIN)
+            grid[top : top + height, left : left + width] = cell
+        return grid
+
+    def _legend(self) -> UInt8Array:
+        """The found classes with their colours, as many in a line as fit."""
+        width = self._cells[0].shape[1] * min(COLUMNS, len(self._cells)) + MARGIN * (min(COLUMNS, len(self._cells)) + 1)
+        column = 170
+        in_line = max(width // column, 1)
+        found = sorted(self._found - {0})
+        lines = -(-len(found) // in_line)
+        legend = np.full((lines * LINE + MARGIN, width, 3), PAPER, np.uint8)
+        for place, label in enumerate(found):
+            row, at = divmod(place, in_line)
+            top, left = row * LINE, MARGIN + at * column
+            legend[top + 3 : top + LINE - 5, left : left + 16] = self._classes.palette[label]
+            name = self._classes.names[label]
+            cv2.putText(legend, name, (left + 22, top + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
+        return legend

@@ -1,0 +1,320 @@
+"""Queues and threads: order, bounds, errors that cross threads, and every wait having an end."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from sapiens_stream.classes import class_set
+from sapiens_stream.errors import InputError, ModelError, OutputError
+from sapiens_stream.frame import Frame, Segmentation, Skipped
+from sapiens_stream.inference.engine import Engine
+from sapiens_stream.models.model import InputSpec, Model
+from sapiens_stream.pipeline import Run, Statistics, Stream
+from sapiens_stream.pipeline.channel import Cancelled, Channel
+from sapiens_stream.pipeline.writers import Writers
+from sapiens_stream.sinks import Sink
+from sapiens_stream.sources import Source, SourceInfo
+
+WAIT = 5.0  # seconds: far longer than any of these should take, far shorter than for ever
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def no_threads_left(before: set[threading.Thread]) -> bool:
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        if not set(threading.enumerate()) - before:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+class NumberedSource(Source):
+    """Frames whose every pixel says their index; `Skipped` at some indices, an error at one."""
+
+    def __init__(self, count: int, *, skip: tuple[int, ...] = (), fail_at: int | None = None, kind: str = "video"):
+        self.info = SourceInfo(name="numbered", kind=kind, frame_count=count)  # type: ignore[arg-type]
+        self.count, self.skip, self.fail_at = count, skip, fail_at
+        self.yielded = 0
+        self.closed = False
+
+    def frames(self) -> Iterator[Frame | Skipped]:
+        for index in range(self.count):
+            if index == self.fail_at:
+                raise InputError("numbered: it broke")
+            if index in self.skip:
+                yield Skipped(f"numbered/{index}", "left out")
+                continue
+            self.yielded += 1
+            picture = np.full((8, 6, 3), index % 256, np.uint8)
+            yield Frame(
+                index=index, name=f"numbered/{index:06d}", decoded=picture, pts=index, time_base=Fraction(1, 25)
+            )
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def level_model(fail_at: int | None = None, seconds: float = 0.0) -> Model:
+    """Gives each picture the class that is its grey level, of 256."""
+    levels = torch.arange(256.0).view(1, 256, 1, 1)
+
+    def forward(pixels: torch.Tensor) -> torch.Tensor:
+        time.sleep(seconds)
+        level = pixels.mean(1, keepdim=True)
+        if fail_at is not None and bool((level.round() == fail_at).any()):
+            raise RuntimeError("the graph broke")
+        return -(level - levels).abs()
+
+    return Model(
+        name="levels",
+        kind="test",
+        classes=class_set(256),
+        input=InputSpec(height=8, width=6, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        logits_size=(8, 6),
+        place=lambda device, dtype: forward,
+    )
+
+
+def engine(model: Model | None = None, batch_size: int = 2) -> Engine:
+    return Engine(model or level_model(), device="cpu", batch_size=batch_size, warn=pytest.fail)
+
+
+class Recorder(Sink):
+    """Keeps the indices it was given; may be slow, or fail at one."""
+
+    def __init__(self, *, ordered: bool, fail_at: int | None = None, seconds: float = 0.0):
+        self.ordered = ordered  # type: ignore[misc]
+        self.fail_at, self.seconds = fail_at, seconds
+        self.indices: list[int] = []
+        self.closed = 0
+
+    def write(self, result: Segmentation) -> None:
+        time.sleep(self.seconds)
+        if result.frame.index == self.fail_at:
+            raise OutputError("recorder: the disk is full")
+        self.indices.append(result.frame.index)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class TestChannel:
+    def test_hands_items_over_in_order_and_ends(self) -> None:
+        channel: Channel[int] = Channel(2)
+        in_thread(lambda: ([channel.put(i) for i in range(50)], channel.close()))
+        assert list(channel) == list(range(50))
+
+    def test_never_holds_more_than_its_capacity(self) -> None:
+        channel: Channel[int] = Channel(3)
+        writer = in_thread(lambda: [channel.put(i) for i in range(4)])
+        time.sleep(0.05)
+        assert writer.is_alive() and len(channel) == 3
+        next(channel)
+        writer.join(WAIT)
+        assert not writer.is_alive() and len(channel) == 3
+
+    def test_newest_wins_drops_and_counts_the_oldest(self) -> None:
+        channel: Channel[int] = Channel(2, newest_wins=True)
+        for index in range(7):
+            channel.put(index)
+        channel.close()
+        assert (list(channel), channel.dropped) == ([5, 6], 5)
+
+    def test_a_failure_reaches_the_reader_after_the_items_before_it(self) -> None:
+        channel: Channel[int] = Channel(4)
+        channel.put(1)
+        channel.fail(InputError("broke"))
+        assert next(channel) == 1
+        with pytest.raises(InputError, match="broke"):
+            next(channel)
+
+    @pytest.mark.parametrize("end", ["close", "cancel"])
+    def test_ending_it_frees_a_waiting_writer(self, end: str) -> None:
+        channel: Channel[int] = Channel(1)
+        outcome: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                channel.put(1)
+                channel.put(2)
+            except Cancelled as error:
+                outcome.append(error)
+
+        writer = in_thread(write)
+        time.sleep(0.05)
+        getattr(channel, end)()
+        writer.join(WAIT)
+        assert len(outcome) == 1
+
+
+class TestStream:
+    @pytest.mark.parametrize("batch_size", [1, 2, 5])
+    @pytest.mark.parametrize("count", [0, 1, 7])
+    def test_yields_each_frame_once_in_order(self, count: int, batch_size: int) -> None:
+        with Stream(NumberedSource(count), engine(batch_size=batch_size)) as stream:
+            results = list(stream)
+        assert [result.frame.index for result in results] == list(range(count))
+        assert all((result.class_map == result.frame.index).all() for result in results)
+
+    def test_what_the_source_skips_is_counted_and_told(self) -> None:
+        told: list[Skipped] = []
+        with Stream(NumberedSource(6, skip=(0, 3)), engine(), on_skip=told.append) as stream:
+            indices = [result.frame.index for result in stream]
+        assert indices == [1, 2, 4, 5]
+        assert [item.name for item in told] == ["numbered/0", "numbered/3"]
+        assert (stream.statistics.decoded, stream.statistics.skipped) == (4, 2)
+
+    @pytest.mark.parametrize("batch_size", [1, 4])
+    def test_a_failing_source_gives_its_good_frames_and_then_its_error(self, batch_size: int) -> None:
+        before = set(threading.enumerate())
+        indices = []
+        with (
+            pytest.raises(InputError, match="it broke"),
+            Stream(NumberedSource(9, fail_at=6), engine(batch_size=batch_size)) as stream,
+        ):
+            for result in stream:
+                indices.append(result.frame.index)
+        assert indices == list(range(6))
+        assert no_threads_left(before)
+
+    def test_a_failing_model_ends_the_source(self) -> None:
+        before = set(threading.enumerate())
+        source = NumberedSource(10_000)
+        with (
+            pytest.raises(ModelError, match="the graph broke"),
+            Stream(source, engine(level_model(fail_at=4), batch_size=1)) as stream,
+        ):
+            list(stream)
+        assert source.closed and source.yielded < 20
+        assert no_threads_left(before)
+
+    def test_leaving_early_stops_the_threads(self) -> None:
+        before = set(threading.enumerate())
+        source = NumberedSource(10_000)
+        with Stream(source, engine()) as stream:
+            for result in stream:
+                if result.frame.index == 3:
+                    break
+        assert source.closed and source.yielded < 30
+        assert no_threads_left(before)
+
+    def test_stop_finishes_what_was_read(self) -> None:
+        source = NumberedSource(10_000)
+        with Stream(source, engine()) as stream:
+            indices = []
+            for result in stream:
+                indices.append(result.frame.index)
+                stream.stop()
+        assert indices == list(range(source.yielded)) and len(indices) < 30
+
+    def test_a_slow_reader_bounds_what_is_read_ahead(self) -> None:
+        source = NumberedSource(1000)
+        with Stream(source, engine(batch_size=2)) as stream:
+            next(iter(stream))
+            time.sleep(0.2)
+            assert source.yielded < 20
+
+    def test_a_live_source_drops_old_frames_and_counts_them(self) -> None:
+        with Stream(NumberedSource(60, kind="live"), engine(level_model(seconds=0.02), batch_size=1)) as stream:
+            indices = [result.frame.index for result in stream]
+        statistics = stream.statistics
+        assert indices == sorted(set(indices)) and indices[-1] == 59
+        assert len(indices) + statistics.dropped == statistics.decoded == 60 and statistics.dropped
+
+
+class TestWriters:
+    def results(self, count: int) -> list[Segmentation]:
+        with Stream(NumberedSource(count), engine()) as stream:
+            return list(stream)
+
+    def test_each_sink_gets_each_result_and_ordered_ones_in_order(self) -> None:
+        ordered, pooled = Recorder(ordered=True), Recorder(ordered=False)
+        statistics = Statistics()
+        writers = Writers([ordered, pooled], statistics, workers=3)
+        for result in self.results(40):
+            writers.write(result)
+        writers.close()
+        assert ordered.indices == list(range(40)) and sorted(pooled.indices) == list(range(40))
+        assert (ordered.closed, pooled.closed, statistics.written) == (1, 1, 40)
+
+    @pytest.mark.parametrize("ordered", [True, False])
+    def test_a_failing_sink_is_raised_and_the_others_are_closed(self, ordered: bool) -> None:
+        before = set(threading.enumerate())
+        failing, good = Recorder(ordered=ordered, fail_at=3), Recorder(ordered=not ordered)
+        writers = Writers([failing, good], Statistics())
+        with pytest.raises(OutputError, match="disk is full"):
+            for result in self.results(200):
+                writers.write(result)
+        with pytest.raises(OutputError, match="disk is full"):
+            writers.close()
+        assert failing.closed == good.closed == 1 and len(good.indices) < 200
+        assert no_threads_left(before)
+
+
+class TestRun:
+    def test_the_record_of_a_complete_run_adds_up(self, tmp_path: Path) -> None:
+        run = Run(NumberedSource(9, skip=(4,)), engine(), [Recorder(ordered=True)], record_path=tmp_path / "r.json")
+        run.execute()
+        record = json.loads((tmp_path / "r.json").read_text())
+        assert record == run.record()
+        assert record["status"] == "complete" and record["error"] is None
+        assert record["frames"] == {
+            "expected": 9, "decoded": 8, "segmented": 8, "written": 8, "dropped": 0, "skipped": 1
+        }  # fmt: skip
+        assert record["skipped"] == [{"name": "numbered/4", "reason": "left out"}]
+        assert record["model"]["name"] == "levels" and record["precision"] == "float32"
+        assert {"decode", "encode"} < set(record["stages"])
+
+    @pytest.mark.parametrize(
+        ("source", "sink", "error"),
+        [
+            (NumberedSource(9, fail_at=5), Recorder(ordered=True), InputError),
+            (NumberedSource(500), Recorder(ordered=True, fail_at=5), OutputError),
+        ],
+        ids=["source", "sink"],
+    )
+    def test_a_failed_run_says_why_in_its_record(
+        self, tmp_path: Path, source: Source, sink: Recorder, error: type[Exception]
+    ) -> None:
+        run = Run(source, engine(), [sink], record_path=tmp_path / "r.json")
+        run.execute()
+        record = json.loads((tmp_path / "r.json").read_text())
+        assert isinstance(run.error, error) and record["status"] == "failed"
+        assert record["error"] == str(run.error)
+        assert sink.indices == [0, 1, 2, 3, 4] and sink.closed == 1
+
+    def test_stopping_leaves_an_interrupted_record_of_whole_frames(self, tmp_path: Path) -> None:
+        sink = Recorder(ordered=True, seconds=0.005)
+        run = Run(NumberedSource(100_000), engine(), [sink], record_path=tmp_path / "r.json")
+        threading.Timer(0.2, run.stop).start()
+        run.execute()
+        record = json.loads((tmp_path / "r.json").read_text())
+        assert record["status"] == run.status == "interrupted"
+        assert record["frames"]["written"] == record["frames"]["decoded"] == len(sink.indices) > 0
+
+    def test_memory_does_not_grow_with_the_length_of_the_source(self) -> None:
+        process = psutil.Process()
+        sizes: list[int] = []
+
+        def watch(statistics: Statistics) -> None:
+            if statistics.segmented % 500 == 0:
+                sizes.append(process.memory_info().rss)
+
+        Run(NumberedSource(6000), engine(batch_size=8), [Recorder(ordered=False)]).execute(watch)
+        assert len(sizes) >= 10
+        assert max(sizes[4:]) - sizes[3] < 8_000_000, [size >> 10 for size in sizes]
