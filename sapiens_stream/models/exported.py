@@ -36,7 +36,8 @@ _OPERATORS = re.compile(r"(torch\.ops\.|torch\.sym_\w+$|_operator\.\w+$|math\.\w
 # Sizes are evaluated by sympy: names of symbols and functions, numbers, arithmetic; no attribute, no dunder.
 _EXPRESSION = re.compile(r"(?!.*__)(?!.*\.\s*[A-Za-z_])[\w\s+\-*/%(),.=<>']*")
 _EXPRESSION_NAMES = re.compile(
-    r"[suzif]+\d+|Symbol|Integer|positive|nonnegative|integer|True|False|oo|int_oo|Max|Min|Eq|Ne|And|Or|Not"
+    r"[suzif]+\d+|Symbol|Integer|Rational|Float|Add|Mul|Abs|positive|nonnegative|integer|True|False|oo"
+    r"|int_oo|Max|Min|Eq|Ne|And|Or|Not"
     r"|\w*Div|\w*Mod|Pow\w*|Floor\w*|Ceil\w*|Trunc\w*|Round\w*|ModularIndexing|Where|[LR]Shift|floor|ceiling"
 )
 

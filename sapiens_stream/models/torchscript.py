@@ -115,7 +115,7 @@ def _load(path: Path, device: torch.device) -> torch.jit.ScriptModule:
 
 
 def _probe(path: Path, batches: tuple[int, int], size: tuple[int, int, int]) -> tuple[torch.Tensor, int, torch.dtype]:
-    """The logits of the first batch that runs, that batch, the weights' dtype; or else raises what the last one raised."""
+    """The logits of the first batch that runs, that batch, the weights' dtype; raises what the last one raised."""
     if path.stat().st_size > META_PROBE_BYTES:
         try:
             return _first(_without_weights(_load(path, torch.device("cpu"))), batches, size)

@@ -1,0 +1,47 @@
+"""Checkpoints that several suites read, and what to do where a GPU or the larger test data is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.checkpoints import tiny_export, tiny_torchscript
+
+DATA = Path(__file__).parent / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "cuda" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Larger test data, beside the repository."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"the folder {folder} with larger test data is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def goliath() -> Path:
+    """A TorchScript checkpoint with the interface of Sapiens v1 and random weights."""
+    return DATA / "tiny_goliath_torchscript.pt2"
+
+
+@pytest.fixture(scope="session")
+def colour_torchscript(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TorchScript checkpoint of 28 classes, 256x192, that tells them apart by their colours."""
+    return tiny_torchscript(tmp_path_factory.mktemp("torchscript") / "colour.pt2")
+
+
+@pytest.fixture(scope="session")
+def colour_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a torch.export program in bf16, for batches of 1 to 64."""
+    return tiny_export(tmp_path_factory.mktemp("export") / "colour.pt2")
