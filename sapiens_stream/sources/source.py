@@ -19,6 +19,10 @@ class SourceInfo:
 
     `name` is safe to print (no credentials). `size` is (height, width) upright. `frame_count` is from the header
     of a video (an estimate) or the exact number of photos. `path` is the video's file.
+
+    `frame_rate` is the average; the times of frames need not follow it. `time_base` is the unit of their `pts`.
+    `sample_aspect_ratio` is the width of a stored pixel over its height. `interlaced` says that the file is; its
+    frames are yielded deinterlaced.
     """
 
     name: str
@@ -28,6 +32,9 @@ class SourceInfo:
     frame_rate: Fraction | None = None
     duration: Fraction | None = None
     path: Path | None = None
+    time_base: Fraction | None = None
+    sample_aspect_ratio: Fraction | None = None
+    interlaced: bool = False
 
 
 class Source(ABC):
@@ -37,7 +44,10 @@ class Source(ABC):
 
     @abstractmethod
     def frames(self) -> Iterator[Frame | Skipped]:
-        """The frames from the first; call it once. Raises InputError where nothing more can be read."""
+        """The frames from the first, each once: a second call goes on where the first is. Ends when closed.
+
+        The name of a `Skipped` is the path of the file. Raises InputError where nothing more can be read.
+        """
 
     def close(self) -> None:
         """Releases what the source holds; may be called from another thread, and more than once."""

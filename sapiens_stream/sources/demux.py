@@ -1,0 +1,129 @@
+"""The packets of a video file's best video stream, and whether the file is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from sapiens_stream.errors import InputError, cause
+
+MISSING_SECONDS = 1
+"""How much earlier than its header says a file may end and still count as whole."""
+
+_COVER = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+class Demuxer:
+    """Opens a video file, and reads the packets of its best video stream.
+
+    `missing` says, once all is read, that the end of the file is missing; None where it is not. `duration` is in
+    seconds, of the whole file. Not for several threads at once.
+
+    Raises InputError where the file can not be opened, or has no video stream.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.container = _open(path)
+        try:
+            self.stream = _best_stream(self.container, path)
+        except InputError:
+            self.container.close()
+            raise
+        ticks = self.container.duration
+        self.duration = Fraction(ticks, av.time_base) if ticks else None
+        self.missing: str | None = None
+
+    def packets(self) -> Iterator[av.Packet[Any]]:
+        """The stream's packets, then for ever an empty one, which makes the decoder give what it holds back."""
+        start = Fraction(self.container.start_time or 0, av.time_base)
+        end = start
+        suspect: av.Packet[Any] | None = None
+        try:
+            # All streams, because the header's duration is that of the longest.
+            for packet in self.container.demux():
+                if packet.dts is None and not packet.size:
+                    continue  # the container's own sign of the end, one a stream
+                end = max(end, _end(packet))
+                if packet.stream is not self.stream or not packet.size:
+                    continue
+                if suspect is not None:
+                    yield suspect
+                # Half a packet is the last one of a file that is cut; elsewhere the decoder makes the best of it.
+                suspect = packet if packet.is_corrupt else None
+                if suspect is None:
+                    yield packet
+        except av.FFmpegError as error:
+            self.missing = f"it can not be read beyond {seconds(end - start)}: {cause(error)}"
+        if self.missing is None and suspect is not None:
+            self.missing = f"it is cut short at {seconds(end - start)}"
+        if self.missing is None and self.duration is not None and end - start < self.duration - MISSING_SECONDS:
+            self.missing = f"it is cut short: it ends at {seconds(end - start)} of {seconds(self.duration)}"
+        flush: av.Packet[Any] = av.Packet()
+        flush.stream = self.stream
+        flush.time_base = self.stream.time_base or Fraction(1, 1000)
+        while True:
+            yield flush
+
+    def close(self) -> None:
+        self.container.close()
+
+
+def seconds(time: Fraction) -> str:
+    """For a message: "12.35 s"."""
+    return f"{float(time):.2f} s"
+
+
+def _open(path: Path) -> InputContainer:
+    try:
+        # "file:", because FFmpeg takes what stands before a colon in a name for a protocol.
+        return av.open(f"file:{path}", "r", metadata_errors="replace")
+    except av.InvalidDataError:
+        raise InputError(f"{path}: {_why_unreadable(path)}") from None
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"{path}: {cause(error)}") from None
+
+
+def _why_unreadable(path: Path) -> str:
+    """What is wrong with a file in which FFmpeg finds no container."""
+    size = path.stat().st_size
+    if not size:
+        return "the file is empty"
+    boxes: list[bytes] = []
+    with path.open("rb") as file:
+        at = 0
+        while at < size and len(boxes) < 1000:
+            file.seek(at)
+            head = file.read(16)
+            boxes.append(head[4:8])
+            length = int.from_bytes(head[:4], "big")
+            at += max(8, int.from_bytes(head[8:16], "big") if length == 1 else length or size)
+    if boxes[0] == b"ftyp" and b"moov" not in boxes:
+        return "the file is cut short, or was never finished: its index (moov) is missing"
+    return "its content is not a video, or is damaged at its beginning"
+
+
+def _best_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The default video stream, or the largest; no cover pictures."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & _COVER]
+    if not streams:
+        raise InputError(f"{path}: it has no video stream")
+    decodable = [stream for stream in streams if stream.codec_context is not None]
+    if not decodable:
+        raise InputError(f"{path}: there is no decoder for its video")
+    return max(decodable, key=lambda stream: (bool(stream.disposition & Disposition.default), _area(stream)))
+
+
+def _area(stream: VideoStream) -> int:
+    return stream.codec_context.width * stream.codec_context.height
+
+
+def _end(packet: av.Packet[Any]) -> Fraction:
+    start = packet.pts if packet.pts is not None else packet.dts
+    return ((start or 0) + (packet.duration or 0)) * packet.time_base

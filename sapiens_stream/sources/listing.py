@@ -1,0 +1,141 @@
+"""Which photos a user means, and the names of their results."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sapiens_stream.errors import InputError, cause
+from sapiens_stream.frame import Skipped
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A photo's file and the stem of its results: its path below the input, without extension, "/" between folders."""
+
+    path: Path
+    name: str
+
+
+def is_photo(path: Path) -> bool:
+    """By its name; only decoding tells for certain."""
+    return path.suffix.lower() in EXTENSIONS
+
+
+def is_list(path: Path) -> bool:
+    return path.suffix.lower() == ".txt"
+
+
+def is_glob(what: str | Path) -> bool:
+    """A pattern of "*", "?" and "[...]", unless there is something of exactly that name."""
+    return glob.has_magic(str(what)) and not os.path.lexists(what)
+
+
+def list_photos(what: str | Path, *, recursive: bool = False, exclude: Path | None = None) -> list[Listed | Skipped]:
+    """The photos of a folder, a `.txt` list (a path a line), a glob, or a single file, sorted except for a list.
+
+    A folder's sub-folders are listed if `recursive`; `exclude` is a folder below that is left out, as are its own.
+    A list's relative lines are sought from the list's folder, then from the working directory. What can not become a
+    result of its own (a missing file, a name that is taken) is a `Skipped` in its place.
+
+    Raises InputError where there is no such input, or no photo in it.
+    """
+    path = Path(what)
+    if is_glob(what):
+        found = _matching(str(what), exclude)
+    elif path.is_dir():
+        found = _in_folder(path, recursive, exclude)
+    elif not path.exists():
+        raise InputError(f"{what}: no such file or folder")
+    elif is_list(path):
+        found = _in_list(path)
+    else:
+        found = [Listed(path, path.stem)]
+    return list(_each_name_once(found))
+
+
+def _in_folder(folder: Path, recursive: bool, exclude: Path | None) -> list[Listed | Skipped]:
+    unreadable: list[OSError] = []
+    paths = []
+    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
+        # A folder called "x.jpg" is listed too: it is better told of than passed over.
+        paths += [Path(parent, name) for name in (*files, *folders) if is_photo(Path(name))]
+        folders[:] = [name for name in folders if recursive and not _is_within(Path(parent, name), exclude)]
+    if unreadable and not paths:
+        raise InputError(f"{folder}: {cause(unreadable[0])}")
+    if not paths:
+        hint = "" if recursive else "; sub-folders are read with the option `recursive`"
+        raise InputError(f"{folder}: no photos in this folder ({_extensions()}){hint}")
+    skipped = [Skipped(str(error.filename), cause(error)) for error in unreadable]
+    return [*_named(sorted(paths, key=lambda path: path.relative_to(folder).as_posix()), folder), *skipped]
+
+
+def _matching(pattern: str, exclude: Path | None) -> list[Listed | Skipped]:
+    fixed = Path()
+    for part in Path(pattern).parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed /= part
+    matches = map(Path, sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207  # pathlib's takes no absolute ones
+    paths = [path for path in matches if is_photo(path) and not _is_within(path, exclude)]
+    if not paths:
+        raise InputError(f"{pattern}: matches no photos ({_extensions()})")
+    return list(_named(paths, fixed))
+
+
+def _in_list(path: Path) -> list[Listed | Skipped]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {cause(error)}") from None
+    lines = [line.strip() for line in os.fsdecode(content.removeprefix(b"\xef\xbb\xbf")).splitlines()]
+    lines = [line for line in lines if line]
+    if not lines:
+        raise InputError(f"{path}: the list is empty; it should hold the path of a photo a line")
+    found = [_sought(line, path.parent) for line in lines]
+    photos = [each for each in found if isinstance(each, Path)]
+    root = Path(os.path.commonpath([photo.parent for photo in photos])) if photos else path.parent
+    return [Listed(each, _stem(each, root)) if isinstance(each, Path) else each for each in found]
+
+
+def _sought(line: str, folder: Path) -> Path | Skipped:
+    for base in (folder, Path()):
+        # abspath, because it does away with ".." too: no result may leave the output folder by its name.
+        path = Path(os.path.abspath(base / line))  # noqa: PTH100
+        if os.path.lexists(path):
+            return path
+    return Skipped(line, "no such file")
+
+
+def _named(paths: list[Path], root: Path) -> Iterator[Listed]:
+    return (Listed(path, _stem(path, root)) for path in paths)
+
+
+def _stem(path: Path, root: Path) -> str:
+    return path.relative_to(root).with_suffix("").as_posix()
+
+
+def _each_name_once(found: list[Listed | Skipped]) -> Iterator[Listed | Skipped]:
+    taken: dict[str, Path] = {}
+    for each in found:
+        if isinstance(each, Listed):
+            first = taken.setdefault(each.name, each.path)
+            if first is not each.path:
+                same = first == each.path
+                reason = "it is listed already" if same else f"its results would overwrite those of {first.name}"
+                yield Skipped(str(each.path), reason)
+                continue
+        yield each
+
+
+def _is_within(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+
+
+def _extensions() -> str:
+    return " ".join(sorted(EXTENSIONS))

@@ -1,0 +1,104 @@
+"""Photos as a source: decoded several at once, yielded in order."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.frame import Frame, Skipped
+from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, read_photo
+from sapiens_stream.sources.listing import Listed, list_photos
+from sapiens_stream.sources.source import Source, SourceInfo
+
+DEFAULT_WORKERS = 4
+
+
+class Photos(Source):
+    """The photos of a folder, a `.txt` list, a glob, or a single file.
+
+    >>> with Photos("holiday", recursive=True) as photos:
+    ...     for frame in photos.frames():
+    ...         print(frame.name)
+
+    What `list_photos` says of the names holds for `Frame.name`. `decoder` is "pyav", or "opencv" for the pixels that
+    `cv2.imread` gives; where one can not read a file, the other does. `workers` photos are decoded at once.
+    A photo that neither can read is a `Skipped`.
+
+    Raises InputError where there is no such input or no photo in it, UsageError for a setting that can not be.
+    """
+
+    def __init__(
+        self,
+        what: str | Path,
+        *,
+        decoder: Decoder = "pyav",
+        workers: int = DEFAULT_WORKERS,
+        recursive: bool = False,
+        exclude: Path | None = None,
+    ) -> None:
+        if decoder not in DECODERS:
+            raise UsageError(f"no decoder {decoder!r}; there are {', '.join(DECODERS)}")
+        if workers < 1:
+            raise UsageError(f"{workers} workers; at least 1 is needed")
+        self._decoder = decoder
+        self._listed = list_photos(what, recursive=recursive, exclude=exclude)
+        count = sum(isinstance(each, Listed) for each in self._listed)
+        self.info = SourceInfo(name=str(what), kind="photos", frame_count=count)
+        self._ahead = 2 * workers  # so that one slow photo does not leave the others' threads idle
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="photo")
+        self._lock = threading.Lock()
+        self._closed = False
+        self._frames = self._read()
+
+    def frames(self) -> Iterator[Frame | Skipped]:
+        return self._frames
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+        self._pool.shutdown(cancel_futures=True)
+
+    def _read(self) -> Iterator[Frame | Skipped]:
+        waiting = iter(self._listed)
+        pending: deque[tuple[Listed | Skipped, Future[Photo | Skipped]]] = deque()
+        index = 0
+        try:
+            while True:
+                with self._lock:  # the pool takes nothing more once it is shut
+                    if self._closed:
+                        return
+                    for each in islice(waiting, self._ahead - len(pending)):
+                        pending.append((each, self._pool.submit(self._decode, each)))
+                if not pending:
+                    return
+                each, future = pending.popleft()
+                try:
+                    result = future.result()
+                except CancelledError:
+                    return
+                if isinstance(result, Photo) and isinstance(each, Listed):
+                    yield Frame(
+                        index=index,
+                        name=each.name,
+                        decoded=result.decoded,
+                        quarter_turns=result.quarter_turns,
+                        mirrored=result.mirrored,
+                    )
+                    index += 1
+                elif isinstance(result, Skipped):
+                    yield result
+        finally:
+            self.close()
+
+    def _decode(self, each: Listed | Skipped) -> Photo | Skipped:
+        if isinstance(each, Skipped):
+            return each
+        try:
+            return read_photo(each.path, self._decoder)
+        except InputError as error:
+            return Skipped(str(each.path), str(error))
