@@ -48,7 +48,7 @@ def class_map(logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, 
 
     winners = _running_argmax(logits)
     corners = [winners.index_select(0, y).index_select(1, x) for y in rows.ends for x in columns.ends]
-    result = corners[0].index_select(1, columns.cell).index_select(0, rows.cell)
+    result = corners[0].gather(1, columns.cell.expand(rows.cells, -1)).index_select(0, rows.cell)
     settled = torch.ones_like(corners[0], dtype=torch.bool)
     for corner in corners[1:]:
         settled &= corner == corners[0]
@@ -125,10 +125,18 @@ def _running_argmax(logits: Tensor) -> Tensor:
         return logits.argmax(0).to(torch.uint8)
     best = logits[0].clone()
     winner = torch.zeros_like(best, dtype=torch.uint8)
+    better = torch.empty_like(winner)
     for index in range(1, len(logits)):
-        winner.masked_fill_(logits[index] > best, index)
-        torch.maximum(best, logits[index], out=best)
+        _take_better(best, winner, better, logits[index], index)
     return winner
+
+
+def _take_better(best: Tensor, winner: Tensor, better: Tensor, value: Tensor, label: Tensor | int) -> None:
+    """Updates the best values and their classes; `label` is above all in `winner`, `better` is uint8 work space."""
+    # On a CPU ten times faster than torch.where and masked_fill_, which do not vectorise on bytes.
+    torch.gt(value, best, out=better.view(torch.bool))
+    torch.maximum(winner, better.mul_(label), out=winner)
+    torch.maximum(best, value, out=best)
 
 
 def _decide(result: Tensor, logits: Tensor, winners: Tensor, rows: _Axis, columns: _Axis, cells: Tensor) -> None:
@@ -156,10 +164,9 @@ def _decide(result: Tensor, logits: Tensor, winners: Tensor, rows: _Axis, column
         label = classes.to(torch.uint8)
         if best is None or winner is None:
             best, winner = value, label.expand(value.shape).contiguous()
+            better = torch.empty_like(winner)
             continue
-        better = value > best[..., :count]
-        winner[..., :count] = torch.where(better, label, winner[..., :count])
-        torch.maximum(best[..., :count], value, out=best[..., :count])
+        _take_better(best[..., :count], winner[..., :count], better[..., :count], value, label)
     assert winner is not None
     pixels = rows.pixel.index_select(1, row)[:, None] * result.shape[1] + columns.pixel.index_select(1, column)
     result.view(-1).scatter_(0, pixels.flatten(), winner.flatten())
