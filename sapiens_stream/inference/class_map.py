@@ -54,9 +54,12 @@ def class_map(logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, 
         settled &= corner == corners[0]
     undecided = settled.logical_not_().flatten().nonzero().flatten()
     block = rows.block * columns.block
+    # Pruning costs as much as a few pixels a cell, finds little where neighbours have nothing in common, and would make
+    # the host wait for CUDA.
+    prune = not logits.is_cuda and block >= _PRUNED_BLOCK and len(undecided) < settled.numel() / 2
     cells = max(1, min(_CHUNK_CELLS * 28 // len(logits), _CHUNK_PIXELS.get(logits.device.type, 1 << 20) // block))
     for chunk in undecided.split(cells):
-        _decide(result, logits, winners, rows, columns, chunk)
+        _decide(result, logits, winners, rows, columns, chunk, prune)
     return result
 
 
@@ -120,81 +123,91 @@ def _axis(logits: int, pixels: int, start: float, length: float, device: torch.d
 
 
 def _running_argmax(logits: Tensor) -> Tensor:
-    """argmax over the classes as uint8; a class at a time is several times faster than `Tensor.argmax` on a CPU."""
+    """argmax over the classes as uint8; a class at a time is many times faster than `Tensor.argmax` on a CPU."""
     if logits.is_cuda:
         return logits.argmax(0).to(torch.uint8)
-    best = logits[0].clone()
-    winner = torch.zeros_like(best, dtype=torch.uint8)
-    better = torch.empty_like(winner)
+    contest = _Contest(logits[0], 0)
     for index in range(1, len(logits)):
-        _take_better(best, winner, better, logits[index], index)
-    return winner
+        contest.enter(logits[index], index)
+    return contest.winner.to(torch.uint8)
 
 
-def _take_better(best: Tensor, winner: Tensor, better: Tensor, value: Tensor, label: Tensor | int) -> None:
-    """Updates the best values and their classes; `label` is above all in `winner`, `better` is uint8 work space."""
-    # On a CPU ten times faster than torch.where and masked_fill_, which do not vectorise on bytes.
-    torch.gt(value, best, out=better.view(torch.bool))
-    torch.maximum(winner, better.mul_(label), out=winner)
-    torch.maximum(best, value, out=best)
+class _Contest:
+    """The largest value so far at each place, and the class that it belongs to; classes enter in ascending order."""
+
+    def __init__(self, value: Tensor, label: Tensor | int) -> None:
+        self.best = value.clone()
+        # Labels are float32, since comparing into float32 and multiplying is vectorised on a CPU; torch.where on bytes
+        # and masked_fill_ are not, and take three to ten times as long.
+        self.winner = torch.zeros_like(value) + label
+        self._better = torch.empty_like(value)
+
+    def enter(self, value: Tensor, label: Tensor | int) -> None:
+        """Compares a further class; a value of fewer places stands for the first of the last dimension."""
+        best, winner, better = (each[..., : value.shape[-1]] for each in (self.best, self.winner, self._better))
+        torch.gt(value, best, out=better)
+        torch.maximum(winner, better.mul_(label), out=winner)
+        torch.maximum(best, value, out=best)
 
 
-def _decide(result: Tensor, logits: Tensor, winners: Tensor, rows: _Axis, columns: _Axis, cells: Tensor) -> None:
+def _decide(
+    result: Tensor, logits: Tensor, winners: Tensor, rows: _Axis, columns: _Axis, cells: Tensor, prune: bool
+) -> None:
     """Interpolates all pixels of the given cells (flat indices), and writes the winners into the result."""
     row, column = cells // columns.cells, cells % columns.cells
-    width = logits.shape[2]
-    corners = [y[row] * width + x[column] for y in rows.ends for x in columns.ends]
-    order, turns = _turns(logits, winners, corners, rows.block * columns.block)
-    row, column = row[order], column[order]
-    corners = [corner[order] for corner in corners]
+    corners = [y[row] * logits.shape[2] + x[column] for y in rows.ends for x in columns.ends]
+    values = [logits.flatten(1).index_select(1, corner) for corner in corners]
+    turns: Iterator[tuple[Tensor | int, list[Tensor]]]
+    if prune:
+        order, turns = _possible(values, [winners.flatten()[corner].long() for corner in corners])
+        row, column = row[order], column[order]
+    else:
+        turns = ((index, [value[index] for value in values]) for index in range(len(logits)))
     upper, lower = (weight.index_select(1, row)[:, None] for weight in rows.weight)
     left, right = (weight.index_select(1, column) for weight in columns.weight)
-    flat = logits.view(-1)
-    plane = logits[0].numel()
 
-    best = winner = None
-    for classes in turns:
-        count = len(classes)
-        offset = classes * plane
-        a, b, c, d = (flat[offset + corner[:count]] for corner in corners)
+    contest: _Contest | None = None
+    for label, (a, b, c, d) in turns:
+        count = len(a)
         # This order of rounding is F.interpolate's own.
         above = torch.addcmul(b * right[:, :count], a, left[:, :count])
         below = torch.addcmul(d * right[:, :count], c, left[:, :count])
         value = torch.addcmul(below * lower[..., :count], above, upper[..., :count])
-        label = classes.to(torch.uint8)
-        if best is None or winner is None:
-            best, winner = value, label.expand(value.shape).contiguous()
-            better = torch.empty_like(winner)
-            continue
-        _take_better(best[..., :count], winner[..., :count], better[..., :count], value, label)
-    assert winner is not None
+        if contest is None:
+            contest = _Contest(value, label)
+        else:
+            contest.enter(value, label)
+    assert contest is not None
     pixels = rows.pixel.index_select(1, row)[:, None] * result.shape[1] + columns.pixel.index_select(1, column)
-    result.view(-1).scatter_(0, pixels.flatten(), winner.flatten())
+    result.view(-1).scatter_(0, pixels.flatten(), contest.winner.to(torch.uint8).flatten())
 
 
-def _turns(
-    logits: Tensor, winners: Tensor, corners: list[Tensor], block: int
-) -> tuple[Tensor | slice, Iterator[Tensor]]:
-    """The order in which to take the cells, and the classes to compare there, ascending.
+def _possible(
+    values: list[Tensor], winners: list[Tensor]
+) -> tuple[Tensor, Iterator[tuple[Tensor | int, list[Tensor]]]]:
+    """The order in which to take the cells, and the classes that can win there with their logits at the four corners.
 
-    The n-th tensor holds the n-th class that can win, in each of the first cells; those that have fewer come after.
+    `values` are (C, cells) for each corner, `winners` (cells,). The n-th turn has the n-th class, ascending, that can win
+    in each of the first cells; the cells that have fewer come after these.
     """
-    count = len(corners[0])
-    # Pruning costs as much as a few pixels of each cell, and on CUDA it would wait for the device.
-    if logits.is_cuda or block < _PRUNED_BLOCK:
-        return slice(None), (corners[0].new_full((count,), index) for index in range(len(logits)))
-    planes = logits.view(len(logits), -1)
-    values = [planes.index_select(1, corner) for corner in corners]
-    beaten = torch.zeros_like(values[0], dtype=torch.bool)
-    for here in range(4):
-        winner = winners.view(-1)[corners[here]].long()[None]
-        below = [values[there] < values[there].gather(0, winner) for there in range(4) if there != here]
-        beaten |= below[0] & below[1] & below[2]
-    possible = beaten.logical_not_()
+    leads = []
+    for here, winner in enumerate(winners):
+        others = [value - value.gather(0, winner[None]) for there, value in enumerate(values) if there != here]
+        leads.append(torch.maximum(torch.maximum(others[0], others[1]), others[2]))
+    lead = torch.minimum(torch.minimum(leads[0], leads[1]), torch.minimum(leads[2], leads[3]))
+    possible = ~(lead < 0)  # a class below a winner at its corner and at the three others can not win
     counts = possible.sum(0)
     order = counts.argsort(descending=True)
     counts = counts[order]
     classes = possible.index_select(1, order).T.nonzero()[:, 1]
     starts = counts.cumsum(0) - counts
-    lengths = (counts[:, None] > torch.arange(int(counts[0]))).sum(0).tolist()
-    return order, (classes[starts[:length] + turn] for turn, length in enumerate(lengths))
+    turns = range(int(counts[0]))
+    lengths = [int((counts > turn).sum()) for turn in turns]
+
+    def entries() -> Iterator[tuple[Tensor, list[Tensor]]]:
+        for turn, length in zip(turns, lengths, strict=True):
+            label = classes[starts[:length] + turn]
+            place = label * len(order) + order[:length]
+            yield label.float(), [value.flatten().gather(0, place) for value in values]
+
+    return order, entries()
