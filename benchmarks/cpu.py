@@ -21,7 +21,7 @@ from benchmarks.timing import Comparison, compare, peak_memory
 from sapiens_stream import Segmenter
 from sapiens_stream.pipeline import Run
 from sapiens_stream.sinks import Outputs
-from sapiens_stream.sources import PhotoSource, Source, VideoSource
+from sapiens_stream.sources import Photos, Source, Video
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "data" / "tiny_goliath_torchscript.pt2"
@@ -107,7 +107,7 @@ def photos_section(segmenter: Segmenter, folder: Path) -> None:
             overlay="frames", save=frozenset({"classes", "foreground", "json"}), side_by_side=side_by_side
         )
         result = compare(
-            lambda outputs=outputs: run(PhotoSource(folder), segmenter, outputs, folder / "ours"),
+            lambda outputs=outputs: run(Photos(folder), segmenter, outputs, folder / "ours"),
             lambda: original.segment_photos(forward, spec, names, folder / "original"),
             repeats=3,
         )
@@ -118,7 +118,7 @@ def video_section(segmenter: Segmenter, folder: Path) -> None:
     """`video`, end to end: overlay, class masks, JSON."""
     for width, height in ((1280, 720), (1920, 1080)):
         clip = make_clip(folder / f"{height}.mp4", width=width, height=height)
-        ours = lambda clip=clip: run(VideoSource(clip), segmenter, Outputs(), folder / "video")  # noqa: E731
+        ours = lambda clip=clip: run(Video(clip), segmenter, Outputs(), folder / "video")  # noqa: E731
         for baseline, name in (
             (lambda clip=clip: transcode(clip, folder / "transcoded.mp4"), "decode + encode alone"),
             (model_alone(segmenter, VIDEO_FRAMES), "the model alone"),

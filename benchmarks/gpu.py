@@ -24,7 +24,7 @@ from benchmarks.cpu import make_clip, run
 from sapiens_stream import Segmenter
 from sapiens_stream.frame import Frame
 from sapiens_stream.sinks import Outputs
-from sapiens_stream.sources import VideoSource
+from sapiens_stream.sources import Video
 
 FRAMES = 300
 WARM_UP_BATCHES = 5
@@ -90,7 +90,7 @@ def engine_alone(segmenter: Segmenter, frames: Sequence[Frame], batches: int) ->
 def end_to_end(segmenter: Segmenter, clip: Path, outputs: Outputs, folder: Path) -> float:
     """Frames/s of `video`, from the file to the files."""
     start = time.perf_counter()
-    run(VideoSource(clip), segmenter, outputs, folder)
+    run(Video(clip), segmenter, outputs, folder)
     return FRAMES / (time.perf_counter() - start)
 
 
@@ -136,7 +136,7 @@ def main() -> None:
         folder = Path(name)
         model = chosen.model or str(stand_in(folder / "stand_in.pt2"))
         clip = make_clip(folder / "clip.mp4", width=1920, height=1080, frames=FRAMES)
-        with VideoSource(clip) as source:
+        with Video(clip) as source:
             frames = [frame for frame, _ in zip(source.frames(), range(chosen.batch_size), strict=False)]
         for precision in chosen.precision.split(","):
             segmenter = Segmenter(model, device="cuda", precision=precision, batch_size=chosen.batch_size)

@@ -109,6 +109,9 @@ class Recorder(Sink):
             raise OutputError("recorder: the disk is full")
         self.indices.append(result.frame.index)
 
+    def bytes_per_frame(self, size: tuple[int, int]) -> int:
+        return 1
+
     def close(self) -> None:
         self.closed += 1
 

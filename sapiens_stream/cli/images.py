@@ -54,15 +54,15 @@ def images(
     from sapiens_stream.pipeline import Run
     from sapiens_stream.segmenter import Segmenter
     from sapiens_stream.sinks import Outputs
-    from sapiens_stream.sources import PhotoSource, photos_folder
+    from sapiens_stream.sources import Photos
 
     display = Display(quiet=quiet, json=json)
     tally = Tally(display)
-    folder = photos_folder(input_)
+    folder = _folder(input_)
     root = output_root or folder / "output"
     if root.resolve() == folder.resolve():
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
-    with PhotoSource(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
+    with Photos(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
         segmenter = Segmenter(
             model,
             device=device,
@@ -96,3 +96,11 @@ def images(
         )
         tally.execute(run, str(root))
     raise typer.Exit(tally.exit_code)
+
+
+def _folder(what: str) -> Path:
+    """The folder that an input stands for: itself, or the one that a list, a photo or a glob is in."""
+    folder = Path(what)
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    return folder

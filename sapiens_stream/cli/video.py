@@ -60,7 +60,7 @@ def video(
     from sapiens_stream.pipeline.space import require_space
     from sapiens_stream.segmenter import Segmenter
     from sapiens_stream.sinks import Outputs, parse_save
-    from sapiens_stream.sources import VideoSource
+    from sapiens_stream.sources import Video
 
     display = Display(quiet=quiet, json=json)
     tally = Tally(display)
@@ -82,7 +82,7 @@ def video(
     segmenter: Segmenter | None = None
     for name in accepted:
         try:
-            source = VideoSource(name)
+            source = Video(name)
         except InputError as problem:
             tally.reject(name, problem)
             continue

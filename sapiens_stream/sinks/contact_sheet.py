@@ -53,6 +53,9 @@ class ContactSheet(Sink):
         self._cells.append(np.hstack([picture, overlay]))
         self._found.update(int(label) for label in np.flatnonzero(np.bincount(classes.ravel())))
 
+    def bytes_per_frame(self, size: tuple[int, int]) -> int:
+        return 0  # one picture a source
+
     def close(self) -> None:
         if not self._cells:
             return

@@ -22,9 +22,9 @@ class Sink(ABC):
     def write(self, result: Segmentation) -> None:
         """Writes one result; each file is whole under its name when this returns, or not there."""
 
+    @abstractmethod
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         """About how much disk a result takes, `size` being (height, width); for the estimate before a run."""
-        return 0
 
     def close(self) -> None:
         """Finishes what is open so that it is readable; called once, also after a failure or an interruption."""

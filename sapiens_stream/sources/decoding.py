@@ -116,7 +116,7 @@ def _by_pyav(content: bytes, codec: str | None) -> Photo | None:
         return None
     decoded: av.VideoFrame | UInt8Array = frames[0]
     if frames[0].format.components[0].bits > 8:  # swscale does not bring 16 bits to 8 as everybody else does
-        decoded = (frames[0].to_ndarray(format="rgb48le") >> 8).astype(np.uint8)
+        decoded = (np.asarray(frames[0].to_ndarray(format="rgb48le"), np.uint16) >> 8).astype(np.uint8)
     return Photo(decoded, *upright_turns(content))
 
 
