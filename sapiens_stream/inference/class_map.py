@@ -5,7 +5,7 @@ A bilinear value is a convex combination of the four logits at the corners of it
 * where one class has the largest logit at all four corners, it wins everywhere between them, and
 * a class that another exceeds at all four corners wins nowhere between them.
 
-Interpolated are, therefore, only the pixels of cells whose corners disagree, and only for the classes that can win there.
+So only the pixels of cells whose corners disagree are interpolated, and only for the classes that can win there.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Region = tuple[float, float, float, float]
 """top, left, height, width of a part of the logits, in logits."""
 
+_SMALL = 1.5  # pixels a logit; below, there are too few pixels in a cell for all this to pay
 _LONGEST_BLOCK = 32  # pixels a side; bounds what one cell takes, however large the picture
 _PRUNED_BLOCK = 4  # pixels
 _CHUNK_CELLS = 4096  # keeps the working set of a chunk within a CPU's second-level cache
@@ -32,8 +35,8 @@ def class_map(logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, 
     """The winning class of each pixel, (H, W) uint8 on the device of the logits.
 
     `logits` is (C, h, w) floating point, C at most 256; `size` is (H, W). The result is that of
-    `F.interpolate(logits.float()[None], size, mode="bilinear", align_corners=False).argmax(1)`: of classes that tie, the
-    first. With one channel it is 1 where the interpolated logit is above `threshold`, else 0.
+    `F.interpolate(logits.float()[None], size, mode="bilinear", align_corners=False).argmax(1)`: of classes that tie,
+    the first. With one channel it is 1 where the interpolated logit is above `threshold`, else 0.
 
     `region` is the part of the logits that the picture occupies, all of it by default; with whole numbers it is the
     same as cutting that part out of the logits first. Nothing of the picture's size but the result is held.
@@ -42,6 +45,9 @@ def class_map(logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, 
     if logits.shape[0] == 1:
         logits = torch.cat((torch.zeros_like(logits), logits - threshold))
     logits = logits.contiguous()
+    if region is None and math.prod(size) <= _SMALL * logits[0].numel():
+        whole = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)
+        return _running_argmax(whole[0])
     top, left, height, width = region or (0.0, 0.0, *map(float, logits.shape[1:]))
     rows = _axis(logits.shape[1], size[0], top, height, logits.device)
     columns = _axis(logits.shape[2], size[1], left, width, logits.device)
@@ -56,9 +62,9 @@ def class_map(logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, 
     block = rows.block * columns.block
     # Pruning costs as much as a few pixels a cell, finds little where neighbours have nothing in common, and would make
     # the host wait for CUDA.
-    prune = not logits.is_cuda and block >= _PRUNED_BLOCK and len(undecided) < settled.numel() / 2
+    prune = logits.device.type == "cpu" and block >= _PRUNED_BLOCK and len(undecided) < settled.numel() / 2
     cells = max(1, min(_CHUNK_CELLS * 28 // len(logits), _CHUNK_PIXELS.get(logits.device.type, 1 << 20) // block))
-    for chunk in undecided.split(cells):
+    for chunk in torch.split(undecided, cells):
         _decide(result, logits, winners, rows, columns, chunk, prune)
     return result
 
@@ -111,7 +117,7 @@ def _axis(logits: int, pixels: int, start: float, length: float, device: torch.d
     high = np.where(np.maximum.reduceat(weight, starts) > 0, np.minimum(low + 1, last - first), low)
     block = starts + np.minimum(np.arange(counts.max())[:, None], counts - 1)
 
-    def put(array: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def put(array: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
     return _Axis(
@@ -124,7 +130,7 @@ def _axis(logits: int, pixels: int, start: float, length: float, device: torch.d
 
 def _running_argmax(logits: Tensor) -> Tensor:
     """argmax over the classes as uint8; a class at a time is many times faster than `Tensor.argmax` on a CPU."""
-    if logits.is_cuda:
+    if logits.device.type != "cpu":
         return logits.argmax(0).to(torch.uint8)
     contest = _Contest(logits[0], 0)
     for index in range(1, len(logits)):
@@ -187,8 +193,8 @@ def _possible(
 ) -> tuple[Tensor, Iterator[tuple[Tensor | int, list[Tensor]]]]:
     """The order in which to take the cells, and the classes that can win there with their logits at the four corners.
 
-    `values` are (C, cells) for each corner, `winners` (cells,). The n-th turn has the n-th class, ascending, that can win
-    in each of the first cells; the cells that have fewer come after these.
+    `values` are (C, cells) for each corner, `winners` (cells,). The n-th turn has the n-th class, ascending, that can
+    win in each of the first cells; the cells that have fewer come after these.
     """
     leads = []
     for here, winner in enumerate(winners):

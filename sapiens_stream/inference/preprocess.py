@@ -1,0 +1,89 @@
+"""Frames to a model's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import torch
+from torch import Tensor
+
+from sapiens_stream.errors import UsageError
+from sapiens_stream.frame import Frame, UInt8Array
+from sapiens_stream.inference.class_map import Region
+from sapiens_stream.models.model import InputSpec
+
+Fit = Literal["stretch", "letterbox", "crop"]
+"""stretch: the whole picture to the input's size, as the original does; letterbox: the whole picture in its own aspect,
+the rest in the mean colour; crop: the largest centred part of the input's aspect."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of a picture, pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The part of the picture that the model sees, and the part of the model's input that shows it."""
+
+    seen: Box
+    shown: Box
+
+    def region(self, spec: InputSpec, logits: tuple[int, int]) -> Region | None:
+        """What `shown` is in logits of size (h, w); None where it is all of them."""
+        shown = self.shown
+        if (shown.height, shown.width) == (spec.height, spec.width):
+            return None
+        down, across = logits[0] / spec.height, logits[1] / spec.width
+        return shown.top * down, shown.left * across, shown.height * down, shown.width * across
+
+
+def check_fit(fit: str) -> Fit:
+    """Raises UsageError where there is no such fit."""
+    if fit not in get_args(Fit):
+        raise UsageError(f"no fit is called {fit!r}; there are {', '.join(get_args(Fit))}")
+    return fit  # type: ignore[return-value]
+
+
+def placement(size: tuple[int, int], spec: InputSpec, fit: Fit) -> Placement:
+    """How a picture of `size` (H, W) goes into the model's input."""
+    height, width = size
+    seen, shown = Box(0, 0, height, width), Box(0, 0, spec.height, spec.width)
+    if fit == "letterbox":
+        return Placement(seen, _inscribed(shown, height, width))
+    if fit == "crop":
+        return Placement(_inscribed(seen, spec.height, spec.width), shown)
+    return Placement(seen, shown)
+
+
+def _inscribed(outer: Box, height: int, width: int) -> Box:
+    """The largest centred box of the aspect `height` to `width`."""
+    scale = min(outer.height / height, outer.width / width)
+    inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
+    return Box((outer.height - inner_height) // 2, (outer.width - inner_width) // 2, inner_height, inner_width)
+
+
+def draw(frame: Frame, place: Placement, spec: InputSpec, canvas: UInt8Array) -> None:
+    """Resizes a frame into `canvas`, (spec.height, spec.width, 3) uint8 RGB, as the original does."""
+    shown = place.shown
+    target = canvas[shown.slices]
+    if target.shape != canvas.shape:
+        canvas[:] = [round(mean) for mean in spec.mean]
+    cv2.resize(frame.rgb[place.seen.slices], (shown.width, shown.height), dst=target, interpolation=cv2.INTER_LINEAR)
+
+
+def normalise(pixels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W): `(pixels - mean) / std` in float32, then in `dtype`, on the same device."""
+    planes = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return planes.sub_(mean[:, None, None]).div_(std[:, None, None]).to(dtype)
