@@ -1,0 +1,153 @@
+"""The source's sound in the overlay video: its packets copied, or transcoded where the container can't hold them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+
+from sapiens_stream.errors import cause
+
+# What players of each container can be trusted with; anything else is transcoded. Matroska holds everything.
+_HELD = {
+    ".mp4": {"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus"},
+    ".mov": {"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le", "pcm_s16be", "pcm_s24be"},
+    ".webm": {"opus", "libopus", "vorbis", "libvorbis"},
+}
+_TRANSCODED_TO = {".webm": "libopus"}
+_DEFAULT_TRANSCODED_TO = "aac"
+_RATES = {"aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)}
+_USUAL_RATE = 48000
+
+
+class AudioTrack:
+    """The best audio stream of `source` as a stream of `output`, which must not have been written to yet.
+
+    Times are those of the source plus `shift` seconds. Sound that can't be read or kept is given up with one
+    warning, since the pictures matter more; what the disk refuses is raised as OSError.
+    """
+
+    def __init__(
+        self,
+        source: InputContainer,
+        output: OutputContainer,
+        extension: str,
+        shift: Fraction,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._output = output
+        self._shift = shift
+        self._warn = warn
+        self._last_dts: int | None = None
+        stream = source.streams.best("audio")
+        assert isinstance(stream, AudioStream)
+        self._input = stream
+        self._copied = stream.codec_context.name in _HELD.get(extension, {stream.codec_context.name})
+        if self._copied:
+            self._stream = output.add_stream_from_template(stream, opaque=True)
+        else:
+            self._stream = self._transcoder(_TRANSCODED_TO.get(extension, _DEFAULT_TRANSCODED_TO))
+        self._packets = self._guarded(self._copies() if self._copied else self._transcoded())
+        self._next: Packet[AudioStream] | None = None
+
+    def write(self, until: Fraction) -> None:
+        """Writes what begins before `until`, in seconds of the output."""
+        while True:
+            if self._next is None:
+                self._next = next(self._packets, None)
+            if self._next is None or _start(self._next) >= until:
+                return
+            packet, self._next = self._next, None
+            self._mux(packet)
+
+    def _mux(self, packet: Packet[AudioStream]) -> None:
+        try:
+            self._output.mux_one(packet)
+        except (ValueError, av.FFmpegError) as error:
+            if getattr(error, "errno", errno.EINVAL) not in (errno.EINVAL, av.error.InvalidDataError.errno):
+                raise
+            self._give_up(error)
+
+    def _give_up(self, error: BaseException) -> None:
+        self._packets = iter(())
+        self._next = None
+        self._warn(f"{self._source.name}: the sound is left out from here on: {cause(error)}")
+
+    def _guarded(self, packets: Iterator[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
+        try:
+            yield from packets
+        except (ValueError, OSError, av.FFmpegError) as error:
+            self._give_up(error)
+
+    def _copies(self) -> Iterator[Packet[AudioStream]]:
+        for packet in self._source.demux(self._input):
+            if packet.size and packet.dts is not None and packet.time_base is not None:
+                shift = round(self._shift / packet.time_base)
+                packet.dts += shift
+                packet.pts = packet.dts if packet.pts is None else packet.pts + shift
+                if self._follows(packet):
+                    packet.stream = self._stream
+                    yield packet
+
+    def _follows(self, packet: Packet[AudioStream]) -> bool:
+        """False for a packet that would go back in time, which no container takes, or that a shift put before 0."""
+        assert packet.dts is not None and packet.pts is not None
+        if (self._shift and packet.pts < 0) or (self._last_dts is not None and packet.dts <= self._last_dts):
+            return False
+        self._last_dts = packet.dts
+        return True
+
+    def _transcoder(self, codec: str) -> AudioStream:
+        rate = self._input.codec_context.sample_rate
+        allowed = _RATES.get(codec, (_USUAL_RATE,))
+        stream = self._output.add_stream(codec, rate=rate if rate in allowed else _USUAL_RATE)
+        assert isinstance(stream, AudioStream)
+        layout = self._input.codec_context.layout
+        stream.codec_context.layout = layout if layout.nb_channels <= 2 else "stereo"
+        stream.codec_context.open()
+        return stream
+
+    def _transcoded(self) -> Iterator[Packet[AudioStream]]:
+        encoder = self._stream.codec_context
+        assert isinstance(encoder, av.AudioCodecContext)
+        for frame in self._decoded():
+            if frame.pts is not None and frame.time_base is not None:
+                frame.pts += round(self._shift / frame.time_base)
+            for packet in encoder.encode(frame):
+                packet.stream = self._stream
+                yield packet
+        for packet in encoder.encode(None):
+            packet.stream = self._stream
+            yield packet
+
+    def _decoded(self) -> Iterator[AudioFrame]:
+        for packet in self._source.demux(self._input):
+            with suppress(av.error.InvalidDataError):  # a damaged packet is a short silence, no more
+                yield from self._input.codec_context.decode(packet)
+
+
+def has_sound(source: InputContainer) -> bool:
+    """Whether `source` has an audio stream with anything in it; it is opened once more to see.
+
+    A stream that stays empty would hold back the header of a fragmented file for good.
+    """
+    if source.streams.best("audio") is None:
+        return False
+    try:
+        with av.open(source.name) as again:
+            return any(packet.size for packet in again.demux(again.streams.best("audio")))
+    except (OSError, ValueError, av.FFmpegError):
+        return False
+
+
+def _start(packet: Packet[AudioStream]) -> Fraction:
+    assert packet.pts is not None and packet.time_base is not None
+    return packet.pts * packet.time_base

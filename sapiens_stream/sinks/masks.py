@@ -1,0 +1,44 @@
+"""Class maps and foreground masks as `.npy` files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.frame import Segmentation
+from sapiens_stream.sinks.files import path_below, written_aside
+from sapiens_stream.sinks.sink import Sink
+
+
+class MaskSink(Sink):
+    """Writes NAME_seg.npy, (H, W) uint8 class ids, and NAME.npy, (H, W) bool, class > 0; `np.load` reads both.
+
+    Classes outside `only` (ids; None: all) are written as background.
+    """
+
+    def __init__(self, root: Path, *, foreground: bool, classes: bool, only: tuple[int, ...] | None = None) -> None:
+        self._root = root
+        self._foreground = foreground
+        self._classes = classes
+        self._kept = None if only is None else np.where(np.isin(np.arange(256), only), np.arange(256), 0)
+
+    def write(self, result: Segmentation) -> None:
+        class_map = np.ascontiguousarray(result.class_map)
+        if self._kept is not None:
+            class_map = np.asarray(cv2.LUT(class_map, self._kept.astype(np.uint8)), np.uint8)
+        if self._classes:
+            self._save(result.frame.name, "_seg.npy", class_map)
+        if self._foreground:
+            self._save(result.frame.name, ".npy", class_map > 0)
+
+    def bytes_per_frame(self, size: tuple[int, int]) -> int:
+        return size[0] * size[1] * (self._classes + self._foreground)
+
+    def _save(self, name: str, suffix: str, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
+        # Not np.save: for a real file it writes past Python, and its error on a full disk does not name the cause.
+        with written_aside(path_below(self._root, name, suffix)) as file:
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+            file.write(array.data)

@@ -1,0 +1,83 @@
+"""How a video's file grows, so that a killed run leaves a playable one, and how it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from sapiens_stream.errors import cause
+from sapiens_stream.sinks.files import discard
+
+_FRAGMENTED = (".mp4", ".mov")
+_FRAGMENT_MICROSECONDS = 1_000_000  # what a killed run loses at most, besides what the encoder still held
+
+
+def header_options(extension: str, time_base: Fraction) -> Mapping[str, str]:
+    """The muxer's options for a file that grows; mp4 and mov keep the ticks of `time_base`.
+
+    An mp4 is of no use until its index is written, at the end; in fragments each has its own. `delay_moov` lets
+    the header wait for the first of them, and only then can it hold the edit list that keeps a start other than 0.
+    """
+    if extension not in _FRAGMENTED:
+        return {}
+    return {
+        "movflags": "frag_keyframe+empty_moov+default_base_moof+delay_moov",
+        "frag_duration": str(_FRAGMENT_MICROSECONDS),
+        **_clock(time_base),
+    }
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a video packet can be read from `path`."""
+    try:
+        with av.open(str(path)) as container:
+            return any(packet.size for packet in container.demux(video=0))
+    except (OSError, ValueError, IndexError, av.FFmpegError):
+        return False
+
+
+def finish(growing: Path, path: Path, warn: Callable[[str], None]) -> None:
+    """Gives a file that has grown its place; fragments become one plain file with its index first ("faststart").
+
+    Where that fails, most likely because the disk is full, the fragments themselves take the place, with a
+    warning. Raises OSError.
+    """
+    if path.suffix in _FRAGMENTED:
+        plain = growing.with_stem(f"{growing.stem}.plain")
+        try:
+            _remux(growing, plain)
+            plain.replace(path)
+        except (OSError, ValueError, av.FFmpegError) as error:
+            warn(f"{path}: left in fragments, which some players seek in slowly: {cause(error)}")
+        else:
+            discard(growing)
+            return
+        finally:
+            discard(plain)
+    growing.replace(path)
+
+
+def _remux(growing: Path, plain: Path) -> None:
+    with av.open(str(growing)) as source:
+        time_base = source.streams.video[0].time_base
+        assert time_base is not None
+        options = {"movflags": "faststart", **_clock(time_base)}
+        with av.open(str(plain), "w", container_options=options) as target:
+            streams = {}
+            for stream in source.streams:
+                copy = target.add_stream_from_template(stream, opaque=True)
+                copy.codec_context.codec_tag = stream.codec_context.codec_tag
+                streams[stream.index] = copy
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = streams[packet.stream.index]
+                    target.mux_one(packet)
+
+
+def _clock(time_base: Fraction) -> Mapping[str, str]:
+    # The movie's clock too, in which edit lists tell the start: its default, milliseconds, would round it.
+    ticks = str(time_base.denominator)
+    return {"video_track_timescale": ticks, "movie_timescale": ticks}

@@ -1,0 +1,108 @@
+"""The overlay as a video with the source's times, colours and sound."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import av
+
+from sapiens_stream.errors import OutputError, cause
+from sapiens_stream.frame import Segmentation
+from sapiens_stream.painting import Painter
+from sapiens_stream.sinks.encoders import container_for, encoder_named, require_working
+from sapiens_stream.sinks.files import aside, discard, not_written
+from sapiens_stream.sinks.movie_file import finish, is_readable
+from sapiens_stream.sinks.recording import EncoderSettings, Recording
+from sapiens_stream.sinks.sink import Sink
+from sapiens_stream.sources.source import SourceInfo
+
+__all__ = ["OverlayVideo", "container_for"]
+
+_FAILURES = (OSError, ValueError, av.FFmpegError)
+
+
+class OverlayVideo(Sink):
+    """Writes the painted frames to `path` as one video.
+
+    Each frame keeps its time, to the tick in mp4 and mov, to the millisecond in mkv and webm, whose clock that is;
+    `recording.Clock` tells of the few that can't be kept. Size, sample aspect ratio and colour tags are the source's.
+    Pixels are written upright, 8-bit 4:2:0 where the encoder takes it; an odd size is made even by doubling the last
+    line or column, since browsers play nothing but 4:2:0. With `audio` the sound of `source.path` goes along.
+
+    While it grows the file lies beside `path` (".NAME.part.EXT") and is playable even if the process is killed;
+    `close` finishes it, after a failure too. Without a single frame there is no file.
+
+    Raises UsageError at once for a `codec`, `crf` or `preset` that can't be, OutputError where writing fails.
+    """
+
+    ordered: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        path: Path,
+        source: SourceInfo,
+        painter: Painter,
+        *,
+        codec: str = "libx264",
+        crf: int | None = None,
+        preset: str = "veryfast",
+        audio: bool = True,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> None:
+        require_working(codec)
+        encoder = encoder_named(codec)
+        self._settings = EncoderSettings(codec=codec, options=encoder.settings(crf, preset), audio=audio)
+        self._bytes_per_pixel = encoder.bytes_per_pixel
+        self._path = path
+        self._growing = aside(path)
+        self._source = source
+        self._painter = painter
+        self._warn = warn
+        self._recording: Recording | None = None
+        self._written: list[Path] = []
+
+    def write(self, result: Segmentation) -> None:
+        try:
+            if self._recording is None:
+                self._recording = self._begin(result)
+            self._recording.write(result)
+        except _FAILURES as error:
+            raise not_written(self._path, error) from error
+
+    def bytes_per_frame(self, size: tuple[int, int]) -> int:
+        return int(size[0] * size[1] * self._bytes_per_pixel)
+
+    def close(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return
+        failure: BaseException | None = None
+        try:
+            recording.close()
+        except _FAILURES as error:
+            failure = error
+        try:
+            if is_readable(self._growing):
+                finish(self._growing, self._path, self._warn)
+                self._written = [self._path]
+        except OSError as error:
+            raise not_written(self._path, error) from error
+        if not self._written:
+            discard(self._growing)
+        if failure is not None:
+            if self._written:
+                raise OutputError(f"{self._path} is cut short: {cause(failure)}") from failure
+            raise not_written(self._path, failure) from failure
+
+    @property
+    def written(self) -> list[Path]:
+        return list(self._written)
+
+    def _begin(self, result: Segmentation) -> Recording:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.is_dir():
+            raise IsADirectoryError(21, "Is a directory")
+        return Recording(self._growing, result.frame, self._source, self._painter, self._settings, self._warn)

@@ -1,0 +1,55 @@
+"""Overlay pictures, one a frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from sapiens_stream.errors import OutputError, UsageError
+from sapiens_stream.frame import Segmentation
+from sapiens_stream.painting import Painter
+from sapiens_stream.sinks.files import path_below, written_aside
+from sapiens_stream.sinks.sink import Sink
+
+SaveFormat = Literal["png", "jpg", "bmp"]
+
+# For the estimate before a run: measured on photos.
+_BYTES_PER_PIXEL = {"png": 1.5, "jpg": 0.3, "bmp": 3.0}
+
+
+class PictureSink(Sink):
+    """Writes the overlay as NAME.png (or .jpg, .bmp); `side_by_side` puts the picture itself to its left.
+
+    PNG is written as OpenCV does by default, the "sub" filter and run lengths at the fastest level: of the settings
+    that are lossless none was faster by more than a tenth, and the smallest (the Paeth filter) took from 3 to 30 per
+    cent less room for up to twice the time.
+    """
+
+    def __init__(
+        self, root: Path, painter: Painter, *, save_format: SaveFormat = "png", side_by_side: bool = False
+    ) -> None:
+        if save_format not in get_args(SaveFormat):
+            raise UsageError(f"can't save pictures as {save_format!r}; there are {', '.join(get_args(SaveFormat))}")
+        self._root = root
+        self._painter = painter
+        self._format = save_format
+        self._side_by_side = side_by_side
+
+    def write(self, result: Segmentation) -> None:
+        picture = self._painter.paint(result.frame.rgb, result.class_map)
+        if self._side_by_side:
+            picture = np.hstack([result.frame.rgb, picture])
+        path = path_below(self._root, result.frame.name, f".{self._format}")
+        try:
+            _, data = cv2.imencode(f".{self._format}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        except cv2.error as error:
+            height, width = picture.shape[:2]
+            raise OutputError(f"{path} can't be written: no {self._format} of {width}x{height} pixels") from error
+        with written_aside(path) as file:
+            file.write(data.data)
+
+    def bytes_per_frame(self, size: tuple[int, int]) -> int:
+        return int(size[0] * size[1] * _BYTES_PER_PIXEL[self._format] * (1 + self._side_by_side))
