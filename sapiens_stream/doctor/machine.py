@@ -1,0 +1,123 @@
+"""The processor, memory and disk that this process may use. None, or nothing, where the system does not tell."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+# Of a processor's many flags, those that decide how fast matrices multiply; "bf16", "i8mm" and "fphp" are ARM's.
+MATRIX_FLAGS = (
+    *("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_fp16"),
+    *("bf16", "i8mm", "fphp"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processor:
+    """`cores` is how many this process may use, after affinity and container limits; `capability` what torch uses."""
+
+    name: str
+    cores: int
+    capability: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """Bytes."""
+
+    total: int
+    free: int
+
+
+def processor() -> Processor:
+    return Processor(
+        name=_processor_name(),
+        cores=usable_cores(),
+        capability=torch.backends.cpu.get_cpu_capability(),
+        flags=_flags(),
+    )
+
+
+def usable_cores() -> int:
+    """The cores of this process' affinity, or fewer where its container is limited to less time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _first_line(Path("/sys/fs/cgroup/cpu.max")).split()
+    if len(quota) == 2 and quota[0].isdecimal():
+        cores = min(cores, math.ceil(int(quota[0]) / int(quota[1])))
+    return cores
+
+
+def memory() -> Space | None:
+    """The memory of this machine, or of this container where that is less; macOS does not tell how much is free."""
+    found = {
+        name: int(rest.split()[0]) << 10
+        for name, _, rest in (line.partition(":") for line in _lines(Path("/proc/meminfo")))
+        if name in ("MemTotal", "MemAvailable")
+    }
+    if len(found) < 2:
+        total = _system_memory()
+        return None if total is None else Space(total=total, free=total)
+    total, free = found["MemTotal"], found["MemAvailable"]
+    limit, used = (_first_line(Path(f"/sys/fs/cgroup/memory.{name}")) for name in ("max", "current"))
+    if limit.isdecimal() and used.isdecimal() and int(limit) < total:
+        total, free = int(limit), min(free, int(limit) - int(used))
+    return Space(total=total, free=free)
+
+
+def disk(folder: Path) -> Space | None:
+    """The disk that a folder is on."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return Space(total=usage.total, free=usage.free)
+
+
+def answer(*command: str) -> str:
+    """The first line that a program prints; "" where it is not there, fails, or takes five seconds."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return run.stdout.strip().partition("\n")[0] if run.returncode == 0 else ""
+
+
+def _processor_name() -> str:
+    for line in _lines(Path("/proc/cpuinfo")):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return answer("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor() or platform.machine()
+
+
+def _flags() -> tuple[str, ...]:
+    for line in _lines(Path("/proc/cpuinfo")):
+        if line.lower().startswith(("flags", "features")):
+            there = set(line.partition(":")[2].split())
+            return tuple(flag for flag in MATRIX_FLAGS if flag in there)
+    return ()
+
+
+def _system_memory() -> int | None:
+    size = answer("sysctl", "-n", "hw.memsize")
+    return int(size) if size.isdecimal() else None
+
+
+def _first_line(path: Path) -> str:
+    return next(iter(_lines(path)), "")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,130 @@
+"""What the doctor finds on this machine, and what it makes of others."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from sapiens_stream.doctor import Ability, Device, Report, Space, examine
+from sapiens_stream.doctor.video import encoders, hardware_decoders
+from sapiens_stream.inference.device import available_devices
+
+GIB = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return examine()
+
+
+@pytest.fixture
+def healthy(report: Report) -> Report:
+    """This machine's report with room enough, so that a test adds the one problem that it is about."""
+    roomy = Space(total=64 * GIB, free=64 * GIB)
+    return replace(
+        report,
+        nvidia_driver=None,
+        devices=tuple(replace(device, memory=roomy, failure=None) for device in report.devices),
+        encoders=(Ability(name="libx264"), Ability(name="libx265")),
+        inputs=(Ability(name="v4l2"), Ability(name="rtsp")),
+    )
+
+
+def test_the_report_describes_this_machine(report: Report) -> None:
+    assert report.versions["torch"] == torch.__version__
+    assert [device.name for device in report.devices] == available_devices()
+    assert 1 <= report.processor.cores <= (os.cpu_count() or 1)
+    for space in (report.memory, report.disk):
+        assert space is None or 0 < space.free <= space.total
+
+
+def test_every_device_has_measured_rates_and_estimates_from_them(report: Report) -> None:
+    for device in report.devices:
+        assert device.failure is None
+        assert {rate.precision for rate in device.rates} >= set(device.precisions) >= {"fp32"}
+        for rate in device.rates:
+            assert 0 < rate.tflops < 10_000
+            assert rate.frames_per_second["sapiens-1b"] == pytest.approx(rate.tflops / 11.26)
+
+
+def test_encoders_are_those_that_really_encode(report: Report) -> None:
+    works = {ability.name: ability.works for ability in report.encoders}
+    assert works["libx264"] and works["ffv1"]
+    assert works["h264_nvenc"] <= torch.cuda.is_available()
+    assert works["h264_videotoolbox"] <= (platform.system() == "Darwin")
+
+
+def test_the_report_is_json(report: Report) -> None:
+    read: dict[str, Any] = json.loads(json.dumps(report.as_dict()))
+    assert read["devices"][-1]["rates"][0]["estimated_frames_per_second"].keys() >= {"sapiens-0.3b", "sapiens-1b"}
+    assert read["processor"]["cores"] == report.processor.cores
+    assert read["problems"] == [{"what": each.what, "cure": each.cure} for each in report.problems]
+
+
+def test_trying_the_codecs_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    encoders()
+    hardware_decoders()
+    assert capfd.readouterr() == ("", "")
+
+
+def _cuda(**changes: Any) -> Device:
+    fields: dict[str, Any] = {"memory": None, "precisions": ("fp32",), "rates": (), "capability": "5.0"}
+    return Device(name="cuda:0", title="GPU", **fields | changes)
+
+
+def _on_the_cpu(report: Report) -> tuple[Device, ...]:
+    return tuple(device for device in report.devices if device.name == "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "cure"),
+    [
+        (lambda r: {"versions": r.versions | {"torch": "2.1.0"}}, "torch 2.1.0 is older than 2.6", "pip install"),
+        (
+            lambda r: {
+                "nvidia_driver": "550.1",
+                "versions": r.versions | {"cuda": "none"},
+                "devices": _on_the_cpu(r),
+            },
+            "driver (550.1) is here, but torch",
+            "pytorch.org",
+        ),
+        (
+            lambda r: {
+                "nvidia_driver": "470.2",
+                "versions": r.versions | {"cuda": "13.0"},
+                "devices": _on_the_cpu(r),
+            },
+            "CUDA 13.0 does not see a GPU with driver 470.2",
+            "update the NVIDIA driver",
+        ),
+        (
+            lambda r: {"devices": (_cuda(failure="no kernel image"),)},
+            "does not compute: no kernel image",
+            "capability 5.0",
+        ),
+        (
+            lambda r: {"devices": (_cuda(memory=Space(total=6 * GIB, free=5 * GIB)),)},
+            "5.4 GB of free memory of cuda:0 are too few for sapiens-1b",
+            "smaller model",
+        ),
+        (
+            lambda r: {"encoders": (Ability(name="libx264", problem="not built"), Ability(name="ffv1"))},
+            "libx264 of overlay videos is missing; those that work are: ffv1",
+            "--codec",
+        ),
+        (lambda r: {"inputs": (Ability(name="v4l2", problem="x"), Ability(name="rtsp"))}, "no camera input", "av"),
+    ],
+    ids=["old torch", "torch without CUDA", "old driver", "old GPU", "little memory", "no libx264", "no cameras"],
+)
+def test_a_problem_is_named_with_its_cure(healthy: Report, change: Any, what: str, cure: str) -> None:
+    assert healthy.problems == ()
+    [problem] = replace(healthy, **change(healthy)).problems
+    assert what in problem.what
+    assert cure in problem.cure
