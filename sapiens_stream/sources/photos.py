@@ -53,7 +53,7 @@ class Photos(Source):
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="photo")
         self._lock = threading.Lock()
         self._closed = False
-        self._frames = self._read()
+        self._frames: Iterator[Frame | Skipped] = self._read()
 
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames
@@ -62,6 +62,7 @@ class Photos(Source):
         with self._lock:
             self._closed = True
         self._pool.shutdown(cancel_futures=True)
+        self._frames = iter(())  # a generator that is kept would keep its frames
 
     def _read(self) -> Iterator[Frame | Skipped]:
         waiting = iter(self._listed)

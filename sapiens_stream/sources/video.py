@@ -56,7 +56,7 @@ class Video(Source):
         except BaseException:
             self.close()
             raise
-        self._frames = self._until_closed(chain(head, rest))
+        self._frames: Iterator[Frame | Skipped] = self._until_closed(chain(head, rest))
 
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames
@@ -65,7 +65,7 @@ class Video(Source):
         with self._lock:
             self._closed = True
             self._demuxer.close()
-            self._frames = iter(())  # a generator holds its decoder and its frames until it is let go
+        self._frames = iter(())  # a generator that is kept would keep its decoder's threads and frames
 
     def _head(self, frames: Iterator[Frame | Skipped]) -> list[Frame | Skipped]:
         """Up to the first frame, which alone tells how the video has to be turned, and that it can be decoded."""
@@ -107,17 +107,20 @@ class Video(Source):
 
     def _read(self) -> Iterator[Frame | Skipped]:
         index = 0
+        rotation: int | None = None
+        turns = 0, False
         for each in self._progressive(_timed(self._decoded(), self._demuxer.stream)):
             if isinstance(each, Skipped):
                 yield each
                 continue
-            quarter_turns, mirrored = _upright_turns(each)
+            if each.rotation != rotation:  # only then, because PyAV's `side_data` keeps a frame until the next gc
+                rotation, turns = each.rotation, _upright_turns(each)
             yield Frame(
                 index=index,
                 name=f"{self._path.stem}/{index:06d}",
                 decoded=each,
-                quarter_turns=quarter_turns,
-                mirrored=mirrored,
+                quarter_turns=turns[0],
+                mirrored=turns[1],
                 pts=each.pts,
                 time_base=each.time_base,
                 duration=each.duration or None,

@@ -1,0 +1,298 @@
+"""Video files: containers and codecs, time, turning, and damage."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from sapiens_stream.errors import InputError
+from sapiens_stream.frame import Frame, Skipped
+from sapiens_stream.sources import Video
+from sapiens_stream.sources.video import MAX_CONSECUTIVE_FAILURES
+from tests.media import frame_times, make_video, number_of
+
+FRAMES = 12
+
+VIDEOS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mp4 h264 with B-frames": ("clip.mp4", {"b_frames": 3}),
+    "mp4 hevc 10-bit": (
+        "clip.mp4",
+        {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": {"x265-params": "log-level=none:pools=1"}},
+    ),
+    "mkv ffv1 4:2:2 odd size": ("clip.mkv", {"codec": "ffv1", "pix_fmt": "yuv422p", "size": (95, 161)}),
+    "webm vp9": ("clip.webm", {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}}),
+    "mov prores 10-bit": ("clip.mov", {"codec": "prores_ks", "pix_fmt": "yuv422p10le", "audio": "aac"}),
+    "avi mjpeg": ("clip.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+    "avi mpeg4 odd size": ("clip.avi", {"codec": "mpeg4", "size": (97, 131)}),
+    "avi mpeg4 with B-frames": ("clip.avi", {"codec": "mpeg4", "b_frames": 2, "first": Fraction(1, 25)}),
+    "ts mpeg2 interlaced": (
+        "clip.ts",
+        {"codec": "mpeg2video", "interlaced": True, "audio": "mp2", "first": Fraction(1, 25)},
+    ),
+    "mkv 10-bit interlaced": ("clip.mkv", {"codec": "ffv1", "pix_fmt": "yuv422p10le", "interlaced": True}),
+    "gif": ("clip.gif", {"codec": "gif", "pix_fmt": "bgr8"}),
+    "raw h264": ("clip.h264", {}),
+    "mp4 to turn by 90": ("clip.mp4", {"rotation": 90}),
+    "mp4 to turn by 180": ("clip.mp4", {"rotation": 180}),
+    "mp4 to turn by 270": ("clip.mp4", {"rotation": 270}),
+    "mp4 to mirror": ("clip.mp4", {"mirrored": True}),
+    "mp4 to turn and mirror": ("clip.mp4", {"rotation": 90, "mirrored": True}),
+    "mp4 vfr": ("clip.mp4", {"vfr": True}),
+    "mkv vfr": ("clip.mkv", {"vfr": True}),
+    "mp4 ntsc": ("clip.mp4", {"rate": Fraction(30000, 1001)}),
+    "mp4 from 2 s": ("clip.mp4", {"start": Fraction(2), "audio": "aac"}),
+    "ts from 2 s": ("clip.ts", {"start": Fraction(2)}),
+    "mkv two videos": ("clip.mkv", {"second_size": (64, 80)}),
+    "mp4 audio first": ("clip.mp4", {"audio": "aac", "audio_first": True}),
+    "mp4 audio goes on": ("clip.mp4", {"audio": "aac", "audio_seconds": 3}),
+    "mp4 anamorphic": ("clip.mp4", {"sar": Fraction(4, 3)}),
+    "name with a colon": ("12:30:00.mp4", {}),
+}
+
+
+def read(path: Path) -> tuple[list[Frame], list[Skipped]]:
+    with Video(path) as video:
+        found = list(video.frames())
+    return [each for each in found if isinstance(each, Frame)], [each for each in found if isinstance(each, Skipped)]
+
+
+@pytest.mark.parametrize(("name", "options"), VIDEOS.values(), ids=VIDEOS)
+def test_frames_and_times_of(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    options = dict(options)
+    # Some containers can not start at 0: mpegts and avi leave room for the B-frames' decoding times.
+    first = options.pop("first", options.get("start", Fraction(0)))
+    path = make_video(tmp_path / name, frames=FRAMES, **options)
+    frames, skipped = read(path)
+    assert skipped == []
+    assert [number_of(frame.rgb) for frame in frames] == list(range(FRAMES))
+    assert [frame.name for frame in frames] == [f"{path.stem}/{index:06d}" for index in range(FRAMES)]
+    rate = options.get("rate", Fraction(25))
+    wanted = frame_times(FRAMES, rate, first, options.get("vfr", False))
+    unit = frames[0].time_base
+    assert [frame.pts for frame in frames] == [round(seconds / unit) for seconds in wanted]
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "value"),
+    [
+        ({"rotation": 90}, "size", (160, 96)),
+        ({"rotation": 180}, "size", (96, 160)),
+        ({"sar": Fraction(4, 3)}, "sample_aspect_ratio", Fraction(4, 3)),
+        ({}, "sample_aspect_ratio", None),
+        ({"rate": Fraction(30000, 1001)}, "frame_rate", Fraction(30000, 1001)),
+        ({}, "frame_count", FRAMES),
+        ({}, "duration", Fraction(12, 25)),
+        ({}, "time_base", Fraction(1, 12800)),
+        ({}, "interlaced", False),
+        ({"interlaced": True}, "interlaced", True),
+        ({"vfr": True}, "frame_count", FRAMES),
+    ],
+)
+def test_what_is_known_before_the_first_frame(
+    options: dict[str, Any], field: str, value: object, tmp_path: Path
+) -> None:
+    with Video(make_video(tmp_path / "clip.mp4", frames=FRAMES, **options)) as video:
+        assert getattr(video.info, field) == value
+        assert video.info.path == tmp_path / "clip.mp4"
+
+
+def test_duration_is_the_file_s(tmp_path: Path) -> None:
+    frames, _ = read(make_video(tmp_path / "clip.mp4", frames=FRAMES))
+    assert {frame.duration for frame in frames} == {512}
+
+
+def test_interlaced_frames_are_deinterlaced_and_keep_their_colours(tmp_path: Path) -> None:
+    """Fields of different moments comb: on a moving edge neighbouring lines differ more than every other line does."""
+    size, frames = (96, 160), 6
+    path = tmp_path / "clip.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25, width=size[1], height=size[0], pix_fmt="yuv420p")
+        stream.codec_context.flags |= 1 << 18 | 1 << 29  # coded as fields, as `make_video` does
+        stream.codec_context.bit_rate = 8_000_000
+        stream.codec_context.color_range = 1
+        stream.codec_context.colorspace = 1
+        for number in range(frames):
+            grey = np.full(size, 60, np.uint8)
+            grey[0::2, : 40 + number * 16] = 200
+            grey[1::2, : 48 + number * 16] = 200
+            frame = av.VideoFrame.from_ndarray(grey, format="gray").reformat(format="yuv420p")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+    def combing(frame: av.VideoFrame) -> float:
+        luma = frame.to_ndarray(format="gray").astype(int)[8:-8]
+        return float(np.abs(luma[1:] - luma[:-1]).mean())
+
+    with av.open(str(path)) as container:
+        before = [combing(frame) for frame in container.decode(video=0)]
+    with Video(path) as video:
+        progressive = [frame.decoded for frame in video.frames()]
+    assert len(progressive) == frames
+    assert min(before) > 3
+    assert max(combing(frame) for frame in progressive) < 0.5 * min(before)
+    assert {(frame.color_range, frame.colorspace, frame.format.name) for frame in progressive} == {(1, 1, "yuv420p")}
+    assert not any(frame.interlaced_frame for frame in progressive)
+
+
+def test_a_size_that_changes(tmp_path: Path) -> None:
+    small, large = (
+        make_video(tmp_path / f"{n}.mjpeg", codec="mjpeg", pix_fmt="yuvj420p", size=(n, 2 * n), frames=5)
+        for n in (48, 96)
+    )
+    path = tmp_path / "clip.mjpeg"
+    path.write_bytes(small.read_bytes() + large.read_bytes())
+    frames, _ = read(path)
+    assert [frame.size for frame in frames] == [(48, 96)] * 5 + [(96, 192)] * 5
+    assert [number_of(frame.rgb) for frame in frames] == [*range(5), *range(5)]
+
+
+def test_the_default_stream_is_chosen_before_a_larger_one(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        for size, disposition in ((64, 0), (32, av.stream.Disposition.default)):
+            stream = container.add_stream("ffv1", rate=25, width=size, height=size, pix_fmt="yuv420p")
+            stream.disposition = disposition
+        for stream in container.streams:
+            container.mux(stream.encode(av.VideoFrame(stream.width, stream.height, "yuv420p")))
+            container.mux(stream.encode(None))
+    frames, _ = read(tmp_path / "clip.mkv")
+    assert [frame.size for frame in frames] == [(32, 32)]
+
+
+def sound_only(path: Path, cover: bool = False) -> Path:
+    with av.open(str(path), "w") as container:
+        tone = container.add_stream("aac", rate=48000, layout="mono")
+        picture = container.add_stream("mjpeg", rate=25, width=64, height=64, pix_fmt="yuvj420p") if cover else None
+        if picture is not None:
+            picture.disposition = av.stream.Disposition.attached_pic
+        for start in range(0, 48000, 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+            container.mux(tone.encode(frame))
+        if picture is not None:
+            container.mux(picture.encode(av.VideoFrame(64, 64, "yuvj420p")))
+            container.mux(picture.encode(None))
+        container.mux(tone.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("cover", [False, True], ids=["sound", "sound with a cover picture"])
+def test_no_video_stream(cover: bool, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"sound\.mp4: it has no video stream"):
+        Video(sound_only(tmp_path / "sound.mp4", cover))
+
+
+def test_no_frame_can_be_decoded(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.avi", codec="mjpeg", pix_fmt="yuvj420p", frames=3)
+    with pytest.raises(InputError, match=r"clip\.avi: no frame of it can be decoded"):
+        Video(damaged(path, range(3)))
+
+
+def index_first(path: Path, into: Path) -> Path:
+    """The same MP4 with its index before its frames, so that a part of it can be read."""
+    with av.open(str(path)) as source, av.open(str(into), "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    return into
+
+
+def test_a_file_without_its_index(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.mp4", frames=FRAMES)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"clip\.mp4: the file is cut short.*moov"):
+        Video(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("clip.mp4", {"b_frames": 2}),
+        ("clip.mkv", {"codec": "ffv1"}),
+        ("clip.mkv", {"audio": "aac"}),
+        ("clip.webm", {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}}),
+        ("clip.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+        ("clip.avi", {"codec": "mpeg4"}),
+        ("clip.mov", {"codec": "prores_ks", "pix_fmt": "yuv422p10le"}),
+    ],
+    ids=str,
+)
+def test_cut_short_in_the_middle(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    path = make_video(tmp_path / f"whole-{name}", frames=100, **options)
+    if path.suffix in (".mp4", ".mov"):
+        path = index_first(path, tmp_path / f"first-{name}")
+    cut = tmp_path / name
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    frames, skipped = read(cut)
+    assert 5 < len(frames) < 90
+    # Of frames that are shown before the one they are coded after, some are lost with the end.
+    assert [number_of(frame.rgb) for frame in frames] == [round(frame.time * 25) for frame in frames]
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert len(skipped) == 1
+    assert skipped[0].name == str(cut)
+    assert "cut short" in skipped[0].reason
+    assert f"after {len(frames)} frames" in skipped[0].reason
+
+
+def damaged(path: Path, packets: range) -> Path:
+    """Overwrites the insides of these packets."""
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for number in packets:
+        position, size = places[number]
+        content[position : position + size] = b"\xff" * size
+    path.write_bytes(content)
+    return path
+
+
+def test_damaged_packets_are_left_out_and_the_rest_goes_on(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.avi", codec="mjpeg", pix_fmt="yuvj420p", frames=30)
+    frames, skipped = read(damaged(path, range(10, 13)))
+    assert [number_of(frame.rgb) for frame in frames] == [*range(10), *range(13, 30)]
+    assert [frame.index for frame in frames] == list(range(27))
+    assert [frame.time for frame in frames] == [Fraction(n, 25) for n in (*range(10), *range(13, 30))]
+    assert len(skipped) == 3
+    assert all("damaged" in each.reason for each in skipped)
+
+
+def test_a_file_that_stays_damaged_is_given_up(tmp_path: Path) -> None:
+    many = MAX_CONSECUTIVE_FAILURES + 20
+    path = make_video(tmp_path / "clip.avi", codec="mjpeg", pix_fmt="yuvj420p", size=(32, 60), frames=many)
+    with Video(damaged(path, range(10, many))) as video:
+        found = []
+        with pytest.raises(InputError, match=r"clip\.avi: given up after 100 damaged packets"):
+            found.extend(video.frames())
+
+
+def test_a_damaged_broadcast_goes_on(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.ts", codec="mpeg2video", frames=60)
+    content = bytearray(path.read_bytes())
+    random = np.random.default_rng(1)
+    for at in random.integers(len(content) // 4, len(content) * 9 // 10, 12):
+        content[at : at + 40] = random.integers(0, 256, 40, np.uint8).tobytes()
+    path.write_bytes(content)
+    frames, _ = read(path)
+    assert 40 < len(frames) <= 60
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+
+
+def test_metadata_in_another_encoding(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.mkv", frames=3)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "titled.mkv"), "w") as target:
+        target.metadata["title"] = "XXXX"
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    titled = tmp_path / "titled.mkv"
+    titled.write_bytes(titled.read_bytes().replace(b"XXXX", b"\xe4\xf6\xfc\xdf"))
+    frames, _ = read(titled)
+    assert len(frames) == 3
