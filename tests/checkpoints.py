@@ -24,9 +24,7 @@ class NearestColour(nn.Module):
     how the logits leave: "tensor", "tuple", "dict", or wrongly as "tokens", "pair" or "ids".
     """
 
-    def __init__(
-        self, channels: int, shape: Shape | None, stride: int, batch: int | None, returns: str, ballast: int = 0
-    ) -> None:
+    def __init__(self, channels: int, shape: Shape | None, stride: int, batch: int | None, returns: str) -> None:
         super().__init__()
         spec = input_spec(channels, (0, 0))
         colours = torch.from_numpy(class_set(channels).palette[:channels].astype("float32"))
@@ -39,7 +37,6 @@ class NearestColour(nn.Module):
         self.score.weight = nn.Parameter(2 * colours[:, :, None, None])
         self.score.bias = nn.Parameter(offsets)
         self.place = nn.Parameter(torch.zeros(1, 1, *shape)) if shape else None
-        self.ballast = nn.Parameter(torch.zeros(ballast))
         self.stride, self.batch, self.returns = stride, batch, returns
 
     def forward(self, pixels: torch.Tensor) -> Any:
@@ -74,12 +71,9 @@ def tiny_torchscript(
     dtype: torch.dtype = torch.float32,
     returns: str = "tensor",
     frozen: bool = False,
-    ballast: int = 0,
 ) -> Path:
-    """Writes a traced TorchScript file; `frozen` leaves the record of its input out; `ballast` adds idle weights."""
-    net = NearestColour(
-        channels, shape if fixed_shape else None, stride, batch if fixed_batch else None, returns, ballast
-    )
+    """Writes a traced TorchScript file; `frozen` leaves the record of its input out."""
+    net = NearestColour(channels, shape if fixed_shape else None, stride, batch if fixed_batch else None, returns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         example = torch.zeros(batch, 3, *shape, dtype=dtype)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from sapiens_stream.classes import FOREGROUND, SAPIENS, SAPIENS2
 from sapiens_stream.errors import ModelError, UsageError
@@ -195,6 +196,19 @@ def test_another_input_shape_is_refused_with_the_one_wanted(tmp_path: Path, opti
     path = tiny_torchscript(tmp_path / "model.pt2", fixed_shape=True, **options)
     refused(path, said, shape=(1024, 768))
     assert open_model(path, shape=(256, 192)).logits_size == (128, 96)
+
+
+class _Choosy(nn.Module):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        if pixels.shape[2] != 256:
+            raise ValueError("only 256 rows will do")
+        return pixels
+
+
+def test_what_scripted_code_raises_reaches_the_user(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    torch.jit.script(_Choosy()).save(str(path))
+    refused(path, "does not run on an input of 1024x768 .*: only 256 rows will do$")
 
 
 def test_another_input_shape_is_refused_by_an_export(colour_export: Path) -> None:

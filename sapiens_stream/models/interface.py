@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -65,8 +66,8 @@ def returning_logits(module: Callable[[torch.Tensor], Any]) -> Callable[[torch.T
 def last_line(error: BaseException) -> str:
     """The line of a torch error that says what happened; above it may stand the trace of the traced code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith("RuntimeError: ")] or lines[:1] or [type(error).__name__]
-    return said[-1].removeprefix("RuntimeError: ")
+    said = [match[1] for line in lines if (match := re.match(r"(?:[\w.]+Error|Exception): (.+)", line))]
+    return (said or lines or [type(error).__name__])[-1 if said else 0]
 
 
 @contextmanager

@@ -27,6 +27,8 @@ from sapiens_stream.models.model import Model
 
 META_PROBE_BYTES = 64 << 20  # below, running the model is faster than the imports that meta tensors need
 
+_RUN_ERRORS = (RuntimeError, ValueError, torch.jit.Error)  # the last is what scripted code raises
+
 
 def open_torchscript(path: Path, shape: Shape | None = None) -> Model:
     """Opens a TorchScript file. `shape` is its input, (height, width); by default what it was traced with, or 1024x768.
@@ -42,7 +44,7 @@ def open_torchscript(path: Path, shape: Shape | None = None) -> Model:
         other_batch = 3 if traced_batch == 2 else 2
         try:
             logits, batch, dtype = _probe(path, (other_batch, traced_batch), (3, height, width))
-        except (RuntimeError, ValueError) as error:
+        except _RUN_ERRORS as error:
             wanted = f"it was traced with {traced[1]}x{traced[2]}" if traced else "give the shape it was made for"
             raise ModelError(
                 f"does not run on an input of {height}x{width} (height x width); {wanted}: {last_line(error)}"
@@ -119,7 +121,7 @@ def _probe(path: Path, batches: tuple[int, int], size: tuple[int, int, int]) -> 
     if path.stat().st_size > META_PROBE_BYTES:
         try:
             return _first(_without_weights(_load(path, torch.device("cpu"))), batches, size)
-        except (RuntimeError, ModelError):
+        except Exception:
             pass  # refused for good, or an operator that meta tensors do not know: only running it tells
     return _first(_load(path, torch.device("cpu")), batches, size)
 
@@ -134,7 +136,7 @@ def _first(
                 logits = logits_of(module(torch.zeros(batch, *size, dtype=weights.dtype, device=weights.device)))
             if len(logits) != batch:
                 raise ModelError(f"returns {len(logits)} results for a batch of {batch}")
-        except (RuntimeError, ModelError):
+        except (*_RUN_ERRORS, ModelError):
             if batch == batches[-1]:
                 raise
         else:
