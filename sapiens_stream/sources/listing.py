@@ -39,7 +39,7 @@ def is_glob(what: str | Path) -> bool:
 def list_photos(what: str | Path, *, recursive: bool = False, exclude: Path | None = None) -> list[Listed | Skipped]:
     """The photos of a folder, a `.txt` list (a path a line), a glob, or a single file, sorted except for a list.
 
-    A folder's sub-folders are listed if `recursive`; `exclude` is a folder below that is left out, as are its own.
+    A folder's sub-folders are listed if `recursive`; `exclude` is a folder below it that is left out with all it holds.
     A list's relative lines are sought from the list's folder, then from the working directory. What can not become a
     result of its own (a missing file, a name that is taken) is a `Skipped` in its place.
 
@@ -49,7 +49,7 @@ def list_photos(what: str | Path, *, recursive: bool = False, exclude: Path | No
     if is_glob(what):
         found = _matching(str(what), exclude)
     elif path.is_dir():
-        found = _in_folder(path, recursive, exclude)
+        found = _in_folder(path, recursive, None if _is_within(path, exclude) else exclude)
     elif not path.exists():
         raise InputError(f"{what}: no such file or folder")
     elif is_list(path):
