@@ -37,8 +37,9 @@ class _Flight:
 class Engine:
     """Runs a model over batches of frames.
 
-    `device` and `dtype` are those in use; `batch_size` is the largest batch that is computed at once, and shrinks where
-    the device has not the memory. `warn` is told in a sentence of whatever has to be changed on the way.
+    `device` and `dtype` are those in use; `batch_size` is the largest batch that is computed at once (unless given, 1 on
+    the CPU, 8 elsewhere), and shrinks where the device has not the memory. `warn` is told in a sentence of whatever has
+    to be changed on the way.
 
     On CUDA a batch is resized and copied up while the one before it computes.
 
@@ -51,16 +52,16 @@ class Engine:
         *,
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int = 1,
+        batch_size: int | None = None,
         fit: str = "stretch",
         warn: Callable[[str], None],
     ) -> None:
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise UsageError(f"a batch size of {batch_size}; it is 1 or more")
         self.model = model
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device, model)
-        self.batch_size = model.fixed_batch or batch_size
+        self.batch_size = model.fixed_batch or batch_size or (1 if self.device.type == "cpu" else 8)
         self._fit = check_fit(fit)
         self._warn = warn
         self._seconds: dict[Stage, float] = {"preprocess": 0.0, "infer": 0.0, "class_map": 0.0}

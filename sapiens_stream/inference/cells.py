@@ -1,0 +1,74 @@
+"""How a picture's pixels fall into the cells of its logits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+LONGEST_BLOCK = 32
+"""Pixels a side; a longer cell is split, which bounds what one takes, however large the picture."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How the pixels along one side fall into cells: the spans between two neighbouring logits."""
+
+    cell: Tensor
+    """(pixels,) the cell a pixel lies in."""
+    ends: tuple[Tensor, Tensor]
+    """(cells,) twice: the logits at the cell's two ends."""
+    pixel: Tensor
+    """(block, cells) the pixels of a cell, the last repeated where there are fewer than `block`."""
+    weight: tuple[Tensor, Tensor]
+    """(block, cells) float32 twice: what each end weighs at a pixel."""
+
+    @property
+    def block(self) -> int:
+        return len(self.pixel)
+
+    @property
+    def cells(self) -> int:
+        return len(self.ends[0])
+
+
+@lru_cache(maxsize=16)
+def axis(logits: int, pixels: int, start: float, length: float, device: torch.device) -> Axis:
+    """The formula is that of `F.interpolate` without aligned corners, in its float32 with fused multiply-add.
+
+    Kept for the next frame of the same size: on a device the tables are there already.
+    """
+    first = math.floor(start)
+    last = min(math.ceil(start + length), logits) - 1
+    scale = np.float64(np.float32(length) / np.float32(pixels))
+    source = (scale * (np.arange(pixels) + 0.5) - 0.5 + (start - first)).astype(np.float32)
+    span = np.floor(source)
+    source = source.clip(0)
+    low = np.minimum(source.astype(np.int64), last - first)
+    weight = np.clip(source - low.astype(np.float32), 0, 1)
+
+    pixel = np.arange(pixels)
+    begins = np.diff(span, prepend=np.nan) != 0
+    run_start = np.maximum.accumulate(np.where(begins, pixel, 0))
+    begins |= (pixel - run_start) % LONGEST_BLOCK == 0
+    starts = np.flatnonzero(begins)
+    counts = np.diff(starts, append=pixels)
+    low = low[starts]
+    # An end that has no weight at any pixel of a cell has no say in it.
+    high = np.where(np.maximum.reduceat(weight, starts) > 0, np.minimum(low + 1, last - first), low)
+    block = starts + np.minimum(np.arange(counts.max())[:, None], counts - 1)
+
+    def put(array: npt.NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    return Axis(
+        cell=put(np.cumsum(begins) - 1),
+        ends=(put(low + first), put(high + first)),
+        pixel=put(block),
+        weight=(put(np.float32(1) - weight[block]), put(weight[block])),
+    )
