@@ -9,6 +9,8 @@ import torch
 
 from tests.checkpoints import tiny_export, tiny_torchscript
 
+pytest_plugins = ["tests.program", "tests.small_disk"]
+
 DATA = Path(__file__).parent / "data"
 
 

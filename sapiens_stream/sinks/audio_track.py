@@ -10,6 +10,7 @@ from fractions import Fraction
 import av
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
@@ -47,6 +48,7 @@ class AudioTrack:
         self._shift = shift
         self._warn = warn
         self._last_dts: int | None = None
+        self._may_begin_before_0 = extension in (".mp4", ".mov") and not shift
         stream = source.streams.best("audio")
         assert isinstance(stream, AudioStream)
         self._input = stream
@@ -88,19 +90,30 @@ class AudioTrack:
             self._give_up(error)
 
     def _copies(self) -> Iterator[Packet[AudioStream]]:
+        # AAC of a broadcast has its settings in each packet; in other containers they stand in the header.
+        bare = self._input.codec_context.name == "aac" and not self._input.codec_context.extradata
+        unwrap = BitStreamFilterContext("aac_adtstoasc", self._input) if bare else None
         for packet in self._source.demux(self._input):
-            if packet.size and packet.dts is not None and packet.time_base is not None:
-                shift = round(self._shift / packet.time_base)
+            time_base = packet.time_base
+            if packet.size and packet.dts is not None and time_base is not None:
+                shift = round(self._shift / time_base)
                 packet.dts += shift
                 packet.pts = packet.dts if packet.pts is None else packet.pts + shift
                 if self._follows(packet):
-                    packet.stream = self._stream
-                    yield packet
+                    for each in [packet] if unwrap is None else unwrap.filter(packet):
+                        each.time_base = time_base
+                        each.stream = self._stream
+                        yield each
 
     def _follows(self, packet: Packet[AudioStream]) -> bool:
-        """False for a packet that would go back in time, which no container takes, or that a shift put before 0."""
+        """False for a packet that would go back in time, or that lies before 0 where that can't be.
+
+        An mp4 can hold what a decoder needs before 0, to start with; others would shift all streams for it.
+        """
         assert packet.dts is not None and packet.pts is not None
-        if (self._shift and packet.pts < 0) or (self._last_dts is not None and packet.dts <= self._last_dts):
+        if (packet.pts < 0 and not self._may_begin_before_0) or (
+            self._last_dts is not None and packet.dts <= self._last_dts
+        ):
             return False
         self._last_dts = packet.dts
         return True
@@ -110,8 +123,8 @@ class AudioTrack:
         allowed = _RATES.get(codec, (_USUAL_RATE,))
         stream = self._output.add_stream(codec, rate=rate if rate in allowed else _USUAL_RATE)
         assert isinstance(stream, AudioStream)
-        layout = self._input.codec_context.layout
-        stream.codec_context.layout = layout if layout.nb_channels <= 2 else "stereo"
+        # By their number, since some files do not name their channels.
+        stream.codec_context.layout = "mono" if self._input.codec_context.channels == 1 else "stereo"
         stream.codec_context.open()
         return stream
 

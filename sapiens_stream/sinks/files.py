@@ -16,12 +16,13 @@ def path_below(root: Path, name: str, suffix: str) -> Path:
     Raises OutputError for a name that is absolute or holds "..", and where a link on the way leads out of `root`.
     """
     relative = PurePath(name + suffix)
-    if not PurePath(name).name or relative.is_absolute() or relative.drive or ".." in relative.parts:
+    unfit = not PurePath(name).name or "\0" in name
+    if unfit or relative.is_absolute() or relative.drive or ".." in relative.parts:
         raise OutputError(f"{name!r} can't name a result in {root}: it must be a relative path without '..'")
     path = root / relative
     try:
         inside = path.parent.resolve().is_relative_to(root.resolve())
-    except (OSError, ValueError, RuntimeError) as error:  # a null character; a loop of links
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
         raise not_written(path, error) from error
     if not inside:
         raise OutputError(f"{path} can't be written: {path.parent} leads out of {root}")

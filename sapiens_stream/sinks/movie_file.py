@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 
 from sapiens_stream.errors import cause
 from sapiens_stream.sinks.files import discard
@@ -15,18 +17,20 @@ _FRAGMENTED = (".mp4", ".mov")
 _FRAGMENT_MICROSECONDS = 1_000_000  # what a killed run loses at most, besides what the encoder still held
 
 
-def header_options(extension: str, time_base: Fraction) -> Mapping[str, str]:
-    """The muxer's options for a file that grows; mp4 and mov keep the ticks of `time_base`.
+def header_options(extension: str, time_base: Fraction, sample_rate: int | None) -> Mapping[str, str]:
+    """The muxer's options for a file that grows; mp4 and mov keep the ticks of `time_base` and of the sound.
 
     An mp4 is of no use until its index is written, at the end; in fragments each has its own. `delay_moov` lets
     the header wait for the first of them, and only then can it hold the edit list that keeps a start other than 0.
     """
+    flushed = {"flush_packets": "1"}  # to the disk at once: what waits in memory dies with the process
     if extension not in _FRAGMENTED:
-        return {}
+        return flushed
     return {
+        **flushed,
         "movflags": "frag_keyframe+empty_moov+default_base_moof+delay_moov",
         "frag_duration": str(_FRAGMENT_MICROSECONDS),
-        **_clock(time_base),
+        **_clock(time_base, sample_rate),
     }
 
 
@@ -46,6 +50,7 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None]) -> None:
     warning. Raises OSError.
     """
     if path.suffix in _FRAGMENTED:
+        _drop_torn_fragment(growing)
         plain = growing.with_stem(f"{growing.stem}.plain")
         try:
             _remux(growing, plain)
@@ -64,7 +69,9 @@ def _remux(growing: Path, plain: Path) -> None:
     with av.open(str(growing)) as source:
         time_base = source.streams.video[0].time_base
         assert time_base is not None
-        options = {"movflags": "faststart", **_clock(time_base)}
+        sound = source.streams.best("audio")
+        sample_rate = sound.codec_context.sample_rate if isinstance(sound, AudioStream) else None
+        options = {"movflags": "faststart", **_clock(time_base, sample_rate)}
         with av.open(str(plain), "w", container_options=options) as target:
             streams = {}
             for stream in source.streams:
@@ -77,7 +84,34 @@ def _remux(growing: Path, plain: Path) -> None:
                     target.mux_one(packet)
 
 
-def _clock(time_base: Fraction) -> Mapping[str, str]:
-    # The movie's clock too, in which edit lists tell the start: its default, milliseconds, would round it.
-    ticks = str(time_base.denominator)
-    return {"video_track_timescale": ticks, "movie_timescale": ticks}
+def _clock(time_base: Fraction, sample_rate: int | None) -> Mapping[str, str]:
+    """The clock of the pictures, and one that theirs and that of the sound divide for the whole movie.
+
+    By the latter edit lists tell where each begins; by default it is in milliseconds.
+    """
+    ticks = time_base.denominator
+    both = math.lcm(ticks, sample_rate or 1)
+    return {"video_track_timescale": str(ticks), "movie_timescale": str(both if both < 2**31 else ticks)}
+
+
+def _drop_torn_fragment(path: Path) -> None:
+    """Cuts off what follows the last whole fragment: a full disk can tear the last one, which decoders stumble over.
+
+    A file is a row of boxes: length (4 bytes, big-endian), type (4 bytes), content. A length of 1 says that it
+    follows in 8 bytes. Fragments are pairs of "moof" and "mdat".
+    """
+    whole = start = 0
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        while len(header := file.read(16)) >= 8:
+            length, kind = int.from_bytes(header[:4]), header[4:8]
+            if length == 1:
+                length = int.from_bytes(header[8:])
+            start += length
+            if length < 8 or start > size:
+                break
+            if kind == b"mdat":
+                whole = start
+            file.seek(start)
+        if whole:
+            file.truncate(whole)

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -92,14 +93,16 @@ class Recording:
         self._clock = Clock(first, source)
         self._end = Fraction(0)
         with ExitStack() as stack:
-            options = header_options(path.suffix, self._clock.time_base)
-            self._output = stack.enter_context(av.open(str(path), "w", container_options=dict(options)))
             original = _opened(source.path, warn)
             if original is not None:
                 stack.enter_context(original)
+            sound = original.streams.best("audio") if original is not None and settings.audio else None
+            sample_rate = sound.codec_context.sample_rate if isinstance(sound, AudioStream) else None
+            options = header_options(path.suffix, self._clock.time_base, sample_rate)
+            self._output = stack.enter_context(av.open(str(path), "w", container_options=dict(options)))
             self._stream = self._add_video(settings, first, original)
             self._sound: AudioTrack | None = None
-            if settings.audio and original is not None and has_sound(original):
+            if original is not None and sound is not None and has_sound(original):
                 self._sound = AudioTrack(original, self._output, path.suffix, self._clock.shift, warn)
             self._stack = stack.pop_all()
 

@@ -1,0 +1,404 @@
+"""The overlay video, read back by PyAV: times, pictures, colours, sound, and what remains when a run ends early."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.errors import OutputError, UsageError
+from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.painting import Painter
+from sapiens_stream.sinks.encoders import ENCODERS, container_for, working
+from sapiens_stream.sinks.files import aside
+from sapiens_stream.sinks.overlay_video import OverlayVideo
+from sapiens_stream.sources.source import SourceInfo
+from tests.media import frame_times, make_video, number_of, picture
+
+REEL = Path(__file__).parents[2] / "shared" / "media" / "reel.mp4"
+
+
+def frames_of(path):
+    """The frames of a video file, as a source yields them."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        for index, decoded in enumerate(container.decode(stream)):
+            yield Frame(
+                index=index,
+                name=f"{path.stem}/{index:06d}",
+                decoded=decoded,
+                quarter_turns=decoded.rotation // 90 % 4,
+                pts=decoded.pts,
+                time_base=decoded.time_base,
+                duration=decoded.duration or None,
+            )
+
+
+def info_of(file, **changes):
+    with av.open(str(file)) as container:
+        rate = container.streams.video[0].average_rate
+    return SourceInfo(**{"name": file.name, "kind": "video", "frame_rate": rate, "path": file, **changes})
+
+
+def background(frame):
+    return Segmentation(frame=frame, class_map=np.zeros(frame.size, np.uint8), classes=SAPIENS)
+
+
+UNTOUCHED = Painter(SAPIENS, keep_background=True)  # paints nothing where all is background
+
+
+def overlay(source, path, *, painter=UNTOUCHED, result=background, limit=None, info=None, **settings):
+    """Writes the overlay of a video file. Returns the frames that were written."""
+    sink = OverlayVideo(path, info or info_of(source), painter, **settings)
+    written = []
+    try:
+        for frame in frames_of(source):
+            if limit is not None and len(written) == limit:
+                break
+            sink.write(result(frame))
+            written.append(frame)
+    finally:
+        sink.close()
+    assert sink.written == [path]
+    return written
+
+
+def times(path):
+    return [frame.time for frame in frames_of(path)]
+
+
+def packet_times(path):
+    with av.open(str(path)) as container:
+        return sorted(packet.pts * packet.time_base for packet in container.demux(video=0) if packet.size)
+
+
+TIMES = {
+    "constant": ("a.mp4", {}),
+    "variable": ("a.mp4", {"vfr": True}),
+    "ntsc": ("a.mp4", {"rate": Fraction(30000, 1001)}),
+    "b-frames": ("a.mp4", {"b_frames": 3, "frames": 40}),
+    "start later": ("a.mp4", {"start": Fraction(1, 2)}),
+    "variable, b-frames, start later": ("a.mp4", {"vfr": True, "b_frames": 2, "start": Fraction(7, 5), "frames": 50}),
+    "transport stream": ("a.ts", {"b_frames": 2}),
+    "matroska": ("a.mkv", {"vfr": True}),
+    "with sound": ("a.mp4", {"audio": "aac", "start": Fraction(1, 5), "b_frames": 2}),
+    "single frame": ("a.mp4", {"frames": 1}),
+    "longer than a fragment": ("a.mp4", {"frames": 130, "vfr": True, "b_frames": 2, "size": (64, 80)}),
+}
+
+
+@pytest.mark.parametrize("name, settings", TIMES.values(), ids=TIMES.keys())
+def test_every_frame_keeps_its_time_to_the_tick(tmp_path, name, settings):
+    source = make_video(tmp_path / name, **settings)
+    overlay(source, tmp_path / "overlay.mp4")
+    assert times(tmp_path / "overlay.mp4") == times(source)
+    assert packet_times(tmp_path / "overlay.mp4") == times(source)
+    assert [number_of(frame.rgb) for frame in frames_of(tmp_path / "overlay.mp4")] == list(range(len(times(source))))
+
+
+@pytest.mark.parametrize(
+    "start, kind, expected", [(Fraction(90000), "video", 0), (Fraction(30), "live", 0), (Fraction(30), "video", 30)]
+)
+def test_a_start_that_players_would_wait_for_becomes_zero(tmp_path, start, kind, expected):
+    source = make_video(tmp_path / "a.mkv", start=start, frames=3)
+    overlay(source, tmp_path / "overlay.mp4", info=info_of(source, kind=kind, path=None))
+    assert times(tmp_path / "overlay.mp4") == [expected + time for time in frame_times(3)]
+
+
+def test_frames_that_go_back_in_time_or_have_none_are_written_in_order(tmp_path):
+    source = make_video(tmp_path / "a.mp4", frames=6)
+    pts = [0, 20, 20, 5, None, 100]
+    sink = OverlayVideo(tmp_path / "overlay.mp4", info_of(source), UNTOUCHED)
+    for frame, each in zip(frames_of(source), pts, strict=True):
+        sink.write(
+            background(Frame(index=frame.index, name="a", decoded=frame.decoded, pts=each, time_base=Fraction(1, 500)))
+        )
+    sink.close()
+    assert [number_of(frame.rgb) for frame in frames_of(tmp_path / "overlay.mp4")] == list(range(6))
+    assert times(tmp_path / "overlay.mp4") == [Fraction(t, 500) for t in (0, 20, 21, 22, 80, 100)]
+
+
+def test_an_mp4_has_its_index_first_and_is_not_in_fragments(tmp_path):
+    overlay(make_video(tmp_path / "a.mp4"), tmp_path / "overlay.mp4")
+    data = (tmp_path / "overlay.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    assert b"moof" not in data
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "overlay.mp4"]
+
+
+def body(frame):
+    """A class map with five classes in the middle, the right way up."""
+    height, width = frame.size
+    class_map = np.zeros((height, width), np.uint8)
+    for index, class_id in enumerate((2, 3, 12, 21, 22)):
+        class_map[height // 4 : -height // 4, width // 8 * (index + 1) : width // 8 * (index + 2)] = class_id
+    return Segmentation(frame=frame, class_map=class_map, classes=SAPIENS)
+
+
+PICTURES = {
+    "as usual": ("a.mp4", {}),
+    "odd size": ("a.mkv", {"codec": "ffv1", "size": (97, 161)}),
+    "10 bits": ("a.mkv", {"codec": "ffv1", "pix_fmt": "yuv420p10le"}),
+    "4:4:4": ("a.mkv", {"codec": "ffv1", "pix_fmt": "yuv444p"}),
+    "RGB": ("a.mkv", {"codec": "ffv1", "pix_fmt": "bgr0"}),
+    "grey": ("a.mkv", {"codec": "ffv1", "pix_fmt": "gray"}),
+    "full range": ("a.mp4", {"codec": "mjpeg", "pix_fmt": "yuvj420p", "options": {"qmin": "1", "qmax": "1"}}),
+    "BT.709": ("a.mp4", {"colours": {"colorspace": 1, "color_primaries": 1, "color_trc": 1, "color_range": 1}}),
+    "BT.2020, full range": ("a.mp4", {"colours": {"colorspace": 9, "color_range": 2}}),
+    "turned left": ("a.mp4", {"rotation": 90}),
+    "upside down": ("a.mp4", {"rotation": 180}),
+    "turned right": ("a.mp4", {"rotation": 270}),
+}
+
+
+@pytest.mark.parametrize("name, settings", PICTURES.values(), ids=PICTURES.keys())
+def test_pictures_are_painted_upright_in_their_own_colours(tmp_path, name, settings):
+    source = make_video(tmp_path / name, frames=3, **settings)
+    written = overlay(source, tmp_path / "overlay.mp4", painter=Painter(SAPIENS), result=body, crf=1)
+    for frame, read in zip(written, frames_of(tmp_path / "overlay.mp4"), strict=True):
+        want = Painter(SAPIENS).paint(frame.rgb, body(frame).class_map)
+        height, width = want.shape[:2]
+        assert read.size == (height + height % 2, width + width % 2)
+        assert read.quarter_turns == 0
+        got = read.rgb[:height, :width]
+        # Away from edges, where 4:2:0 mixes colours, the two differ by the rounding of 8-bit YUV, twice.
+        inner = cv2.erode(255 - cv2.Canny(want, 10, 20), np.ones((7, 7))) > 0
+        assert inner.mean() > 0.3
+        assert np.percentile(np.abs(got.astype(int) - want)[inner], 99) <= 6
+
+
+TAGS = {
+    "none": {},
+    "BT.709": {"colorspace": 1, "color_primaries": 1, "color_trc": 1, "color_range": 1},
+    "BT.601, full range": {"colorspace": 6, "color_primaries": 6, "color_trc": 6, "color_range": 2},
+    "BT.2020, HLG": {"colorspace": 9, "color_primaries": 9, "color_trc": 18, "color_range": 1},
+}
+
+
+@pytest.mark.parametrize("colours", TAGS.values(), ids=TAGS.keys())
+def test_colour_tags_are_kept(tmp_path, colours):
+    source = make_video(tmp_path / "a.mp4", frames=2, colours=colours)
+    overlay(source, tmp_path / "overlay.mp4")
+
+    def tags(path):
+        frame = next(frames_of(path)).decoded
+        return [frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range, frame.format.name]
+
+    assert tags(tmp_path / "overlay.mp4") == tags(source)
+
+
+@pytest.mark.parametrize("rotation, expected", [(0, Fraction(4, 3)), (90, Fraction(3, 4)), (180, Fraction(4, 3))])
+def test_pixels_keep_their_shape(tmp_path, rotation, expected):
+    source = make_video(tmp_path / "a.mp4", frames=2, sar=Fraction(4, 3), rotation=rotation)
+    overlay(source, tmp_path / "overlay.mp4")
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == expected
+
+
+def test_a_change_of_size_is_scaled_to_the_first_and_said_once(tmp_path):
+    warnings = []
+    sink = OverlayVideo(
+        tmp_path / "overlay.mp4", SourceInfo(name="a", kind="video"), Painter(SAPIENS), warn=warnings.append
+    )
+    for index, size in enumerate([(96, 160), (96, 160), (48, 80), (192, 320)]):
+        frame = Frame(
+            index=index, name=f"a/{index}", decoded=picture(index, size), pts=index, time_base=Fraction(1, 10)
+        )
+        sink.write(background(frame))
+    sink.close()
+    read = list(frames_of(tmp_path / "overlay.mp4"))
+    assert [frame.size for frame in read] == [(96, 160)] * 4
+    assert len(warnings) == 1 and "80x48" in warnings[0] and "160x96" in warnings[0]
+
+
+def sound(path):
+    """The best audio stream: its codec, and (time, bytes) of each packet."""
+    with av.open(str(path)) as container:
+        stream = container.streams.best("audio")
+        packets = [(p.pts * p.time_base, bytes(p)) for p in container.demux(stream) if p.size]
+        return stream.codec_context.name, packets
+
+
+@pytest.mark.parametrize("codec, settings", [("aac", {}), ("aac", {"start": Fraction(2, 5)}), ("mp3", {}), ("ac3", {})])
+def test_sound_that_the_container_holds_is_copied(tmp_path, codec, settings):
+    source = make_video(tmp_path / "a.mp4", frames=50, audio=codec, size=(64, 80), **settings)
+    overlay(source, tmp_path / "overlay.mp4")
+    assert sound(tmp_path / "overlay.mp4")[1] == sound(source)[1]
+    assert times(tmp_path / "overlay.mp4") == times(source)
+
+
+def tone_span(path):
+    """Seconds at which the tone begins and ends."""
+    with av.open(str(path)) as container:
+        begin = end = None
+        for frame in container.decode(audio=0):
+            samples = frame.to_ndarray().astype(float)
+            loud = np.abs(samples).mean() > (1000 if frame.format.name.startswith("s16") else 0.03)
+            if loud:
+                begin = frame.time if begin is None else begin
+                end = frame.time + frame.samples / frame.sample_rate
+    return begin, end
+
+
+TRANSCODED = {
+    "pcm to mp4": ("a.mkv", "pcm_s16le", "libx264", "aac"),
+    "ac3 to webm": ("a.mkv", "ac3", "libvpx-vp9", "opus"),
+    "aac to webm": ("a.mp4", "aac", "libvpx-vp9", "opus"),
+    "aac of a transport stream": ("a.ts", "aac", "libx264", "aac"),
+}
+
+
+@pytest.mark.parametrize("name, audio, codec, expected", TRANSCODED.values(), ids=TRANSCODED.keys())
+def test_sound_lasts_and_begins_as_in_the_source(tmp_path, name, audio, codec, expected):
+    source = make_video(tmp_path / name, frames=25, audio=audio, start=Fraction(2, 5), size=(64, 80))
+    path = tmp_path / f"overlay{container_for(codec)}"
+    overlay(source, path, codec=codec)
+    assert expected in sound(path)[0]
+    # A frame of an audio codec is 21 to 23 ms long.
+    assert tone_span(path) == pytest.approx(tone_span(source), abs=0.03)
+
+
+def test_an_interrupted_run_keeps_the_sound_to_its_last_picture(tmp_path):
+    source = make_video(tmp_path / "a.mp4", frames=100, audio="aac", size=(64, 80))
+    overlay(source, tmp_path / "overlay.mp4", limit=25)
+    assert len(times(tmp_path / "overlay.mp4")) == 25
+    assert 1 <= sound(tmp_path / "overlay.mp4")[1][-1][0] <= Fraction(8, 5)
+
+
+def test_without_sound_there_is_none(tmp_path):
+    source = make_video(tmp_path / "a.mp4", audio="aac")
+    overlay(source, tmp_path / "overlay.mp4", audio=False)
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+
+
+@pytest.mark.parametrize("codec, audio", [("libx264", "pcm_s16le"), ("libx264", "aac")])
+def test_damaged_sound_does_not_cost_the_video(tmp_path, codec, audio):
+    source = make_video(tmp_path / "a.mkv", frames=40, audio=audio, size=(64, 80))
+    data = bytearray(source.read_bytes())
+    _, packets = sound(source)
+    for _, packet in packets[5:20]:
+        at = data.find(packet)
+        data[at : at + len(packet)] = os.urandom(len(packet))
+    damaged = tmp_path / "damaged.mkv"
+    damaged.write_bytes(data)
+    warnings = []
+    overlay(damaged, tmp_path / "overlay.mp4", codec=codec, warn=warnings.append)
+    assert times(tmp_path / "overlay.mp4") == times(source)
+    assert len(warnings) <= 1
+
+
+@pytest.mark.parametrize("codec", ENCODERS)
+def test_each_encoder_writes_a_video_in_its_container_or_is_refused_at_once(tmp_path, codec):
+    source = make_video(tmp_path / "a.mp4", frames=5, size=(240, 320), audio="aac")
+    path = tmp_path / f"overlay{container_for(codec)}"
+    if codec not in working():
+        with pytest.raises(UsageError, match=rf"{codec} .*libx264"):
+            OverlayVideo(path, info_of(source), UNTOUCHED, codec=codec)
+        assert not path.exists()
+        return
+    overlay(source, path, codec=codec)
+    assert [number_of(frame.rgb) for frame in frames_of(path)] == list(range(5))
+    tick = 0 if path.suffix in (".mp4", ".mov") else 0.001
+    assert [float(t) for t in times(path)] == pytest.approx([float(t) for t in times(source)], abs=tick)
+    assert sound(path)[1]
+
+
+@pytest.mark.parametrize(
+    "settings, told",
+    [
+        ({"codec": "libx999"}, "libx999.*libx264"),
+        ({"crf": 52}, "crf 52"),
+        ({"crf": -1}, "crf -1"),
+        ({"codec": "prores_ks", "crf": 20}, "crf"),
+        ({"preset": "quick"}, "quick.*veryfast"),
+    ],
+)
+def test_settings_that_can_not_be_are_refused_at_once(tmp_path, settings, told):
+    with pytest.raises(UsageError, match=told):
+        OverlayVideo(tmp_path / "overlay.mp4", SourceInfo(name="a", kind="video"), UNTOUCHED, **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_frame_there_is_no_file(tmp_path):
+    sink = OverlayVideo(tmp_path / "sub" / "overlay.mp4", SourceInfo(name="a", kind="video"), UNTOUCHED)
+    sink.close()
+    assert sink.written == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("codec", ["libx264", "prores_ks", "ffv1"])
+def test_a_killed_run_leaves_a_playable_file(tmp_path, codec):
+    path = tmp_path / f"overlay{container_for(codec)}"
+    writer = f"""
+        from fractions import Fraction
+        from pathlib import Path
+        from tests.media import picture
+        from tests.test_overlay_video import *
+        sink = OverlayVideo(Path({str(path)!r}), SourceInfo(name="a", kind="video"), UNTOUCHED, codec={codec!r})
+        for index in range(10**6):
+            frame = Frame(index=index, name="a", decoded=picture(index % 1000), pts=index, time_base=Fraction(1, 25))
+            sink.write(background(frame))
+            if index == 400:
+                print("written", flush=True)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(writer)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    )
+    assert process.stdout.readline() == b"written\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not path.exists()
+    read = []
+    with suppress(av.error.InvalidDataError):  # the last fragment may be torn
+        read.extend(number_of(frame.rgb) for frame in frames_of(aside(path)))
+    assert read[:300] == list(range(300))
+
+
+def test_a_full_disk_leaves_a_playable_file(small_disk):
+    rng = np.random.default_rng(0)
+    path = small_disk / "overlay.mp4"
+    sink = OverlayVideo(path, SourceInfo(name="a", kind="video"), UNTOUCHED, warn=lambda text: None)
+    with pytest.raises(OutputError, match=r"overlay\.mp4.*No space left"):
+        for index in range(1000):
+            noise = rng.integers(0, 256, (96, 160, 3), np.uint8)
+            sink.write(background(Frame(index=index, name="a", decoded=noise, pts=index, time_base=Fraction(1, 25))))
+    with pytest.raises(OutputError, match=r"overlay\.mp4.*No space left"):
+        sink.close()
+    sink.close()
+    assert len(times(path)) >= 10
+    assert sink.written == [path]
+    assert [each.name for each in small_disk.iterdir()] == ["overlay.mp4"]
+
+
+def test_a_disk_too_full_to_finish_keeps_the_fragments(small_disk):
+    """The finished file needs the room of the growing one a second time."""
+    rng = np.random.default_rng(0)
+    path = small_disk / "overlay.mp4"
+    warnings = []
+    sink = OverlayVideo(path, SourceInfo(name="a", kind="video"), UNTOUCHED, warn=warnings.append)
+    index = 0
+    while not aside(path).exists() or aside(path).stat().st_size < 600_000:
+        noise = rng.integers(0, 256, (96, 160, 3), np.uint8)
+        sink.write(background(Frame(index=index, name="a", decoded=noise, pts=index, time_base=Fraction(1, 25))))
+        index += 1
+    (small_disk / "filler").write_bytes(bytes(100_000))
+    sink.close()
+    assert len(warnings) == 1 and "No space left" in warnings[0]
+    assert len(times(path)) == index
+
+
+@pytest.mark.skipif(not REEL.exists(), reason="the shared video is not here")
+def test_a_real_video_keeps_times_and_sound(tmp_path):
+    overlay(REEL, tmp_path / "overlay.mp4", preset="ultrafast")
+    assert times(tmp_path / "overlay.mp4") == times(REEL)
+    assert sound(tmp_path / "overlay.mp4") == sound(REEL)
