@@ -240,6 +240,24 @@ def test_cut_short_in_the_middle(name: str, options: dict[str, Any], tmp_path: P
     assert f"after {len(frames)} frames" in skipped[0].reason
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("clip.m2v", {"codec": "mpeg2video"}),
+        ("clip.mpg", {"codec": "mpeg2video", "audio": "mp2"}),
+        ("clip.flv", {"audio": "aac"}),
+        ("clip.mjpeg", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+        ("clip.wmv", {"codec": "wmv2"}),
+    ],
+    ids=str,
+)
+def test_a_whole_file_is_not_called_cut_short(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """Also where the header says no duration, and a guess from the bit rate may be far off."""
+    frames, skipped = read(make_video(tmp_path / name, frames=60, **options))
+    assert len(frames) == 60
+    assert skipped == []
+
+
 def damaged(path: Path, packets: range) -> Path:
     """Overwrites the insides of these packets."""
     with av.open(str(path)) as container:

@@ -17,6 +17,7 @@ from sapiens_stream.errors import InputError, cause
 MISSING_SECONDS = 1
 """How much earlier than its header says a file may end and still count as whole."""
 
+_DECLARES_DURATION = {"mov", "matroska", "avi"}  # for others FFmpeg may guess it from the bit rate
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -63,8 +64,9 @@ class Demuxer:
             self.missing = f"it can not be read beyond {seconds(end - start)}: {cause(error)}"
         if self.missing is None and suspect is not None:
             self.missing = f"it is cut short at {seconds(end - start)}"
-        if self.missing is None and self.duration is not None and end - start < self.duration - MISSING_SECONDS:
-            self.missing = f"it is cut short: it ends at {seconds(end - start)} of {seconds(self.duration)}"
+        declared = self.duration if _DECLARES_DURATION.intersection(self.container.format.name.split(",")) else None
+        if self.missing is None and declared is not None and end - start < declared - MISSING_SECONDS:
+            self.missing = f"it is cut short: it ends at {seconds(end - start)} of {seconds(declared)}"
         flush: av.Packet[Any] = av.Packet()
         flush.stream = self.stream
         flush.time_base = self.stream.time_base or Fraction(1, 1000)
@@ -104,7 +106,7 @@ def _why_unreadable(path: Path) -> str:
             boxes.append(head[4:8])
             length = int.from_bytes(head[:4], "big")
             at += max(8, int.from_bytes(head[8:16], "big") if length == 1 else length or size)
-    if boxes[0] == b"ftyp" and b"moov" not in boxes:
+    if boxes[0] in (b"ftyp", b"mdat", b"wide") and b"moov" not in boxes:
         return "the file is cut short, or was never finished: its index (moov) is missing"
     return "its content is not a video, or is damaged at its beginning"
 
