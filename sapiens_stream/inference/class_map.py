@@ -25,9 +25,9 @@ Region = tuple[float, float, float, float]
 
 # Pixels a logit; below, a cell has too few pixels for all this to pay.
 _SMALL = 1.5
-# Work at once: numbers in a chunk's largest array. Pruned, it stays below what torch splits over threads: starting and
-# joining them for each of so many small steps costs more than they save, above all where other threads want the cores.
-_CHUNK_PRUNED = 32767
+# Numbers in the largest array of a step. The serial one is what torch does not yet split over threads: to start and
+# join them for so many small steps costs more than they save, and many times more where others want the cores too.
+_SERIAL = 32767
 _CHUNK = 1 << 18
 _CHUNK_DEVICE = 1 << 24
 
@@ -75,10 +75,13 @@ def _argmax(logits: Tensor) -> Tensor:
     """argmax over the classes as uint8; a class at a time is many times faster than `Tensor.argmax` on a CPU."""
     if logits.device.type != "cpu":
         return logits.argmax(0).to(torch.uint8)
-    contest = _Contest(logits[0], 0)
-    for index in range(1, len(logits)):
-        contest.enter(logits[index], index)
-    return contest.winner.to(torch.uint8)
+    winners = []
+    for part in torch.split(logits.flatten(1), _SERIAL, dim=1):
+        contest = _Contest(part[0], 0)
+        for index in range(1, len(part)):
+            contest.enter(part[index], index)
+        winners.append(contest.winner.to(torch.uint8))
+    return torch.cat(winners).view(logits.shape[1:])
 
 
 class _Contest:
@@ -114,11 +117,16 @@ class _Grid:
     def corners(self, cells: Tensor, width: int) -> list[Tensor]:
         """(cells,) four times: the flat indices into logits of that width."""
         row, column = cells // self.columns.cells, cells % self.columns.cells
-        return [y[row] * width + x[column] for y in self.rows.ends for x in self.columns.ends]
+        return [
+            y.index_select(0, row) * width + x.index_select(0, column)
+            for y in self.rows.ends
+            for x in self.columns.ends
+        ]
 
     def write(self, result: Tensor, cells: Tensor, labels: Tensor) -> None:
         """Puts labels, (block rows, block columns, cells), into a class map."""
-        row, column = self.rows.pixel[:, cells // self.columns.cells], self.columns.pixel[:, cells % self.columns.cells]
+        row = self.rows.pixel.index_select(1, cells // self.columns.cells)
+        column = self.columns.pixel.index_select(1, cells % self.columns.cells)
         pixels = row[:, None] * result.shape[1] + column
         result.view(-1).scatter_(0, pixels.flatten(), labels.to(torch.uint8).flatten())
 
@@ -163,19 +171,22 @@ def _fill(result: Tensor, logits: Tensor, grid: _Grid, cells: Tensor) -> None:
 
 def _fill_pruned(result: Tensor, logits: Tensor, winners: Tensor, grid: _Grid, cells: Tensor) -> None:
     """In each cell only the classes that can win there, two mostly, in turns; cells with more of them come first."""
-    parts = torch.split(cells, max(1, _CHUNK_PRUNED // len(logits)))
+    parts = torch.split(cells, max(1, _SERIAL // len(logits)))
     possible = torch.cat([_possible(logits, winners, grid.corners(part, logits.shape[2])) for part in parts])
     counts, order = possible.sum(1).sort(descending=True)
-    classes = possible[order].nonzero()[:, 1]
+    classes = possible.index_select(0, order).nonzero()[:, 1]
     starts = counts.cumsum(0) - counts
     plane = logits[0].numel()
-    size = max(1, _CHUNK_PRUNED // grid.block)
-    for chunk, count, start in zip(*(torch.split(each, size) for each in (cells[order], counts, starts)), strict=True):
+    size = max(1, _SERIAL // grid.block)
+    for chunk, count, start in zip(
+        *(torch.split(each, size) for each in (cells.index_select(0, order), counts, starts)), strict=True
+    ):
         corners, blocks = grid.corners(chunk, logits.shape[2]), _Blocks(grid, chunk)
         contest: _Contest | None = None
         for turn in range(int(count[0])):
-            label = classes[start[: int((count > turn).sum())] + turn]
-            value = blocks([logits.view(-1)[label * plane + corner[: len(label)]] for corner in corners])
+            label = classes.index_select(0, start[: int((count > turn).sum())] + turn)
+            places = [label * plane + corner[: len(label)] for corner in corners]
+            value = blocks([logits.view(-1).index_select(0, place) for place in places])
             if contest is None:
                 contest = _Contest(value, label.float())
             else:
@@ -189,7 +200,7 @@ def _possible(logits: Tensor, winners: Tensor, corners: Sequence[Tensor]) -> Ten
     values = [logits.flatten(1).index_select(1, corner) for corner in corners]
     leads = []
     for here, corner in enumerate(corners):
-        winner = winners.view(-1)[corner].long()[None]
+        winner = winners.view(-1).index_select(0, corner).long()[None]
         # At its own corner the winner is ahead anyway.
         others = [value - value.gather(0, winner) for there, value in enumerate(values) if there != here]
         leads.append(torch.maximum(torch.maximum(others[0], others[1]), others[2]))

@@ -37,9 +37,9 @@ class _Flight:
 class Engine:
     """Runs a model over batches of frames.
 
-    `device` and `dtype` are those in use; `batch_size` is the largest batch that is computed at once (unless given, 1 on
-    the CPU, 8 elsewhere), and shrinks where the device has not the memory. `warn` is told in a sentence of whatever has
-    to be changed on the way.
+    `device` and `dtype` are those in use. `batch_size` is the largest batch that is computed at once (unless given, 1
+    on the CPU, 8 elsewhere), and shrinks where the device has not the memory. `warn` is told in a sentence of whatever
+    has to be changed on the way.
 
     On CUDA a batch is resized and copied up while the one before it computes.
 
