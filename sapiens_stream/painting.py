@@ -107,23 +107,18 @@ class Painter:
             cv2.copyTo(planes.y, self._background(class_map), out.y)
         odd_rows, odd_columns = (side % 2 for side in class_map.shape)
         even = np.asarray(cv2.copyMakeBorder(class_map, 0, odd_rows, 0, odd_columns, cv2.BORDER_REPLICATE), np.uint8)
-        weight = self._pixel_weight(even) if self.keep_background else None
+        painted_part = _halved(cv2.LUT(even, self._foreground)) if self.keep_background else None
         for plane, row, target in zip(planes[1:], palette[1:], out[1:], strict=True):
             colours = _halved(cv2.LUT(even, row))
-            if weight is None:
+            if painted_part is None:
                 cv2.addWeighted(plane, 1 - self.opacity, colours, self.opacity, 0, dst=target)
-            else:
-                kept = cv2.multiply(plane, weight, dtype=cv2.CV_32F)
-                target[:] = cv2.addWeighted(kept, 1, colours, self.opacity, 0, dtype=cv2.CV_8U)
+            else:  # of the four pixels under a sample some may be kept, whose colour is 0 in `colours`
+                covered = cv2.multiply(plane, painted_part, scale=self.opacity / 255)
+                cv2.addWeighted(cv2.subtract(plane, covered), 1, colours, self.opacity, 0, dst=target)
         return out
 
     def _background(self, class_map: UInt8Array) -> UInt8Array:
         return np.asarray(cv2.bitwise_not(cv2.LUT(class_map, self._foreground)), np.uint8)
-
-    def _pixel_weight(self, class_map: UInt8Array) -> npt.NDArray[np.float32]:
-        """What the picture weighs in each chroma sample, some of whose four pixels may be kept background."""
-        foreground = _halved(cv2.LUT(class_map, self._foreground))
-        return np.float32(1) - foreground * np.float32(self.opacity / 255)
 
     def _weigh(self, rgb: UInt8Array, colours: npt.ArrayLike) -> UInt8Array:
         weighed = cv2.addWeighted(rgb, 1 - self.opacity, np.asarray(colours), self.opacity, _TRUNCATE)

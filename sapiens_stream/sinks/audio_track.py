@@ -29,7 +29,7 @@ _USUAL_RATE = 48000
 
 
 class AudioTrack:
-    """The best audio stream of `source` as a stream of `output`, which must not have been written to yet.
+    """The audio stream `sound` of `source` as a stream of `output`, which must not have been written to yet.
 
     Times are those of the source plus `shift` seconds. Sound that can't be read or kept is given up with one
     warning, since the pictures matter more; what the disk refuses is raised as OSError.
@@ -38,6 +38,7 @@ class AudioTrack:
     def __init__(
         self,
         source: InputContainer,
+        sound: AudioStream,
         output: OutputContainer,
         extension: str,
         shift: Fraction,
@@ -49,15 +50,15 @@ class AudioTrack:
         self._warn = warn
         self._last_dts: int | None = None
         self._may_begin_before_0 = extension in (".mp4", ".mov") and not shift
-        stream = source.streams.best("audio")
-        assert isinstance(stream, AudioStream)
-        self._input = stream
-        self._copied = stream.codec_context.name in _HELD.get(extension, {stream.codec_context.name})
-        if self._copied:
-            self._stream = output.add_stream_from_template(stream, opaque=True)
+        self._input = sound
+        codec = sound.codec_context.name
+        if codec in _HELD.get(extension, {codec}):
+            self._stream = output.add_stream_from_template(sound, opaque=True)
+            packets = self._copies()
         else:
             self._stream = self._transcoder(_TRANSCODED_TO.get(extension, _DEFAULT_TRANSCODED_TO))
-        self._packets = self._guarded(self._copies() if self._copied else self._transcoded())
+            packets = self._transcoded()
+        self._packets = self._guarded(packets)
         self._next: Packet[AudioStream] | None = None
 
     def write(self, until: Fraction) -> None:
@@ -147,18 +148,18 @@ class AudioTrack:
                 yield from self._input.codec_context.decode(packet)
 
 
-def has_sound(source: InputContainer) -> bool:
-    """Whether `source` has an audio stream with anything in it; it is opened once more to see.
+def sound_of(source: InputContainer) -> AudioStream | None:
+    """The best audio stream that can be decoded and has anything in it; the file is opened once more to see.
 
     A stream that stays empty would hold back the header of a fragmented file for good.
     """
-    if source.streams.best("audio") is None:
-        return False
-    try:
-        with av.open(source.name) as again:
-            return any(packet.size for packet in again.demux(again.streams.best("audio")))
-    except (OSError, ValueError, av.FFmpegError):
-        return False
+    stream = source.streams.best("audio")
+    if not isinstance(stream, AudioStream) or stream.codec_context is None:
+        return None
+    with suppress(OSError, ValueError, av.FFmpegError), av.open(source.name) as again:
+        if any(packet.size for packet in again.demux(again.streams[stream.index])):
+            return stream
+    return None
 
 
 def _start(packet: Packet[AudioStream]) -> Fraction:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -104,5 +106,5 @@ class OverlayVideo(Sink):
     def _begin(self, result: Segmentation) -> Recording:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.is_dir():
-            raise IsADirectoryError(21, "Is a directory")
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         return Recording(self._growing, result.frame, self._source, self._painter, self._settings, self._warn)

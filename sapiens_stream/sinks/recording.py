@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -17,7 +16,7 @@ from av.video.stream import VideoStream
 from sapiens_stream.errors import cause
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.audio_track import AudioTrack, has_sound
+from sapiens_stream.sinks.audio_track import AudioTrack, sound_of
 from sapiens_stream.sinks.encoders import encoder_named, pixel_format
 from sapiens_stream.sinks.movie_file import header_options
 from sapiens_stream.sinks.painted_frames import FramePainter
@@ -96,14 +95,14 @@ class Recording:
             original = _opened(source.path, warn)
             if original is not None:
                 stack.enter_context(original)
-            sound = original.streams.best("audio") if original is not None and settings.audio else None
-            sample_rate = sound.codec_context.sample_rate if isinstance(sound, AudioStream) else None
+            sound = sound_of(original) if original is not None and settings.audio else None
+            sample_rate = sound.codec_context.sample_rate if sound is not None else None
             options = header_options(path.suffix, self._clock.time_base, sample_rate)
             self._output = stack.enter_context(av.open(str(path), "w", container_options=dict(options)))
             self._stream = self._add_video(settings, first, original)
             self._sound: AudioTrack | None = None
-            if original is not None and sound is not None and has_sound(original):
-                self._sound = AudioTrack(original, self._output, path.suffix, self._clock.shift, warn)
+            if original is not None and sound is not None:
+                self._sound = AudioTrack(original, sound, self._output, path.suffix, self._clock.shift, warn)
             self._stack = stack.pop_all()
 
     def write(self, result: Segmentation) -> None:
