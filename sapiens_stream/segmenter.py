@@ -12,12 +12,16 @@ import numpy as np
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation, Skipped, UInt8Array
+from sapiens_stream.inference.device import resolve_device
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.models import open_model
+from sapiens_stream.models.model import Model
 from sapiens_stream.painting import Painter
 from sapiens_stream.pipeline import Stream
 from sapiens_stream.sinks import JsonSink, MaskSink, PictureSink, Sink
 from sapiens_stream.sources import Source, open_source
+
+GPU_BATCH_SIZE = 8
 
 
 class Result(Segmentation):
@@ -75,7 +79,7 @@ class Result(Segmentation):
 class Segmenter:
     """A model on a device. Call it with a picture; it may be shared between threads, which then take turns.
 
-    `model` is a checkpoint's path or a name. `device` is "auto", "cpu", "cuda", "cuda:N" or "mps"; `precision`
+    `model` is a checkpoint's path, a name, or an open Model. `device` is "auto", "cpu", "cuda", "cuda:N" or "mps"; `precision`
     "auto", "fp32", "fp16" or "bf16"; `fit` "stretch", "letterbox" or "crop". `shape` is the (height, width) that the
     model gets, the checkpoint's own if None. `batch_size` matters to `segment` alone; None takes 1 on the CPU, 8
     elsewhere.
@@ -85,7 +89,7 @@ class Segmenter:
 
     def __init__(
         self,
-        model: str | Path = "builtin",
+        model: str | Path | Model = "builtin",
         *,
         device: str = "auto",
         precision: str = "auto",
@@ -94,7 +98,9 @@ class Segmenter:
         batch_size: int | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
-        self.model = open_model(model, shape=shape)
+        self.model = model if isinstance(model, Model) else open_model(model, shape=shape)
+        if batch_size is None:
+            batch_size = 1 if resolve_device(device).type == "cpu" else GPU_BATCH_SIZE
         self.engine = Engine(self.model, device=device, precision=precision, batch_size=batch_size, fit=fit, warn=warn)
         self._lock = Lock()
 

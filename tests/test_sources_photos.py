@@ -323,9 +323,11 @@ def test_sub_folders_keep_their_names_and_the_excluded_one_is_left_out(tmp_path:
     assert list(frames) == ["a", "x/a", "x/output/a", "x/y/a"]
 
 
-def test_a_folder_that_is_its_own_output_is_still_read(tmp_path: Path) -> None:
-    folder_of(tmp_path, "a.jpg", "x/a.jpg")
-    assert list(read(tmp_path, recursive=True, exclude=tmp_path)[0]) == ["a", "x/a"]
+def test_photos_that_lie_where_their_results_would_go_are_skipped(tmp_path: Path) -> None:
+    folder_of(tmp_path, "a.jpg", "x/b.jpg")
+    frames, skipped = read(tmp_path, recursive=True, exclude=tmp_path)
+    assert not frames and list(skipped) == ["a.jpg", "b.jpg"]
+    assert "choose another folder" in skipped["a.jpg"]
 
 
 def test_a_folder_with_photos_in_sub_folders_only(tmp_path: Path) -> None:

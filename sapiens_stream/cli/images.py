@@ -24,7 +24,10 @@ def images(
     batch_size: Annotated[int, typer.Option("--batch-size", "--batch_size", min=1, help="Photos at a time.")] = 4,
     shape: options.ShapeOption = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="The same as --precision fp16.")] = False,
-    precision: options.PrecisionOption = "fp32",
+    precision: Annotated[
+        options.Precision | None,
+        typer.Option("--precision", help="Of the model; fp32, as in the original, where neither this nor --fp16 says."),
+    ] = None,
     fit: options.FitOption = "stretch",
     opacity: options.OpacityOption = 0.5,
     title: options.TitleOption = "result",
@@ -45,12 +48,13 @@ def images(
 ) -> None:
     """Segment photos: an overlay, two masks (.npy) and a JSON for each."""
     settings = options.for_record(locals(), leave_out=("model", "input_", "json", "quiet"))
-    if fp16 and precision not in ("fp32", "fp16"):
+    if fp16 and precision not in (None, "fp16"):
         raise UsageError(f"--fp16 and --precision {precision} contradict each other; give one of them")
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.execution import Tally
+    from sapiens_stream.models import open_model
     from sapiens_stream.pipeline import Run
     from sapiens_stream.segmenter import Segmenter
     from sapiens_stream.sinks import Outputs
@@ -63,16 +67,17 @@ def images(
     if root.resolve() == folder.resolve():
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
     with Photos(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
+        opened = open_model(model, shape=shape)
+        default = "auto" if opened.fixed_dtype else "fp32"
         segmenter = Segmenter(
-            model,
+            opened,
             device=device,
-            precision="fp16" if fp16 else precision,
+            precision="fp16" if fp16 else precision or default,
             fit=fit,
-            shape=shape,
             batch_size=batch_size,
             warn=display.warn,
         )
-        known = segmenter.model.classes
+        known = opened.classes
         outputs = Outputs(
             overlay="frames",
             save=frozenset({"classes", "foreground", "json"}),

@@ -21,9 +21,11 @@ def open_model(name_or_path: str | Path, *, shape: tuple[int, int] | None = None
     >>> open_model("sapiens_1b_goliath_best_goliath_mIoU_7994_epoch_151_torchscript.pt2").classes.title
     'Sapiens'
 
-    A file of that name goes before the name. Raises UsageError for an unknown name, naming those known, and
-    ModelError for a file that can not be opened.
+    A file of that name goes before the name. Raises UsageError for an unknown name, naming those known, or a shape that
+    can not be, and ModelError for a file that can not be opened.
     """
+    if shape is not None and min(shape) < 1:
+        raise UsageError(f"a shape of {shape[0]}x{shape[1]} (height x width); both are 1 or more")
     name = str(name_or_path)
     path = Path(name).expanduser()
     loader = KNOWN.get(name)

@@ -92,7 +92,10 @@ class Stream:
 
     def _infer(self) -> None:
         try:
+            before = self._engine.timings
             for results in self._engine.run(self._batches()):
+                for stage, seconds in self._engine.timings.items():
+                    self.statistics.seconds[stage] = seconds - before[stage]
                 for result in results:
                     self.statistics.segmented += 1
                     self._results.put(result)

@@ -119,7 +119,24 @@ def _by_pyav(content: bytes, codec: str | None) -> Photo | None:
     decoded: av.VideoFrame | UInt8Array = frames[0]
     if frames[0].format.components[0].bits > 8:  # swscale does not bring 16 bits to 8 as everybody else does
         decoded = (np.asarray(frames[0].to_ndarray(format="rgb48le"), np.uint16) >> 8).astype(np.uint8)
+    elif frames[0].format.name in ("yuvj420p", "yuvj422p"):
+        decoded = _with_smooth_chroma(frames[0])
     return Photo(decoded, *upright_turns(content))
+
+
+def _with_smooth_chroma(frame: av.VideoFrame) -> UInt8Array:
+    """(H, W, 3) RGB of a JPEG whose chroma is subsampled, interpolated between the centres of its samples.
+
+    As libjpeg does, and so OpenCV; swscale repeats samples unless it is told to take fifteen times as long.
+    """
+    luma, *chroma = (
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        for plane in frame.planes
+    )
+    height, width = luma.shape
+    full = (2 * chroma[0].shape[1], height if chroma[0].shape[0] == height else 2 * chroma[0].shape[0])
+    blue, red = (cv2.resize(plane, full, interpolation=cv2.INTER_LINEAR)[:height, :width] for plane in chroma)
+    return np.asarray(cv2.cvtColor(cv2.merge([luma, red, blue]), cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
 def _by_opencv(content: bytes) -> Photo | None:

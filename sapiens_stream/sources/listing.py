@@ -56,7 +56,7 @@ def list_photos(what: str | Path, *, recursive: bool = False, exclude: Path | No
         found = _in_list(path)
     else:
         found = [Listed(path, path.stem)]
-    return list(_each_name_once(found))
+    return list(_each_its_results(found, exclude))
 
 
 def _in_folder(folder: Path, recursive: bool, exclude: Path | None) -> list[Listed | Skipped]:
@@ -120,11 +120,20 @@ def _stem(path: Path, root: Path) -> str:
     return path.relative_to(root).with_suffix("").as_posix()
 
 
-def _each_name_once(found: list[Listed | Skipped]) -> Iterator[Listed | Skipped]:
+def _each_its_results(found: list[Listed | Skipped], results: Path | None) -> Iterator[Listed | Skipped]:
+    """Those whose results overwrite neither each other's nor, in the folder `results`, a photo; the others `Skipped`."""
     taken: dict[str, Path] = {}
     for each in found:
         if isinstance(each, Listed):
+            if results and (results / each.name).parent.resolve() == each.path.parent.resolve():
+                yield Skipped(
+                    str(each.path), f"it lies where its results would go, in {results}; choose another folder"
+                )
+                continue
             first = taken.setdefault(each.name, each.path)
+            # The class map of "a" is a_seg.npy, and so is the foreground mask of "a_seg".
+            if first is each.path:
+                first = taken.get(each.name + "_seg") or taken.get(each.name.removesuffix("_seg"), first)
             if first is not each.path:
                 same = first == each.path
                 reason = "it is listed already" if same else f"its results would overwrite those of {first.name}"
