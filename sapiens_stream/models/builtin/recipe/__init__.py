@@ -1,0 +1,1 @@
+"""How the built-in model was made: render people, compose pictures, train, evaluate. Needs the extra `train`."""

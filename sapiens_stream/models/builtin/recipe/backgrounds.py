@@ -1,0 +1,195 @@
+"""Photographs and panoramas without people, and made-up rooms: what stands behind the cut-outs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+# float32 and uint8: OpenCV's stubs can not tell.
+FloatArray = npt.NDArray[Any]
+UInt8Array = npt.NDArray[Any]
+
+PHOTO_SIDE = 480
+"""Shorter side of a photograph in memory, pixels."""
+MIN_BYTES = 60_000
+"""Smaller files among wallpapers are icons and previews."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backgrounds:
+    """`photos`: (H, W, 3) uint8 RGB each; `panoramas`: equirectangular, (H, 2 H, 3) uint8 RGB each."""
+
+    photos: tuple[UInt8Array, ...]
+    panoramas: tuple[UInt8Array, ...]
+
+
+def load_backgrounds(folders: Iterable[Path]) -> Backgrounds:
+    """Every picture below the folders, and the EXR panoramas inside `*.exr.js` modules (npm `@pmndrs/assets`).
+
+    Several sizes of one wallpaper count once. Panoramas are left out where the package OpenEXR is missing.
+    """
+    photos: dict[tuple[Path, str], UInt8Array] = {}
+    panoramas = []
+    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        if path.suffix in {".jpg", ".jpeg", ".png", ".webp"} and path.stat().st_size > MIN_BYTES:
+            image = cv2.imread(str(path), cv2.IMREAD_REDUCED_COLOR_4)
+            if image is None or min(image.shape[:2]) < 150:
+                continue
+            scale = min(1.0, PHOTO_SIDE / min(image.shape[:2]))
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            wallpaper = path.parents[2].name if path.parent.name.startswith("images") else path.stem
+            photos[path.parents[1], wallpaper] = np.ascontiguousarray(image[..., ::-1])
+        elif path.name.endswith(".exr.js"):
+            panorama = _panorama(path.read_text())
+            if panorama is not None:
+                panoramas.append(panorama)
+    if not photos:
+        raise FileNotFoundError(f"no background photographs in {', '.join(map(str, folders))}")
+    return Backgrounds(tuple(photos.values()), tuple(panoramas))
+
+
+def _panorama(module: str) -> UInt8Array | None:
+    try:
+        import OpenEXR
+    except ImportError:
+        return None
+    import tempfile
+
+    encoded = module[module.index("base64,") + 7 :].rstrip("'\"`;\n ")
+    with tempfile.NamedTemporaryFile(suffix=".exr") as file:
+        file.write(base64.b64decode(encoded))
+        file.flush()
+        light = OpenEXR.File(file.name).channels()["RGB"].pixels.astype(np.float32)
+    exposed = light / (np.percentile(light, 70) * 2.2 + 1e-6)
+    return np.asarray(np.clip(exposed, 0, 1) ** (1 / 2.2) * 255, np.uint8)
+
+
+def crop_photo(photo: UInt8Array, height: int, width: int, rng: np.random.Generator) -> UInt8Array:
+    """A random piece, (height, width, 3), its shape stretched by up to a third, mirrored or not."""
+    stretch = np.exp(rng.uniform(-0.3, 0.3))
+    scale = min(photo.shape[0] / height, photo.shape[1] / (width * stretch)) * rng.uniform(0.25, 1)
+    h, w = max(8, int(height * scale)), max(8, int(width * stretch * scale))
+    y, x = rng.integers(photo.shape[0] - h + 1), rng.integers(photo.shape[1] - w + 1)
+    piece = photo[y : y + h, x : x + w]
+    if rng.random() < 0.5:
+        piece = piece[:, ::-1]
+    return cv2.resize(piece, (width, height), interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
+
+
+def look_into(panorama: UInt8Array, height: int, width: int, rng: np.random.Generator) -> UInt8Array:
+    """A perspective view, (height, width, 3), from the panorama's centre, near the horizon."""
+    fov = np.deg2rad(rng.uniform(45, 95))
+    yaw, pitch = rng.uniform(-np.pi, np.pi), rng.normal(-0.1, 0.18)
+    size = max(height, width)
+    x, y = np.meshgrid(np.arange(width) - width / 2, np.arange(height) - height / 2)
+    x, y, z = x * np.tan(fov / 2) * 2 / size, y * np.tan(fov / 2) * 2 / size, np.ones_like(x)
+    y, z = y * np.cos(pitch) - z * np.sin(pitch), y * np.sin(pitch) + z * np.cos(pitch)
+    longitude = (np.arctan2(x, z) + yaw) / (2 * np.pi) % 1
+    latitude = np.arctan2(y, np.hypot(x, z)) / np.pi + 0.5
+    maps = (longitude * panorama.shape[1]).astype(np.float32), (latitude * panorama.shape[0]).astype(np.float32)
+    return cv2.remap(panorama, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
+
+
+class Scenery:
+    """Draws backgrounds: (height, width, 3) float32 RGB, 0..255."""
+
+    def __init__(self, backgrounds: Backgrounds, rng: np.random.Generator) -> None:
+        self.backgrounds, self.rng = backgrounds, rng
+
+    def photo(self, height: int, width: int) -> UInt8Array:
+        photos = self.backgrounds.photos
+        return crop_photo(photos[self.rng.integers(len(photos))], height, width, self.rng)
+
+    def surface(self, height: int, width: int) -> FloatArray:
+        """A material: part of a photograph in another colour, or a plain tone with a gradient."""
+        rng = self.rng
+        if rng.random() < 0.5:
+            piece: FloatArray = self.photo(height, width).astype(np.float32)
+            grey = piece.mean(-1, keepdims=True)
+            piece = grey + (piece - grey) * rng.uniform(0, 0.9)
+            flatness = rng.uniform(0, 0.8)
+            piece = piece * (1 - flatness) + piece.mean((0, 1)) * flatness
+            return piece * rng.uniform(0.35, 1.35) * np.exp(rng.normal(0, 0.15, 3)).astype(np.float32)
+        tone = rng.uniform(0, 255) + rng.normal(0, 14, 3) if rng.random() < 0.6 else rng.uniform(0, 255, 3)
+        down, across = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[None, :, None]
+        return np.asarray(tone + rng.normal(0, 25) * down + rng.normal(0, 20) * across + np.zeros(3), np.float32)
+
+    def shape(self, height: int, width: int, low: float, high: float) -> FloatArray:
+        """A soft mask (height, width, 1), 0..1, of a box, an ellipse or a polygon; sizes are shares of the picture."""
+        rng = self.rng
+        mask = np.zeros((height, width), np.uint8)
+        centre = rng.uniform(0, width), rng.uniform(0, height)
+        a, b = np.exp(rng.uniform(np.log(low), np.log(high), 2)) * max(height, width)
+        kind = rng.random()
+        if kind < 0.45:
+            angle = 0.0 if rng.random() < 0.5 else rng.uniform(0, 180)
+            cv2.fillPoly(mask, [cv2.boxPoints((centre, (a, b), angle)).astype(np.int32)], 255)
+        elif kind < 0.65:
+            cv2.ellipse(mask, (centre, (a, b), rng.uniform(0, 180)), 255, -1)
+        else:
+            turn = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 9)))
+            reach = rng.uniform(0.3, 0.6, len(turn))
+            corners = np.stack([centre[0] + np.cos(turn) * a * reach, centre[1] + np.sin(turn) * b * reach], 1)
+            cv2.fillPoly(mask, [corners.astype(np.int32)], 255)
+        soft = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.4, 1.5))
+        return np.asarray(soft, np.float32)[..., None] / 255
+
+    def clutter(self, canvas: FloatArray, count: int, low: float, high: float) -> FloatArray:
+        """Lays `count` shapes over the canvas, some of them in rows, as seats, windows and books stand."""
+        height, width = canvas.shape[:2]
+        for _ in range(count):
+            mask = self.shape(height, width, low, high)
+            surface = self.surface(height, width)
+            repeats = int(self.rng.integers(2, 7)) if self.rng.random() < 0.25 else 1
+            step = self.rng.normal(0, 0.15, 2) * (height, width)
+            for k in range(repeats):
+                moved = np.roll(mask, (int(step[0] * k), int(step[1] * k)), (0, 1)) if k else mask
+                canvas = canvas + (surface - canvas) * moved
+        return canvas
+
+    def room(self, height: int, width: int) -> FloatArray:
+        """A wall, a floor, perhaps stripes or planks on either, and things before them."""
+        rng = self.rng
+        canvas = self.surface(height, width)
+        horizon = int(height * rng.uniform(0.35, 0.95))
+        canvas[horizon:] = self.surface(height, width)[horizon:]
+        if rng.random() < 0.35:
+            y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+            vanishing = rng.uniform(-0.5, 1.5) * width, rng.uniform(-0.3, 0.5) * height
+            lines = (
+                np.arctan2(y - vanishing[1], x - vanishing[0])
+                if rng.random() < 0.5
+                else (x if rng.random() < 0.5 else y) / width
+            )
+            band = (lines * rng.uniform(8, 60) % 1 < rng.uniform(0.08, 0.5))[..., None]
+            rows = slice(horizon, None) if rng.random() < 0.5 else slice(0, horizon)
+            canvas[rows] *= np.where(band, rng.uniform(0.6, 0.95), 1)[rows]
+        return self.clutter(canvas, int(rng.integers(1, 12)), 0.04, 0.6)
+
+    def draw(self, height: int, width: int, level: float) -> FloatArray:
+        """`level` 0: mostly plain and blurred; 1: everything."""
+        rng = self.rng
+        kind = rng.random()
+        canvas: FloatArray
+        if kind < 0.4:
+            canvas = self.photo(height, width).astype(np.float32)
+        elif kind < 0.55 and self.backgrounds.panoramas:
+            panoramas = self.backgrounds.panoramas
+            canvas = look_into(panoramas[rng.integers(len(panoramas))], height, width, rng).astype(np.float32)
+        elif kind < 0.55 + 0.35 * max(level, 0.3):
+            canvas = self.room(height, width)
+        else:
+            canvas = self.surface(height, width)
+        if rng.random() < 0.3 * level:
+            canvas = self.clutter(canvas, int(rng.integers(1, 7)), 0.03, 0.4)
+        if rng.random() < 0.45:
+            sigma = rng.uniform(0.4, 1.2) if rng.random() < 0.6 else rng.uniform(1.2, 6)
+            canvas = cv2.GaussianBlur(canvas, (0, 0), sigma)
+        return canvas

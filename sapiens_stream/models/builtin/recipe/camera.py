@@ -1,0 +1,65 @@
+"""What real cameras do to a picture: exposure, colour, blur, grain, small sensors, compression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+# float32 and uint8: OpenCV's stubs can not tell.
+FloatArray = npt.NDArray[Any]
+UInt8Array = npt.NDArray[Any]
+
+
+def shoot(canvas: FloatArray, level: float, rng: np.random.Generator) -> UInt8Array:
+    """(H, W, 3) float32 RGB, 0..255, as a camera might have stored it; `level` 0 (mild) to 1 (everything)."""
+    image = np.clip(canvas, 0, 255) / 255
+    image = _exposure(image, level, rng)
+    image = _optics(np.clip(image, 0, 1).astype(np.float32), level, rng)
+    if rng.random() < 0.6:
+        fine = rng.random() < 0.7
+        grain = rng.standard_normal(image.shape[:2] + ((3,) if fine else (1,)), np.float32)
+        image = image + grain * rng.uniform(0.003, 0.02 + 0.035 * level)
+    stored = np.asarray(np.clip(image, 0, 1) * 255, np.uint8)
+    if rng.random() < 0.5:
+        encoded = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(75 - 45 * level, 95))])[1]
+        stored = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return stored
+
+
+def _exposure(image: FloatArray, level: float, rng: np.random.Generator) -> FloatArray:
+    gamma, contrast = np.exp(rng.normal(0, 0.16 + 0.12 * level)), np.exp(rng.normal(0, 0.16))
+    image = (image**gamma - 0.5) * contrast + 0.5 + rng.normal(0, 0.04)
+    image = image * np.exp(rng.normal(0, 0.05 + 0.03 * level, 3))
+    if rng.random() < 0.1 * level:  # a dim room
+        image = image * rng.uniform(0.2, 0.6)
+    elif rng.random() < 0.1 * level:  # haze, or light into the lens
+        image = image * rng.uniform(0.55, 0.9) + rng.uniform(0.05, 0.35)
+    saturation = rng.random()
+    if saturation < 0.05:
+        image = np.repeat(image.mean(-1, keepdims=True), 3, -1) * np.exp(rng.normal(0, 0.05, 3))
+    elif saturation < 0.4:
+        grey = image.mean(-1, keepdims=True)
+        image = grey + (image - grey) * rng.uniform(0.3, 1.5)
+    return np.asarray(image, np.float32)
+
+
+def _optics(image: FloatArray, level: float, rng: np.random.Generator) -> FloatArray:
+    height, width = image.shape[:2]
+    kind = rng.random()
+    if kind < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.6 + 0.8 * level))
+    elif kind < 0.3 + 0.08 * level:  # the camera moved
+        size = int(rng.integers(3, 9))
+        kernel = np.zeros((size, size), np.float32)
+        cv2.line(kernel, (0, int(rng.integers(size))), (size - 1, int(rng.integers(size))), 1.0)
+        image = cv2.filter2D(image, -1, kernel / kernel.sum())
+    elif kind < 0.3 + 0.23 * level:  # enlarged from fewer pixels
+        scale = rng.uniform(0.4, 0.9)
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    elif kind > 0.85:  # sharpened
+        image = image + (image - cv2.GaussianBlur(image, (0, 0), 1.0)) * rng.uniform(0.3, 1.2)
+    return np.asarray(image, np.float32)

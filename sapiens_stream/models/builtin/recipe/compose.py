@@ -1,0 +1,176 @@
+"""Puts cut-outs before backgrounds: random people, sizes, light, things in the way, and a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.models.builtin.recipe.backgrounds import Backgrounds, Scenery
+from sapiens_stream.models.builtin.recipe.camera import shoot
+from sapiens_stream.models.builtin.recipe.shards import LEFT_RIGHT, Cutout, Cutouts
+
+# float32 and uint8: OpenCV's stubs can not tell.
+FloatArray = npt.NDArray[Any]
+UInt8Array = npt.NDArray[Any]
+
+UPPER, LOWER = SAPIENS.names.index("Upper_Clothing"), SAPIENS.names.index("Lower_Clothing")
+HAIR = SAPIENS.names.index("Hair")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a person stands: centre and size of their box in the picture, pixels; rotation in degrees."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    angle: float
+
+
+class Composer:
+    """Draws pictures with their labels. `level` 0: one large person, mildly disturbed; 1: everything."""
+
+    def __init__(self, cutouts: Cutouts, backgrounds: Backgrounds, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.cutouts, self.scenery = cutouts, Scenery(backgrounds, self.rng)
+
+    def draw(self, height: int, width: int, level: float) -> tuple[UInt8Array, UInt8Array]:
+        """Image (height, width, 3) uint8 RGB and label (height / 2, width / 2) uint8, as the network's output lies."""
+        rng = self.rng
+        canvas = self.scenery.draw(height, width, level)
+        label = np.zeros((height // 2, width // 2), np.uint8)
+        chances = np.array([0.04, 0.9 - 0.34 * level, 0.04 + 0.16 * level, 0.02 + 0.1 * level, 0.08 * level])
+        people = int(rng.choice(5, p=chances / chances.sum()))
+        # One stretch for the whole picture: engines squeeze photos of any shape into the network's.
+        stretch = float(np.exp(rng.uniform(np.log(0.55), np.log(1.7)))) if rng.random() < 0.7 else 1.0
+        for _ in range(people):
+            self._paste(canvas, label, people, stretch, level)
+        if rng.random() < 0.3 * level:
+            self._occlude(canvas, label)
+        return shoot(canvas, level, rng), label
+
+    def _occlude(self, canvas: FloatArray, label: UInt8Array) -> None:
+        """Things before the people: furniture, posts, leaves."""
+        for _ in range(int(self.rng.integers(1, 4))):
+            mask = self.scenery.shape(canvas.shape[0], canvas.shape[1], 0.04, 0.3)
+            canvas += (self.scenery.surface(*canvas.shape[:2]) - canvas) * mask
+            label[cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5] = 0
+
+    def _place(self, cutout: Cutout, height: int, width: int, people: int, stretch: float, level: float) -> _Place:
+        rng = self.rng
+        top, bottom, left, right = cutout.cut
+        rows, columns = cutout.label.shape
+        cut = any(cutout.cut)
+        if cut:
+            share = np.exp(rng.uniform(np.log(0.72 - 0.3 * level), np.log(1.2 + 0.3 * level)))
+            scale = share * min(height / rows, 1.3 * width / (columns * stretch))
+        else:
+            low = 0.4 if people > 1 else 0.75 - 0.4 * level
+            share = np.exp(rng.uniform(np.log(low), np.log(1.05)))
+            if rng.random() < 0.18 * level:  # nearer than the picture is high
+                share = np.exp(rng.uniform(0, np.log(2.2)))
+            scale = min(share * height / rows, 1.9 * width / (columns * stretch))
+        if left and right:
+            scale = max(scale, 1.03 * width / (columns * stretch))
+        if top and bottom:
+            scale = max(scale, 1.03 * height / rows)
+        h, w = rows * scale, columns * scale * stretch
+        beyond = rng.uniform(0.005, 0.06)
+        y = rng.uniform(min(h / 2, 0.35 * height), max(height - h / 2, 0.65 * height))
+        x = rng.uniform(min(w / 2, 0.25 * width), max(width - w / 2, 0.75 * width))
+        if not cut and rng.random() < 0.15 * level:
+            x, y = rng.uniform(0, width), rng.uniform(0, height)
+        if top and bottom:
+            y = rng.uniform(height - h / 2, h / 2)
+        elif bottom or top:
+            y = height + h * (beyond - 0.5) if bottom else h * (0.5 - beyond)
+        if left and right:
+            x = rng.uniform(width - w / 2, w / 2)
+        elif left or right:
+            x = w * (0.5 - beyond) if left else width + w * (beyond - 0.5)
+        angle = (
+            float(np.clip(rng.normal(0, 2), -4, 4)) if cut else float(np.clip(rng.normal(0, 3 + 5 * level), -30, 30))
+        )
+        if not cut and rng.random() < 0.03 * level:
+            angle = rng.uniform(-100, 100)
+        return _Place(x, y, w, h, angle)
+
+    def _paste(self, canvas: FloatArray, label: UInt8Array, people: int, stretch: float, level: float) -> None:
+        rng = self.rng
+        height, width = canvas.shape[:2]
+        cutout = self.cutouts.draw(rng)
+        rgba: UInt8Array = cutout.rgba
+        ids, cut = cutout.label, cutout.cut
+        if rng.random() < 0.5:
+            rgba, ids, cut = rgba[:, ::-1], LEFT_RIGHT[ids[:, ::-1]], (cut[0], cut[1], cut[3], cut[2])
+        rgba = self._redress(np.ascontiguousarray(rgba), ids)
+        place = self._place(Cutout(rgba, ids, cut), height, width, people, stretch, level)
+        rows, columns = ids.shape
+        shrink = min(1.0, 1.4 * max(place.height / rows, place.width / columns))
+        if shrink < 0.7:  # averaged before it is warped, or edges alias
+            rgba = cv2.resize(rgba, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        turn, to_picture = np.deg2rad(place.angle), []
+        for h, w in (rgba.shape[:2], ids.shape):
+            scale = np.diag([place.width / w, place.height / h])
+            rotate = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+            linear = rotate @ scale
+            to_picture.append(np.column_stack([linear, (place.x, place.y) - linear @ (w / 2, h / 2)]))
+        # The label's grid has half the picture's pixels: (x - 0.5) / 2, centres on centres.
+        to_label = to_picture[1] * 0.5
+        to_label[:, 2] -= 0.25
+        warped = cv2.warpAffine(rgba, to_picture[0], (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
+        warped_ids = cv2.warpAffine(np.ascontiguousarray(ids), to_label, label.shape[::-1], flags=cv2.INTER_NEAREST)
+        alpha = warped[..., 3:] / 255
+        colour = self._light(warped[..., :3])
+        if rng.random() < 0.3 and not any(cutout.cut):
+            self._shadow(canvas, alpha)
+        canvas *= 1 - alpha
+        canvas += np.minimum(colour, 255 * alpha)
+        inside = cv2.resize(alpha, label.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+        label[inside] = warped_ids[inside]
+
+    def _redress(self, rgba: UInt8Array, ids: UInt8Array) -> UInt8Array:
+        """Other colours for clothes and hair: darkened, tinted, or overlaid with a piece of a photograph."""
+        rng = self.rng
+        gain = np.ones((256, 3), np.float32)
+        for part in (UPPER, LOWER):
+            kind = rng.random()
+            if kind < 0.18:  # dark cloth, hardly any light on it
+                gain[part] = rng.uniform(0.08, 0.4) * np.exp(rng.normal(0, 0.08, 3))
+            elif kind < 0.5:
+                gain[part] = np.exp(rng.normal(0, 0.4, 3))
+        gain[HAIR] = np.exp(rng.normal(0, 0.25)) if rng.random() < 0.5 else 1
+        image = rgba[..., :3] * gain[ids]
+        if rng.random() < 0.2:
+            part = UPPER if rng.random() < 0.6 else LOWER
+            mask = ids == part
+            if mask.any():
+                print_ = self.scenery.photo(*ids.shape).astype(np.float32)
+                shade = image.mean(-1, keepdims=True) / max(float(image[mask].mean()), 8.0)
+                alpha = rgba[..., 3:] / 255
+                image = np.where(mask[..., None], print_ * shade * alpha * rng.uniform(0.5, 1.2), image)
+        return np.dstack([np.clip(image, 0, rgba[..., 3:]).astype(np.uint8), rgba[..., 3]])
+
+    def _light(self, colour: FloatArray) -> FloatArray:
+        """Brightness, tint and saturation of the person's own, and light that falls off across them."""
+        rng = self.rng
+        height, width = colour.shape[:2]
+        colour = colour * (np.exp(rng.normal(0, 0.22)) * np.exp(rng.normal(0, 0.05, 3))).astype(np.float32)
+        if rng.random() < 0.3:
+            across, down = np.linspace(-1, 1, width)[None, :, None], np.linspace(-1, 1, height)[:, None, None]
+            colour = colour * np.clip(1 + rng.normal(0, 0.35) * across + rng.normal(0, 0.25) * down, 0.2, 2)
+        if rng.random() < 0.25:
+            grey = colour.mean(-1, keepdims=True)
+            colour = grey + (colour - grey) * rng.uniform(0.5, 1.4)
+        return np.asarray(np.maximum(colour, 0), np.float32)
+
+    def _shadow(self, canvas: FloatArray, alpha: FloatArray) -> None:
+        shift = int(self.rng.normal(4, 6)), int(self.rng.normal(0, 10))
+        soft = cv2.GaussianBlur(np.roll(alpha[..., 0], shift, (0, 1)), (0, 0), self.rng.uniform(2, 8))
+        canvas *= 1 - self.rng.uniform(0, 0.6) * soft[..., None]

