@@ -24,7 +24,7 @@ Region = tuple[float, float, float, float]
 """top, left, height, width of a part of the logits, in logits."""
 
 # Pixels a logit; below, a cell has too few pixels for all this to pay.
-_SMALL = 1.5
+_SMALL = 2
 # Numbers in the largest array of a step. The serial one is what torch does not yet split over threads: to start and
 # join them for so many small steps costs more than they save, and many times more where others want the cores too.
 _SERIAL = 32767
