@@ -79,10 +79,10 @@ class Result(Segmentation):
 class Segmenter:
     """A model on a device. Call it with a picture; it may be shared between threads, which then take turns.
 
-    `model` is a checkpoint's path, a name, or an open Model. `device` is "auto", "cpu", "cuda", "cuda:N" or "mps"; `precision`
-    "auto", "fp32", "fp16" or "bf16"; `fit` "stretch", "letterbox" or "crop". `shape` is the (height, width) that the
-    model gets, the checkpoint's own if None. `batch_size` matters to `segment` alone; None takes 1 on the CPU, 8
-    elsewhere.
+    `model` is a checkpoint's path, a name, or an open Model. `device` is "auto", "cpu", "cuda", "cuda:N" or "mps";
+    `precision` "auto", "fp32", "fp16" or "bf16"; `fit` "stretch", "letterbox" or "crop". `shape` is the (height,
+    width) that the model gets, the checkpoint's own if None. `batch_size` matters to `segment` alone; None takes 1 on
+    the CPU, GPU_BATCH_SIZE elsewhere.
 
     Raises ModelError, DeviceError or UsageError.
     """
@@ -128,8 +128,9 @@ def segment(
 ) -> Iterator[Result]:
     """Segments every frame of a source, streamed: decoding and inference run ahead, memory stays flat.
 
-    `source` is a video's path, a folder of photos, a list of them (.txt), one photo, a glob, or an open Source. `settings` are
-    Segmenter's. What can not be read is passed to `on_skip`, or else a warning names it. Leave the loop whenever you like.
+    `source` is a video's path, a folder of photos, a list of them (.txt), one photo, a glob, or an open Source.
+    `settings` are Segmenter's. What can not be read is passed to `on_skip`, or else a warning names it. Leave the loop
+    whenever you like.
 
     >>> for result in segment("clip.mp4", model="sapiens-1b"):
     ...     print(result.frame.index, [label.name for label in result.labels])

@@ -138,4 +138,4 @@ def flush_quietly() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None

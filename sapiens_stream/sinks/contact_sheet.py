@@ -13,7 +13,6 @@ from sapiens_stream.sinks.files import written_aside
 from sapiens_stream.sinks.sink import Sink
 
 PICTURES = 8
-COLUMNS = 4
 CELL_AREA = 240 * 320  # pixels a picture, whatever its shape
 MARGIN = 8
 LINE = 22  # pixels a line of the legend
@@ -66,9 +65,15 @@ class ContactSheet(Sink):
         self._done = [self._path]
         self._cells = []
 
+    @property
+    def _columns(self) -> int:
+        """As many as make the sheet about square."""
+        height, width = self._cells[0].shape[:2]
+        return max(round((len(self._cells) * height / width) ** 0.5), 1)
+
     def _grid(self) -> UInt8Array:
         height, width = self._cells[0].shape[:2]
-        columns = min(COLUMNS, len(self._cells))
+        columns = self._columns
         rows = -(-len(self._cells) // columns)
         grid = np.full((rows * (height + MARGIN) + MARGIN, columns * (width + MARGIN) + MARGIN, 3), PAPER, np.uint8)
         for place, cell in enumerate(self._cells):
@@ -79,7 +84,7 @@ class ContactSheet(Sink):
 
     def _legend(self) -> UInt8Array:
         """The found classes with their colours, as many in a line as fit."""
-        width = self._cells[0].shape[1] * min(COLUMNS, len(self._cells)) + MARGIN * (min(COLUMNS, len(self._cells)) + 1)
+        width = self._columns * (self._cells[0].shape[1] + MARGIN) + MARGIN
         column = 170
         in_line = max(width // column, 1)
         found = sorted(self._found - {0})

@@ -130,7 +130,7 @@ def _with_smooth_chroma(frame: av.VideoFrame) -> UInt8Array:
     As libjpeg does, and so OpenCV; swscale repeats samples unless it is told to take fifteen times as long.
     """
     luma, *chroma = (
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+        np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
         for plane in frame.planes
     )
     height, width = luma.shape

@@ -121,14 +121,12 @@ def _stem(path: Path, root: Path) -> str:
 
 
 def _each_its_results(found: list[Listed | Skipped], results: Path | None) -> Iterator[Listed | Skipped]:
-    """Those whose results overwrite neither each other's nor, in the folder `results`, a photo; the others `Skipped`."""
+    """Those whose results overwrite neither each other's nor, in the folder `results`, a photo; others `Skipped`."""
     taken: dict[str, Path] = {}
     for each in found:
         if isinstance(each, Listed):
             if results and (results / each.name).parent.resolve() == each.path.parent.resolve():
-                yield Skipped(
-                    str(each.path), f"it lies where its results would go, in {results}; choose another folder"
-                )
+                yield Skipped(str(each.path), f"it lies where its results go, in {results}; choose another folder")
                 continue
             first = taken.setdefault(each.name, each.path)
             # The class map of "a" is a_seg.npy, and so is the foreground mask of "a_seg".
