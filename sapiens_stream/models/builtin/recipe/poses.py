@@ -127,7 +127,8 @@ class Poser:
             "lap": (hip, (-0.02, 0.15), (-0.35, -0.15), (-0.02, 0.15)),
         }
         start, aside, ahead, up = ranges[reach]
-        return np.add(start, (sign * between(*aside), between(*ahead), between(*up)))
+        target: Matrix = np.add(start, (sign * between(*aside), between(*ahead), between(*up)))
+        return target
 
     def _aim(
         self, shoulder: Matrix, upper: Matrix, lower: Matrix, hinge: Matrix, sign: int, target: Matrix

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
@@ -26,7 +25,7 @@ from sapiens_stream.models.builtin import INPUT
 from sapiens_stream.models.builtin.network import BodyPartNet
 from sapiens_stream.models.builtin.recipe.backgrounds import load_backgrounds
 from sapiens_stream.models.builtin.recipe.compose import Composer
-from sapiens_stream.models.builtin.recipe.evaluate import Agreement
+from sapiens_stream.models.builtin.recipe.evaluate import Agreement, UInt8Array, held_out
 from sapiens_stream.models.builtin.recipe.shards import Cutouts
 
 ASPECTS = (0.65, 0.8, 1.0, 1.0, 1.25, 1.5)
@@ -37,7 +36,6 @@ AVERAGE = 0.999
 FROZEN_STAGES = 2
 """The stem and so many stages keep ImageNet's features, which know real photographs."""
 CHECKPOINT_SECONDS = 240.0
-HELD_OUT_SEED = 7
 HELD_OUT_PICTURES = 48
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -110,14 +108,8 @@ def loss_of(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -
     return entropy + 0.5 * dice.mean()
 
 
-def held_out_pairs(plan: Plan) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
-    """The same composites of held-out cut-outs at each call, half difficult."""
-    composer = Composer(Cutouts(plan.cutouts, held_out=True), load_backgrounds(plan.backgrounds), HELD_OUT_SEED)
-    return [composer.draw(256, 224, 0.5) for _ in range(HELD_OUT_PICTURES)]
-
-
 @torch.inference_mode()
-def agreement(network: nn.Module, pairs: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]) -> Agreement:
+def agreement(network: nn.Module, pairs: list[tuple[UInt8Array, UInt8Array]]) -> Agreement:
     """Of a network in eval mode with (image, label) pairs, at the logits' size."""
     maps = [network(normalised(torch.from_numpy(image[None])))[0].argmax(0).byte().numpy() for image, _ in pairs]
     return Agreement.of((label, found) for (_, label), found in zip(pairs, maps, strict=True))
@@ -212,7 +204,7 @@ def train(plan: Plan) -> None:
     progress = torch.tensor(training.progress).share_memory_()  # type: ignore[no-untyped-call]
     composites = Composites(plan, progress)
     weights = class_weights(composites.data[0])
-    pairs = held_out_pairs(plan)
+    pairs = held_out(plan.cutouts, plan.backgrounds, HELD_OUT_PICTURES)
     print(
         f"{len(composites.data[0])} cut-outs, {len(composites.data[1].photos)} photographs; from step {training.steps}",
         flush=True,
