@@ -9,8 +9,8 @@ import typer
 
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.demo import demo
-from sapiens_stream.cli.display import error, flush_quietly
 from sapiens_stream.cli.doctor import doctor
+from sapiens_stream.cli.ending import error, flush_quietly
 from sapiens_stream.cli.images import images
 from sapiens_stream.cli.version import print_version
 from sapiens_stream.cli.video import video
@@ -18,20 +18,19 @@ from sapiens_stream.errors import SapiensStreamError, UsageError
 
 app = typer.Typer(
     name="sapiens-stream",
-    help="Human body parts in photos, video and live cameras, with Meta's Sapiens models.",
-    no_args_is_help=True,
+    help="Human body parts in photos and video, with Meta's Sapiens models.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 for command in (demo, images, video, doctor):
     app.command()(command)
-app.callback(no_args_is_help=True)(print_version)
+app.callback()(print_version)
 
 
 def main() -> NoReturn:
     """Runs the program and exits with its code; a user's mistake is one line on standard error."""
     try:
-        code = app(standalone_mode=False) or exit_codes.DONE
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or exit_codes.DONE
         flush_quietly()
     except typer.TyperException as problem:
         error(problem.format_message())

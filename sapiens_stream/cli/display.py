@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -113,11 +112,6 @@ class Display:
             print(line, flush=True)
 
 
-def error(text: str) -> None:
-    """The one line that says why the program ends, on standard error."""
-    Console(stderr=True, highlight=False).print(Text(f"error: {text}", style="red"), soft_wrap=True)
-
-
 def rate(statistics: Statistics) -> str:
     """Frames a second, or seconds a frame below one."""
     if not statistics.segmented or not statistics.elapsed:
@@ -131,11 +125,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def flush_quietly() -> None:
-    """Whoever read standard output may be gone (`| head`); that is no error of ours."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        sys.stdout = None

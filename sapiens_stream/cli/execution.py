@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from sapiens_stream.cli import exit_codes
-from sapiens_stream.cli.display import Display, duration, error, rate
+from sapiens_stream.cli.display import Display, duration, rate
+from sapiens_stream.cli.ending import error
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Skipped
 from sapiens_stream.pipeline import Run

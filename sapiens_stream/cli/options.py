@@ -13,7 +13,7 @@ Fit = Literal["stretch", "letterbox", "crop"]
 RegionFormat = Literal["polygons", "rle", "none"]
 PictureFormat = Literal["png", "jpg", "bmp"]
 
-MODEL_HELP = "A checkpoint's path, or a name: builtin, sapiens-0.3b, ... (`models list`)."
+MODEL_HELP = "A checkpoint's path (TorchScript or torch.export), or builtin."
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help=MODEL_HELP)]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")]

@@ -10,7 +10,6 @@ import typer
 
 from sapiens_stream.cli import options
 from sapiens_stream.errors import InputError
-from sapiens_stream.frame import Skipped
 
 if TYPE_CHECKING:
     from sapiens_stream.cli.execution import Tally
@@ -119,6 +118,8 @@ def video(
 
 def _without_clashes(inputs: list[str], outputs: Outputs, root: Path, tally: Tally) -> list[str]:
     """The inputs whose results overwrite neither another's nor an input; the others are named and counted."""
+    from sapiens_stream.frame import Skipped
+
     originals = {Path(name).resolve() for name in inputs}
     taken: dict[str, str] = {}
     for name in inputs:
