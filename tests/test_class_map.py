@@ -57,13 +57,17 @@ def expected(logits: Tensor, size: tuple[int, int], threshold: float = 0.0) -> t
 
 
 def assert_same(logits: Tensor, size: tuple[int, int], **settings: float) -> None:
-    """At most 3 pixels differ, and where one does the two classes tie within float32's rounding."""
+    """At most 3 pixels differ, and where one does the two classes tie within float32's rounding.
+
+    Where the logits have few values, whole lines tie exactly, and F.interpolate, which has several kernels, rounds them
+    now this way, now that: there any number of ties may differ.
+    """
     result = class_map(logits, size, **settings)
     wanted, values = expected(logits, size, **settings)
     assert result.dtype == torch.uint8
     assert result.shape == size
     differ = result != wanted
-    assert int(differ.sum()) <= 3
+    assert int(differ.sum()) <= 3 or len(logits.unique()) < 40
     ours, theirs = (values.gather(0, each.long()[None])[0][differ] for each in (result, wanted))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
@@ -153,7 +157,7 @@ def test_a_region_of_whole_numbers_is_a_cut(region: tuple[int, int, int, int]) -
 
 
 def test_a_region_of_fractions_lies_where_it_says() -> None:
-    """Class 1 is right of logit coordinate 12, class 2 below 16, of areas that reach from one logit's edge to the next."""
+    """Class 1 is right of coordinate 12, class 2 below 16, counted from edge to edge of the logits."""
     logits = torch.zeros(3, 32, 24)
     logits[1, :, 12:] = 1
     logits[2, 16:] = 2
@@ -185,18 +189,16 @@ def test_not_a_number_does_not_stop_it() -> None:
 def test_memory_is_bounded(size: tuple[int, int], limit: float) -> None:
     """Beyond the logits, and with the class map itself; interpolating takes 958 MB at 4K."""
     code = f"""
-import resource, psutil, torch, torch.nn.functional as F
+import torch, torch.nn.functional as F
+from benchmarks.class_map import extra_memory
 from sapiens_stream.inference.class_map import class_map
 logits = F.interpolate(torch.randn(1, 28, 16, 12), size=(512, 384), mode="bicubic")[0].contiguous()
-class_map(logits, (64, 64))
-before = psutil.Process().memory_info().rss
-class_map(logits, {size})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+print(extra_memory(lambda: class_map(logits, {size})))
 """
-    if sys.platform != "linux":
-        pytest.skip("ru_maxrss counts in other units")
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(run.stdout) < limit
+    root = Path(__file__).parents[1]
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    size_of_result = size[0] * size[1]
+    assert size_of_result < int(run.stdout) < limit
 
 
 def golden_logits(photo: Path, checkpoint: Path) -> tuple[Tensor, tuple[int, int]]:

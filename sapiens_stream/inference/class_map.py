@@ -25,10 +25,9 @@ Region = tuple[float, float, float, float]
 
 # Pixels a logit; below, a cell has too few pixels for all this to pay.
 _SMALL = 2
-# Numbers in the largest array of a step. The serial one is what torch does not yet split over threads: to start and
-# join them for so many small steps costs more than they save, and many times more where others want the cores too.
-_SERIAL = 32767
-_CHUNK = 1 << 18
+# Numbers in the largest array of a step. On the CPU it is what torch does not yet split over threads: to start and join
+# them for so many small steps costs more than they save, and many times more where others want the cores too.
+_CHUNK = 32767
 _CHUNK_DEVICE = 1 << 24
 
 
@@ -76,7 +75,7 @@ def _argmax(logits: Tensor) -> Tensor:
     if logits.device.type != "cpu":
         return logits.argmax(0).to(torch.uint8)
     winners = []
-    for part in torch.split(logits.flatten(1), _SERIAL, dim=1):
+    for part in torch.split(logits.flatten(1), _CHUNK, dim=1):
         contest = _Contest(part[0], 0)
         for index in range(1, len(part)):
             contest.enter(part[index], index)
@@ -171,13 +170,13 @@ def _fill(result: Tensor, logits: Tensor, grid: _Grid, cells: Tensor) -> None:
 
 def _fill_pruned(result: Tensor, logits: Tensor, winners: Tensor, grid: _Grid, cells: Tensor) -> None:
     """In each cell only the classes that can win there, two mostly, in turns; cells with more of them come first."""
-    parts = torch.split(cells, max(1, _SERIAL // len(logits)))
+    parts = torch.split(cells, max(1, _CHUNK // len(logits)))
     possible = torch.cat([_possible(logits, winners, grid.corners(part, logits.shape[2])) for part in parts])
     counts, order = possible.sum(1).sort(descending=True)
     classes = possible.index_select(0, order).nonzero()[:, 1]
     starts = counts.cumsum(0) - counts
     plane = logits[0].numel()
-    size = max(1, _SERIAL // grid.block)
+    size = max(1, _CHUNK // grid.block)
     for chunk, count, start in zip(
         *(torch.split(each, size) for each in (cells.index_select(0, order), counts, starts)), strict=True
     ):
