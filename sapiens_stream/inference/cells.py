@@ -14,6 +14,8 @@ from torch import Tensor
 LONGEST_BLOCK = 32
 """Pixels a side; a longer cell is split, which bounds what one takes, however large the picture."""
 
+_WHOLE = 1e-6  # a logit is within a region in spite of the region's rounding
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -43,8 +45,9 @@ def axis(logits: int, pixels: int, start: float, length: float, device: torch.de
 
     Kept for the next frame of the same size: on a device the tables are there already.
     """
-    first = math.floor(start)
-    last = min(math.ceil(start + length), logits) - 1
+    # Logits that lie partly outside of the region would bring in what is beside the picture.
+    first = min(math.ceil(start - _WHOLE), logits - 1)
+    last = max(min(math.floor(start + length + _WHOLE), logits) - 1, first)
     scale = np.float64(np.float32(length) / np.float32(pixels))
     source = (scale * (np.arange(pixels) + 0.5) - 0.5 + (start - first)).astype(np.float32)
     span = np.floor(source)

@@ -39,7 +39,8 @@ def class_map(logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, 
     the first. With one channel it is 1 where the interpolated logit is above `threshold`, else 0.
 
     `region` is the part of the logits that the picture occupies, all of it by default; with whole numbers it is the
-    same as cutting that part out of the logits first. Nothing of the picture's size but the result is held.
+    same as cutting that part out of the logits first, and logits that are partly outside are not looked at. Nothing of
+    the picture's size but the result is held.
     """
     logits = logits.detach().float()
     if logits.shape[0] == 1:
