@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sapiens_stream.classes import SAPIENS
@@ -26,7 +27,7 @@ def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weight
     network = BodyPartNet(len(SAPIENS)).eval()
     try:
         network.load_state_dict(load_file(weights))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{weights} does not hold the built-in network's weights: {error}") from error
     fold_batch_norm(network)
 

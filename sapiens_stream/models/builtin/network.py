@@ -30,24 +30,24 @@ DECODER = (128, 64, 48, 32)
 ENCODER_EPS = 1e-3
 
 
-class PadSame(nn.Module):
-    """Zeros before a convolution of stride 2, as TensorFlow's "same" lays them: the odd one below and right."""
+class HalvingConv2d(nn.Conv2d):
+    """A convolution of stride 2 that pads as TensorFlow's "same" does for even sizes: the odd zero below and right.
 
-    def __init__(self, kernel: int) -> None:
-        super().__init__()
-        self.before, self.after = (kernel - 2) // 2, (kernel - 1) // 2
+    Padding by one more on both sides and dropping the first row and column is the same, and spares a padded copy.
+    """
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return F.pad(pixels, (self.before, self.after, self.before, self.after))
+        return super().forward(pixels)[..., 1:, 1:]
 
 
 def _encoder_step(
     inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
 ) -> list[nn.Module]:
-    padding = 0 if stride == 2 else kernel // 2
-    steps: list[nn.Module] = [PadSame(kernel)] if stride == 2 else []
-    steps.append(nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False))
-    steps.append(nn.BatchNorm2d(outputs, eps=ENCODER_EPS))
+    if stride == 2:
+        convolution: nn.Conv2d = HalvingConv2d(inputs, outputs, kernel, 2, kernel // 2 + 1, groups=groups, bias=False)
+    else:
+        convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+    steps = [convolution, nn.BatchNorm2d(outputs, eps=ENCODER_EPS)]
     return [*steps, nn.ReLU6(inplace=True)] if act else steps
 
 

@@ -143,8 +143,10 @@ class Composer:
             kind = rng.random()
             if kind < 0.18:  # dark cloth, hardly any light on it
                 gain[part] = rng.uniform(0.08, 0.4) * np.exp(rng.normal(0, 0.08, 3))
-            elif kind < 0.5:
+            elif kind < 0.4:
                 gain[part] = np.exp(rng.normal(0, 0.4, 3))
+            elif kind < 0.55:  # red, orange, blue: as strong as working clothes are
+                gain[part] = rng.permutation([rng.uniform(1, 2.2), rng.uniform(0.2, 1), rng.uniform(0.05, 0.5)])
         gain[HAIR] = np.exp(rng.normal(0, 0.25)) if rng.random() < 0.5 else 1
         image = rgba[..., :3] * gain[ids]
         if rng.random() < 0.2:

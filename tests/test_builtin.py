@@ -1,0 +1,169 @@
+"""The built-in model: what ships, what it finds, and that its recipe runs."""
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.errors import ModelError
+from sapiens_stream.models.builtin import WEIGHTS, load_builtin
+
+PHOTO = Path(__file__).parent / "data" / "golden" / "astronaut.png"
+ASSETS = Path(__file__).parents[2] / "shared" / "synth" / "makehuman"
+MAX_BYTES = 10_000_000
+ID = {name: index for index, name in enumerate(SAPIENS.names)}
+
+
+def class_map(photo, **size):
+    """(H, W) of a photo, by a plain bilinear enlargement of the logits."""
+    model = load_builtin(**size)
+    run = model.place(torch.device("cpu"), torch.float32)
+    stretched = cv2.resize(photo, (model.input.width, model.input.height))
+    pixels = (torch.from_numpy(stretched).float() - torch.tensor(model.input.mean)) / torch.tensor(model.input.std)
+    with torch.inference_mode():
+        logits = run(pixels.permute(2, 0, 1)[None])
+    assert logits.shape == (1, len(SAPIENS), *model.logits_size)
+    full = torch.nn.functional.interpolate(logits, size=photo.shape[:2], mode="bilinear")
+    return full[0].argmax(0).numpy()
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    return cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)
+
+
+def test_the_weights_fit_into_the_wheel():
+    assert WEIGHTS.stat().st_size <= MAX_BYTES
+
+
+def test_it_loads_in_well_under_a_second():
+    load_builtin()
+    start = time.process_time()
+    load_builtin()
+    assert time.process_time() - start < 1.0
+
+
+def test_missing_or_foreign_weights_are_the_users_to_read(tmp_path):
+    foreign = tmp_path / "weights.safetensors"
+    foreign.write_bytes(b"not a tensor in sight")
+    for path in (tmp_path / "none.safetensors", foreign):
+        with pytest.raises(ModelError, match=path.name):
+            load_builtin(weights=path)
+
+
+@pytest.mark.parametrize("size", [{}, {"height": 320, "width": 240}, {"height": 224, "width": 320}], ids=str)
+def test_it_finds_the_person_at_any_input_size(astronaut, size):
+    found = class_map(astronaut, **size)
+    height, width = found.shape
+    assert 0.2 < (found > 0).mean() < 0.8
+    face = astronaut_face(found)
+    assert face[0] < 0.5 * height and abs(face[1] - 0.45 * width) < 0.2 * width
+
+
+def astronaut_face(found):
+    """Row and column of the middle of what is called face."""
+    rows, columns = np.nonzero(found == ID["Face_Neck"])
+    assert len(rows) > 0.01 * found.size
+    return np.median(rows), np.median(columns)
+
+
+def test_a_wall_is_nobody():
+    wall = np.full((240, 320, 3), 170, np.uint8)
+    assert (class_map(wall) > 0).mean() < 0.05
+
+
+def test_folded_batch_norms_change_nothing():
+    from safetensors.torch import load_file
+
+    from sapiens_stream.models.builtin.network import BodyPartNet, fold_batch_norm
+
+    network = BodyPartNet(len(SAPIENS)).eval()
+    network.load_state_dict(load_file(WEIGHTS))
+    pixels = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = network(pixels)
+        after = fold_batch_norm(network)(pixels)
+    assert (before - after).abs().max() < 1e-3 * before.abs().max()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
+def test_those_who_only_run_it_import_nothing_of_the_recipe():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from sapiens_stream.models.builtin import load_builtin; load_builtin();"
+        "print([m for m in sys.modules if 'recipe' in m or m in ('anny', 'moderngl', 'scipy', 'timm')])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+class TestRecipe:
+    """Renders a handful and trains a few steps on them."""
+
+    @pytest.fixture(scope="class")
+    def cutouts(self, tmp_path_factory):
+        pytest.importorskip("anny", reason="the extra `train` is not installed")
+        moderngl = pytest.importorskip("moderngl", reason="the extra `train` is not installed")
+        if not ASSETS.exists():
+            pytest.skip(f"MakeHuman's assets are not in {ASSETS}")
+        try:
+            moderngl.create_context(standalone=True, backend="egl").release()
+        except Exception as error:
+            pytest.skip(f"no OpenGL through EGL: {error}")
+        from sapiens_stream.models.builtin.recipe.render import render
+        from sapiens_stream.models.builtin.recipe.shards import write_shard
+
+        rgba, label = (np.stack(arrays) for arrays in zip(*render(ASSETS, 9, seed=4), strict=True))
+        folder = tmp_path_factory.mktemp("cutouts")
+        write_shard(folder, "0000", np.concatenate([rgba] * 3), np.concatenate([label] * 3))
+        return folder, rgba, label
+
+    def test_renders_people_with_the_classes_of_their_pixels(self, cutouts):
+        _, rgba, label = cutouts
+        assert rgba.shape == (9, 256, 192, 4) and label.shape == (9, 256, 192)
+        inside = rgba[..., 3] > 250
+        assert 0.03 < inside.mean() < 0.8
+        assert (label[rgba[..., 3] == 0] == 0).all()
+        assert (label[inside] > 0).mean() > 0.85  # the rest is what they hold
+        assert set(np.unique(label)) <= set(range(len(SAPIENS)))
+        assert {ID["Face_Neck"], ID["Hair"], ID["Upper_Clothing"], ID["Lower_Clothing"]} <= set(np.unique(label))
+        assert (rgba[..., :3].max(-1) <= rgba[..., 3].astype(int) + 1).all()  # premultiplied
+
+    def test_trains_a_few_steps_and_resumes(self, cutouts, tmp_path):
+        from dataclasses import replace
+
+        from sapiens_stream.models.builtin.recipe.train import Plan, train
+
+        folder, *_ = cutouts
+        photos = tmp_path / "photos"
+        photos.mkdir()
+        noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+        cv2.imwrite(str(photos / "noise.png"), noise)
+        plan = Plan(
+            cutouts=(folder,),
+            backgrounds=(photos,),
+            out=tmp_path / "run",
+            start=WEIGHTS,
+            seconds=3,
+            side=96,
+            batch=2,
+            rate=1e-4,
+            levels=(0.0, 1.0),
+            workers=0,
+            seed=0,
+        )
+        train(plan)
+        written = tmp_path / "run" / "weights.safetensors"
+        assert written.stat().st_size <= MAX_BYTES
+        load_builtin(weights=written)
+        steps = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["steps"]
+        assert steps > 0
+        train(replace(plan, seconds=5))
+        assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["steps"] > steps
