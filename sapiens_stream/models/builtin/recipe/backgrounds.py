@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class Backgrounds:
 def load_backgrounds(folders: Iterable[Path]) -> Backgrounds:
     """Every picture below the folders, and the EXR panoramas inside `*.exr.js` modules (npm `@pmndrs/assets`).
 
-    Several sizes of one wallpaper count once. Panoramas are left out where the package OpenEXR is missing.
+    Several sizes of one wallpaper count once.
     """
     photos: dict[tuple[Path, str], UInt8Array] = {}
     panoramas = []
@@ -47,22 +48,17 @@ def load_backgrounds(folders: Iterable[Path]) -> Backgrounds:
             wallpaper = path.parents[2].name if path.parent.name.startswith("images") else path.stem
             photos[path.parents[1], wallpaper] = np.ascontiguousarray(image[..., ::-1])
         elif path.name.endswith(".exr.js"):
-            panorama = _panorama(path.read_text())
-            if panorama is not None:
-                panoramas.append(panorama)
+            panoramas.append(read_panorama(path))
     if not photos:
         raise FileNotFoundError(f"no background photographs in {', '.join(map(str, folders))}")
     return Backgrounds(tuple(photos.values()), tuple(panoramas))
 
 
-def _panorama(module: str) -> UInt8Array | None:
-    try:
-        import OpenEXR
-    except ImportError:
-        return None
-    import tempfile
+def read_panorama(module: Path) -> UInt8Array:
+    """(H, 2 H, 3) uint8 RGB of an EXR inside a JavaScript module, exposed for its brighter half."""
+    import OpenEXR
 
-    encoded = module[module.index("base64,") + 7 :].rstrip("'\"`;\n ")
+    encoded = module.read_text().partition("base64,")[2].rstrip("'\"`;\n ")
     with tempfile.NamedTemporaryFile(suffix=".exr") as file:
         file.write(base64.b64decode(encoded))
         file.flush()

@@ -112,11 +112,14 @@ class Casting:
 class Dressing:
     """One picture's parts, collected from the inside out."""
 
-    def __init__(self, casting: Casting, person: Person, pose: Pose) -> None:
-        self.casting, self.person = casting, person
+    def __init__(self, casting: Casting, person: Person, pose: Pose, placed: Transforms | None = None) -> None:
+        """`placed` (4, 4) moves the person in the world; at the origin, facing -y, if not given."""
+        self.person = person
         self.rng, self.body, self.tailor, self.wardrobe = casting.rng, casting.body, casting.tailor, casting.wardrobe
         self.figure = person.figure
         self.transforms: Transforms = self.body.transforms(self.figure, pose)
+        if placed is not None:
+            self.transforms = placed @ self.transforms
         self.vertices = self.body.posed(self.figure.rest, self.transforms)
         self.normals = self.body.skin.normals(self.vertices)
         self.head = self.figure.heads[self.body.index["head"]]
