@@ -41,7 +41,7 @@ def make_photos(folder: Path, size: tuple[int, int] = (2160, 3840)) -> list[Path
     random = np.random.default_rng(0)
     names = [folder / f"{index}.jpg" for index in range(PHOTOS)]
     for name in names:
-        grain = random.normal(0, 3, picture.shape[:2])[..., None]
+        grain = random.normal(0, 1, picture.shape[:2])[..., None]
         cv2.imwrite(str(name), np.clip(picture + grain, 0, 255).astype(np.uint8))
     return names
 

@@ -315,9 +315,9 @@ class TestRun:
         sizes: list[int] = []
 
         def watch(statistics: Statistics) -> None:
-            if statistics.segmented % 500 == 0:
+            if statistics.segmented % 250 == 0:
                 sizes.append(process.memory_info().rss)
 
-        Run(NumberedSource(6000), engine(batch_size=8), [Recorder(ordered=False)]).execute(watch)
+        Run(NumberedSource(3000), engine(batch_size=8), [Recorder(ordered=False)]).execute(watch)
         assert len(sizes) >= 10
         assert max(sizes[4:]) - sizes[3] < 8_000_000, [size >> 10 for size in sizes]

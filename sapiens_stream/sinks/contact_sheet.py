@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 from sapiens_stream.frame import Segmentation, UInt8Array
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import written_aside
+from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.sink import Sink
 
 PICTURES = 8
@@ -59,9 +61,8 @@ class ContactSheet(Sink):
         if not self._cells:
             return
         sheet = np.vstack([self._grid(), self._legend()])
-        _, png = cv2.imencode(".png", sheet[..., ::-1])
         with written_aside(self._path) as file:
-            file.write(png.tobytes())
+            file.write(encode_png(sheet))
         self._done = [self._path]
         self._cells = []
 
@@ -69,7 +70,7 @@ class ContactSheet(Sink):
     def _columns(self) -> int:
         """As many as make the sheet about square."""
         height, width = self._cells[0].shape[:2]
-        return max(round((len(self._cells) * height / width) ** 0.5), 1)
+        return max(int(math.sqrt(len(self._cells) * height / width) + 0.5), 1)
 
     def _grid(self) -> UInt8Array:
         height, width = self._cells[0].shape[:2]

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import orjson
+
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Label, Segmentation
 from sapiens_stream.sinks.files import path_below, written_aside
@@ -45,10 +47,10 @@ class JsonSink(Sink):
         self._only = only
 
     def write(self, result: Segmentation) -> None:
-        text = json.dumps(self._record(result), ensure_ascii=False, separators=(",", ":"))
+        # orjson takes outlines as arrays: a twentieth of the time that lists of points and json take.
+        text = orjson.dumps(self._record(result), option=orjson.OPT_SERIALIZE_NUMPY)
         with written_aside(path_below(self._root, result.frame.name, ".json")) as file:
-            # The name of a file need not be text: what is not becomes JSON's own escape.
-            file.write(text.encode("utf-8", "backslashreplace"))
+            file.write(text)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         return 2000 + (0 if self._regions == "none" else int(size[0] * size[1] * _BYTES_PER_PIXEL))
@@ -60,13 +62,13 @@ class JsonSink(Sink):
         labels = [label for label in result.labels if self._only is None or label.id in self._only]
         record: dict[str, Any] = {
             "schema": SCHEMA,
-            "title": self._title,
-            "name": frame.name,
+            "title": _text(self._title),
+            "name": _text(frame.name),
             "width": width,
             "height": height,
             "frame": frame.index,
             "time": None if frame.time is None else float(frame.time),
-            "model": self._model,
+            "model": _text(self._model),
             "labels": [
                 {
                     "id": label.id,
@@ -88,6 +90,11 @@ class JsonSink(Sink):
                 _region(label, rle={"size": [height, width], "counts": counts[label.id]}) for label in labels
             ]
         return record
+
+
+def _text(text: str) -> orjson.Fragment:
+    """A name of a file need not be text: what is not becomes JSON's own escape."""
+    return orjson.Fragment(json.dumps(text, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
 def _region(label: Label, **shape: Any) -> dict[str, Any]:

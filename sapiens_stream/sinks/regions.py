@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from sapiens_stream.frame import UInt8Array
 
-Ring = list[list[int]]
+Ring = npt.NDArray[np.int32]
 
 
 def polygons(class_map: UInt8Array, class_id: int, bbox: tuple[int, int, int, int]) -> list[Ring]:
-    """The rings around a class and around its holes, each a list of [x, y] in pixels of the whole picture.
+    """The rings around a class and around its holes, each (N, 2) of x, y in pixels of the whole picture.
 
     `class_map` is (H, W) uint8, `bbox` the box (x, y, width, height) that holds the class. Filling all rings at
     once with `cv2.drawContours(mask, rings, -1, 1, cv2.FILLED)` gives the mask back exactly.
@@ -20,7 +20,7 @@ def polygons(class_map: UInt8Array, class_id: int, bbox: tuple[int, int, int, in
     x, y, width, height = bbox
     mask = (class_map[y : y + height, x : x + width] == class_id).view(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
-    return [contour.reshape(-1, 2).tolist() for contour in contours]
+    return [np.asarray(contour, np.int32).reshape(-1, 2) for contour in contours]
 
 
 def run_lengths(class_map: UInt8Array) -> dict[int, str]:
