@@ -11,7 +11,7 @@ from sapiens_stream.cli import options
 from sapiens_stream.cli.video import video
 from sapiens_stream.errors import InputError
 
-SAMPLE = "clip.mp4"
+SAMPLE = "people.mp4"
 NEXT = """
 Next:
   sapiens-stream video YOUR.mp4                         the same for your own video

@@ -70,7 +70,7 @@ class ContactSheet(Sink):
     def _columns(self) -> int:
         """As many as make the sheet about square."""
         height, width = self._cells[0].shape[:2]
-        return max(int(math.sqrt(len(self._cells) * height / width) + 0.5), 1)
+        return math.ceil(math.sqrt(len(self._cells) * height / width))
 
     def _grid(self) -> UInt8Array:
         height, width = self._cells[0].shape[:2]
