@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import cast
 
@@ -33,7 +34,7 @@ def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weight
 
     def place(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
         # Channels last is the faster layout on a CPU and on tensor cores.
-        placed = network.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed = deepcopy(network).to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return lambda pixels: cast(torch.Tensor, placed(pixels.contiguous(memory_format=torch.channels_last)))
 
     return Model(
