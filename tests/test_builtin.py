@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.quality import measure
+from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.builtin import WEIGHTS, load_builtin
@@ -62,6 +64,12 @@ def test_it_finds_the_person_at_any_input_size(astronaut, size):
     assert 0.12 < (found > 0).mean() < 0.8  # most of her bulky orange suit is missed
     face = astronaut_face(found)
     assert face[0] < 0.5 * height and abs(face[1] - 0.45 * width) < 0.2 * width
+
+
+def test_it_is_as_good_on_labelled_photos_as_its_card_says(shared):
+    agreement = measure(Segmenter("builtin", device="cpu"), shared / "labelled")
+    assert agreement.foreground > 0.89
+    assert agreement.mean > 0.25
 
 
 def astronaut_face(found):

@@ -47,7 +47,7 @@ class JsonSink(Sink):
         self._only = only
 
     def write(self, result: Segmentation) -> None:
-        # orjson takes outlines as arrays: a twentieth of the time that lists of points and json take.
+        # orjson takes outlines as arrays: a tenth of the time that lists of points and json take.
         text = orjson.dumps(self._record(result), option=orjson.OPT_SERIALIZE_NUMPY)
         with written_aside(path_below(self._root, result.frame.name, ".json")) as file:
             file.write(text)

@@ -19,7 +19,7 @@ def encode_png(rgb: UInt8Array) -> bytes:
     """An (H, W, 3) uint8 RGB picture as an 8-bit PNG (ISO/IEC 15948), lossless.
 
     Each line is stored as its difference to the line above (the filter "up"): one vector operation, and on photos
-    and flat colours alike it leaves little to encode. On a 2160x3840 photo it takes an eighth of the time of
+    and flat colours alike it leaves little to encode. On a 2160x3840 photo it takes a seventh of the time of
     OpenCV's encoder, and half the space.
     """
     height, width = rgb.shape[:2]
