@@ -27,6 +27,7 @@ class Frame:
 
     `name` is the stem of the results, "/" between folders: "sub/photo", "clip/000012". `index` counts from 0.
     A video's frame starts at `pts * time_base` seconds and, where the file tells, lasts `duration * time_base`.
+    `arrived` is when a live frame's last packet had come, by `time.monotonic()`.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Frame:
     pts: int | None = None
     time_base: Fraction | None = None
     duration: int | None = None
+    arrived: float | None = None
 
     @property
     def time(self) -> Fraction | None:

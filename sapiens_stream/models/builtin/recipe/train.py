@@ -48,6 +48,7 @@ class Plan:
     cutouts: tuple[Path, ...]
     backgrounds: tuple[Path, ...]
     out: Path
+    peers: tuple[Path, ...] = ()
     start: Path | None
     seconds: float
     side: int
@@ -132,6 +133,7 @@ class Training:
         trained = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(trained, plan.rate, weight_decay=0.01)
         self.steps, self.seconds = 0, 0.0
+        self.met: dict[Path, int] = {}
         self.checkpoint = plan.out / "checkpoint.pt"
         if self.checkpoint.exists():
             saved = torch.load(self.checkpoint, weights_only=True)
@@ -163,6 +165,20 @@ class Training:
                 if mean.is_floating_point():
                     mean.lerp_(value, 1 - keep)
         return float(loss.detach())
+
+    def meet(self) -> None:
+        """Moves to the mean with the peers' latest checkpoints: several processes learn as one of larger batches."""
+        for peer in self.plan.peers:
+            saved = peer / "checkpoint.pt"
+            if not saved.exists() or saved.stat().st_mtime_ns == self.met.get(peer):
+                continue
+            self.met[peer] = saved.stat().st_mtime_ns
+            theirs = torch.load(saved, weights_only=True)
+            with torch.no_grad():
+                for own, their in ((self.network, theirs["network"]), (self.average, theirs["average"])):
+                    for name, value in own.state_dict().items():
+                        if value.is_floating_point():
+                            value.lerp_(their[name], 0.5)
 
     def save(self) -> None:
         """The checkpoint, and the averaged weights as they ship; each replaces its predecessor in one move."""
@@ -228,6 +244,7 @@ def train(plan: Plan) -> None:
             )
             said, losses = now, []
         if done or now - saved > CHECKPOINT_SECONDS:
+            training.meet()
             training.save()
             found = agreement(training.average.eval(), pairs)
             print(f"held out: foreground {found.foreground:.3f}, mean {found.mean:.3f}", flush=True)
@@ -246,6 +263,13 @@ def main() -> None:
         "--out", type=Path, required=True, help="checkpoint.pt and weights.safetensors; resumed if there"
     )
     parser.add_argument(
+        "--peers",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="other runs' --out, trained at the same time: weights are shared",
+    )
+    parser.add_argument(
         "--start", type=Path, help="weights.safetensors to go on from (ImageNet's encoder if not given)"
     )
     parser.add_argument("--hours", type=float, default=8.0)
@@ -262,6 +286,7 @@ def main() -> None:
         cutouts=tuple(given.cutouts),
         backgrounds=tuple(given.backgrounds),
         out=given.out,
+        peers=tuple(given.peers),
         start=given.start,
         seconds=given.hours * 3600,
         side=given.side,

@@ -1,0 +1,1 @@
+"""Live pictures for people to watch: in a window, in a browser."""
