@@ -70,7 +70,7 @@ class Command(Enum):
 
 
 class Viewer(ABC):
-    """Shows screens. It never holds the run up: `show` hands over and returns; a screen not drawn in time is dropped."""
+    """Shows screens. It never holds the run up: `show` hands over and returns; a late screen is dropped."""
 
     @abstractmethod
     def show(self, screen: Screen) -> None:
