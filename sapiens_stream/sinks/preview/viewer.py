@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
-from sapiens_stream.frame import Segmentation
+if TYPE_CHECKING:  # it loads av, which the window's process must not
+    from sapiens_stream.frame import Segmentation
 
 
 @dataclass(frozen=True, kw_only=True)
