@@ -86,7 +86,7 @@ def transcode(clip: Path, target: Path) -> None:
 def model_alone(segmenter: Segmenter, frames: int) -> Callable[[], None]:
     """The network on pixels that are already there, as often as the clip has frames."""
     spec = segmenter.model.input
-    forward = segmenter.model.place(segmenter.engine.device, segmenter.engine.dtype)
+    forward = segmenter.model.place(segmenter.engine.devices[0], segmenter.engine.dtype)
     pixels = torch.zeros(1, 3, spec.height, spec.width)
 
     @torch.inference_mode()

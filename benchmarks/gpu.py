@@ -64,8 +64,8 @@ def stand_in(path: Path) -> Path:
 def model_alone(segmenter: Segmenter, frames: int) -> float:
     """Frames/s of the network on pixels that are already on the device, batch size and precision as end to end."""
     engine, spec = segmenter.engine, segmenter.model.input
-    forward = segmenter.model.place(engine.device, engine.dtype)
-    pixels = torch.zeros(engine.batch_size, 3, spec.height, spec.width, device=engine.device, dtype=engine.dtype)
+    forward = segmenter.model.place(engine.devices[0], engine.dtype)
+    pixels = torch.zeros(engine.batch_size, 3, spec.height, spec.width, device=engine.devices[0], dtype=engine.dtype)
     batches = max(frames // engine.batch_size, 1)
     with torch.inference_mode():
         for _ in range(WARM_UP_BATCHES):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation, Skipped, UInt8Array
-from sapiens_stream.inference.device import resolve_device
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.models import open_model
 from sapiens_stream.models.model import Model
@@ -20,8 +18,6 @@ from sapiens_stream.painting import Painter
 from sapiens_stream.pipeline import Stream
 from sapiens_stream.sinks import JsonSink, MaskSink, PictureSink, Sink
 from sapiens_stream.sources import Source, open_source
-
-GPU_BATCH_SIZE = 8
 
 
 class Result(Segmentation):
@@ -77,12 +73,12 @@ class Result(Segmentation):
 
 
 class Segmenter:
-    """A model on a device. Call it with a picture; it may be shared between threads, which then take turns.
+    """A model on a device. Call it with a picture; it may be shared between threads.
 
-    `model` is a checkpoint's path, a name, or an open Model. `device` is "auto", "cpu", "cuda", "cuda:N" or "mps";
-    `precision` "auto", "fp32", "fp16" or "bf16"; `fit` "stretch", "letterbox" or "crop". `shape` is the (height,
-    width) that the model gets, the checkpoint's own if None. `batch_size` matters to `segment` alone; None takes 1 on
-    the CPU, GPU_BATCH_SIZE elsewhere.
+    `model` is a checkpoint's path, a name, or an open Model. `device` is "auto", "cpu", "cuda", "cuda:N",
+    "cuda:all", "mps", or several ("cuda:0,cuda:1"); `precision` "auto", "fp32", "fp16" or "bf16"; `fit` "stretch",
+    "letterbox" or "crop". `shape` is the (height, width) that the model gets, the checkpoint's own if None.
+    `batch_size` matters to `segment` alone; None takes 1 on the CPU, 8 elsewhere.
 
     Raises ModelError, DeviceError or UsageError.
     """
@@ -99,10 +95,7 @@ class Segmenter:
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
         self.model = model if isinstance(model, Model) else open_model(model, shape=shape)
-        if batch_size is None:
-            batch_size = 1 if resolve_device(device).type == "cpu" else GPU_BATCH_SIZE
         self.engine = Engine(self.model, device=device, precision=precision, batch_size=batch_size, fit=fit, warn=warn)
-        self._lock = Lock()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -114,8 +107,7 @@ class Segmenter:
         if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
             what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise UsageError(f"an image is a (H, W, 3) uint8 RGB array; got {what}")
-        with self._lock:
-            [[segmentation]] = self.engine.run([[Frame(index=0, name="image", decoded=image)]])
+        [segmentation] = self.engine.submit([Frame(index=0, name="image", decoded=image)]).result()
         return Result.of(segmentation, self.model.name)
 
 

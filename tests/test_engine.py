@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread, get_ident
+from threading import enumerate as enumerate_threads
 
 import cv2
 import numpy as np
@@ -15,7 +17,7 @@ from torch import Tensor
 from sapiens_stream.classes import class_set
 from sapiens_stream.errors import DeviceError, InputError, ModelError, UsageError
 from sapiens_stream.frame import Frame
-from sapiens_stream.inference.device import resolve_device, resolve_precision
+from sapiens_stream.inference.device import MAX_SPREAD, resolve_device, resolve_precision
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.preprocess import draw, normalise, placement
 from sapiens_stream.models.model import InputSpec, Model
@@ -85,6 +87,75 @@ def test_an_empty_batch_hands_back_what_is_in_flight() -> None:
     for [result] in engine().run(batches()):
         taken.append(result.frame.index)
     assert taken == [0, 1, 2]
+
+
+def test_devices_share_the_batches_and_results_stay_in_order() -> None:
+    threads: set[int] = set()
+    slow = Event()
+
+    def forward(pixels: Tensor) -> Tensor:
+        threads.add(get_ident())
+        if len(threads) == 1 and not slow.is_set():  # the first batch, held until the other device has done the next
+            assert slow.wait(10)
+        slow.set()
+        return by_brightness(pixels)
+
+    frames = [grey(index) for index in range(9)]
+    results = list(engine(model(forward), device="cpu,cpu").run([[frame] for frame in frames]))
+    assert [each.frame for [each] in results] == frames
+    assert all((each.class_map == each.frame.index % 8).all() for [each] in results)
+    assert len(threads) == 2
+
+
+def test_a_failure_on_one_device_comes_after_the_results_before_it() -> None:
+    def forward(pixels: Tensor) -> Tensor:
+        logits = by_brightness(pixels)
+        if (logits.argmax(1) == 3).all():
+            raise RuntimeError("no three")
+        return logits
+
+    done: list[int] = []
+    with pytest.raises(ModelError, match=r"frame3: toy failed: .*no three"):
+        for [result] in engine(model(forward), device="cpu,cpu").run([[grey(index)] for index in range(7)]):
+            done.append(result.frame.index)
+    assert done == [0, 1, 2]
+
+
+def test_one_warning_for_all_devices() -> None:
+    said: list[str] = []
+    overflowing = model(lambda pixels: by_brightness(pixels) * (float("inf") if pixels.dtype != torch.float32 else 1))
+    subject = engine(overflowing, device="cpu,cpu", precision="bf16", warn=said.append)
+    assert len(list(subject.run([[grey(index)] for index in range(8)]))) == 8
+    assert said == ["toy overflows in bf16; going on in fp32"]
+
+
+def test_a_small_model_takes_a_core_a_frame() -> None:
+    cores = min(torch.get_num_threads(), MAX_SPREAD)
+    assert len(engine(model(spread=True)).devices) == cores
+    assert len(engine(model()).devices) == 1
+    assert len(engine(model(spread=True), device="cpu,cpu").devices) == 2
+    assert engine(model(spread=True)).device == "cpu"
+
+
+def test_the_threads_end_with_the_engine() -> None:
+    before = set(enumerate_threads())
+    subject = engine(device="cpu,cpu")
+    mine = set(enumerate_threads()) - before
+    assert len(mine) == 2
+    del subject
+    for thread in mine:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_other_threads_keep_the_number_of_threads_of_torch() -> None:
+    found: list[int] = []
+    kept = engine(device="cpu,cpu")
+    thread = Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert found == [torch.get_num_threads()]
+    assert len(kept.devices) == 2
 
 
 def test_no_frames_no_results() -> None:
@@ -253,7 +324,7 @@ def test_crop_leaves_what_it_does_not_see_to_the_background() -> None:
     ("settings", "message"),
     [
         ({"fit": "zoom"}, "'zoom'; there are stretch, letterbox, crop"),
-        ({"device": "gpu"}, "'gpu'; there are auto, cpu, cuda, cuda:N, mps"),
+        ({"device": "gpu"}, "'gpu'; there are auto, cpu, cuda, cuda:N, cuda:all, mps"),
         ({"device": "cpu:1"}, "'cpu:1'"),
         ({"precision": "int8"}, "'int8'; there are auto, fp32, fp16, bf16"),
         ({"batch_size": 0}, "batch size of 0"),

@@ -18,7 +18,13 @@ MODEL_HELP = "A checkpoint's path (TorchScript or torch.export), or builtin."
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help=MODEL_HELP)]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")]
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where the model runs.", show_default=True)
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda[:N],...|mps",
+        help="Where the model runs; cuda:0,cuda:1 or cuda:all share the frames.",
+        show_default=True,
+    ),
 ]
 PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="Of the model. auto: fp16 or bf16 on CUDA, fp32 on the CPU.")

@@ -7,7 +7,9 @@ import torch
 from sapiens_stream.errors import DeviceError, UsageError
 from sapiens_stream.models.model import Model
 
-DEVICES = "auto, cpu, cuda, cuda:N, mps"
+DEVICES = "auto, cpu, cuda, cuda:N, cuda:all, mps, or several such as cuda:0,cuda:1"
+MAX_SPREAD = 8
+"""Frames at once on the CPU; beyond, decoding and writing can not keep up with a model so small."""
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 PRECISION_NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
 
@@ -36,6 +38,23 @@ def resolve_device(name: str) -> torch.device:
         reason = "; this torch is built without CUDA" if kind == "cuda" and torch.version.cuda is None else ""
         raise DeviceError(f"no device {name} here{reason}; there are {', '.join(there)}")
     return torch.device(wanted)
+
+
+def resolve_devices(names: str, model: Model) -> list[torch.device]:
+    """The devices that share the frames: one name of `resolve_device`, several separated by commas, or "cuda:all".
+
+    The CPU alone stands there once for each core (up to MAX_SPREAD) for a model that says `spread`: a model so small
+    gains little from several threads on one frame, and much from several frames. Raises what `resolve_device` does.
+    """
+    if names.strip().lower() == "cuda:all":
+        there = [name for name in available_devices() if name.startswith("cuda")]
+        return [torch.device(name) for name in there] or [resolve_device("cuda")]
+    devices = [resolve_device(name) for name in names.split(",")]
+    if len({each.type for each in devices}) > 1:
+        raise UsageError(f"the devices {names} are of several kinds; they have to be of one")
+    if len(devices) == 1 and devices[0].type == "cpu" and model.spread:
+        return devices * min(torch.get_num_threads(), MAX_SPREAD)
+    return devices
 
 
 def bears_bfloat16(device: torch.device) -> bool:

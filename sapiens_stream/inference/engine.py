@@ -1,47 +1,37 @@
-"""Frames to class maps: a model on its device, fed in batches."""
+"""Frames to class maps, on one device or several at once."""
 
 from __future__ import annotations
 
-import os
-import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal
+from concurrent.futures import Future
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 
 import torch
-from torch import Tensor
 
-from sapiens_stream.errors import DeviceError, InputError, ModelError, SapiensStreamError, UsageError, cause
-from sapiens_stream.frame import Frame, Segmentation, UInt8Array
-from sapiens_stream.inference.class_map import class_map
-from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16, resolve_device, resolve_precision
-from sapiens_stream.inference.lanes import CudaLanes, Lanes, Span
-from sapiens_stream.inference.preprocess import Placement, check_fit, draw, normalise, placement
+from sapiens_stream.errors import UsageError
+from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.inference.device import resolve_devices, resolve_precision
+from sapiens_stream.inference.preprocess import check_fit
+from sapiens_stream.inference.worker import Flight, Stage, Worker
 from sapiens_stream.models.model import Model
 
-Stage = Literal["preprocess", "infer", "class_map"]
+BATCH_SIZES = {"cpu": 1, "cuda": 8, "mps": 8}
+"""Unless one is given."""
 
-
-@dataclass(frozen=True)
-class _Flight:
-    """Frames whose logits are computed, or being computed."""
-
-    frames: Sequence[Frame]
-    places: Sequence[Placement]
-    logits: Tensor
-    span: Span
+Batch = Sequence[Frame]
+Results = Future[list[Segmentation]]
 
 
 class Engine:
-    """Runs a model over batches of frames.
+    """Runs a model over batches of frames, each device in a thread of its own.
 
-    `device` and `dtype` are those in use. `batch_size` is the largest batch that is computed at once (unless given, 1
-    on the CPU, 8 elsewhere), and shrinks where the device has not the memory. `warn` is told in a sentence of whatever
-    has to be changed on the way.
-
-    On CUDA a batch is resized and copied up while the one before it computes.
+    `device` is a name or several, separated by commas: see `resolve_devices`. `devices` and `dtype` are those in use.
+    `batch_size` is the largest batch that is computed at once (unless given, 1 on the CPU, 8 elsewhere), and shrinks
+    where a device has not the memory. `warn` is told in a sentence of whatever has to be changed on the way.
 
     Raises UsageError, DeviceError or ModelError for settings that can not be, and a model that can not be placed.
     """
@@ -59,175 +49,169 @@ class Engine:
         if batch_size is not None and batch_size < 1:
             raise UsageError(f"a batch size of {batch_size}; it is 1 or more")
         self.model = model
-        self.device = resolve_device(device)
-        self.dtype = resolve_precision(precision, self.device, model)
-        self.batch_size = model.fixed_batch or batch_size or (1 if self.device.type == "cpu" else 8)
-        self._fit = check_fit(fit)
-        self._warn = warn
-        self._seconds: dict[Stage, float] = {"preprocess": 0.0, "infer": 0.0, "class_map": 0.0}
-        self._finite = False
-        self._pool: ThreadPoolExecutor | None = None
-        self._lanes = Lanes(self.device)
-        if self.device.type == "cuda":
-            # One thread can not resize as fast as such a device computes.
-            self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "resize")
-            self._lanes = CudaLanes(self.device)
-        self._place()
+        self.devices = resolve_devices(device, model)
+        threads = max(1, torch.get_num_threads() // len(self.devices)) if self.devices[0].type == "cpu" else None
+        warned = _Once(warn)
+        self._threads = [
+            _WorkerThread(
+                partial(
+                    Worker,
+                    model,
+                    device=each,
+                    dtype=resolve_precision(precision, each, model),
+                    batch_size=model.fixed_batch or batch_size or BATCH_SIZES[each.type],
+                    fit=check_fit(fit),
+                    warn=warned,
+                ),
+                threads=threads if len(self.devices) > 1 else None,
+            )
+            for each in self.devices
+        ]
+        weakref.finalize(self, _end, self._threads)
+        self._workers = [thread.placed() for thread in self._threads]
+        torch.set_num_threads(torch.get_num_threads())  # what a worker set is else the default of all later threads
+
+    @property
+    def device(self) -> str:
+        """The devices in use, as a user would name them."""
+        names = [str(each) for each in self.devices]
+        return names[0] if len(set(names)) == 1 else ",".join(names)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in use: of several devices', the first's."""
+        return self._workers[0].dtype
+
+    @property
+    def batch_size(self) -> int:
+        """The largest batch that is computed at once."""
+        return max(worker.batch_size for worker in self._workers)
 
     @property
     def timings(self) -> dict[Stage, float]:
-        """Seconds spent so far in each stage; may be read from any thread."""
-        return dict(self._seconds)
+        """Seconds spent so far in each stage, summed over the devices; may be read from any thread."""
+        return {stage: sum(worker.seconds[stage] for worker in self._workers) for stage in self._workers[0].seconds}
 
-    def run(self, batches: Iterable[Sequence[Frame]]) -> Iterator[list[Segmentation]]:
-        """The results of each batch, in order.
+    def submit(self, frames: Batch) -> Results:
+        """Queues a batch on the device with the least to do; its results come in the order of `frames`.
+
+        A batch may be larger than `batch_size`; it is then computed in parts.
+
+        The future raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where
+        the device has not the memory for a single frame, InputError for a frame that can not be converted.
+        """
+        return min(self._threads, key=lambda thread: thread.load).submit(frames)
+
+    def run(self, batches: Iterable[Batch]) -> Iterator[list[Segmentation]]:
+        """The results of each batch, in order, computed ahead as far as keeps every device busy.
 
         An empty batch says that nothing is waiting: what is in flight is handed back, and the empty batch itself has no
-        list. A batch may be larger than `batch_size`; it is then computed in parts.
-
-        Raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where the device
-        has not the memory for a single frame, InputError for a frame that can not be converted.
+        list. Raises what the futures of `submit` do.
         """
-        flying: deque[list[_Flight]] = deque()
-        for frames in batches:
-            if frames:
-                flying.append(self._start(frames))
-            while len(flying) > (self._lanes.depth if frames else 0):
-                yield self._finish(flying.popleft())
-        while flying:
-            yield self._finish(flying.popleft())
-
-    def _start(self, frames: Sequence[Frame]) -> list[_Flight]:
-        flights: list[_Flight] = []
-        while frames:
-            part = frames[: self.batch_size]
-            try:
-                flights.append(self._infer(part))
-            except RuntimeError as error:
-                if not _out_of_memory(error):
-                    raise
-                self._halve(part, error)
-                continue
-            frames = frames[len(part) :]
-        return flights
-
-    @torch.inference_mode()
-    def _infer(self, frames: Sequence[Frame]) -> _Flight:
-        start = time.perf_counter()
-        spec = self.model.input
-        places = [placement(frame.size, spec, self._fit) for frame in frames]
-        pixels = self._lanes.buffer((self.model.fixed_batch or len(frames), spec.height, spec.width, 3))
-        canvases = list(pixels.numpy())
-        list((self._pool.map if self._pool else map)(self._draw, frames, places, canvases))
-        pixels[len(frames) :] = pixels[len(frames) - 1]
-        self._seconds["preprocess"] += time.perf_counter() - start
-
-        uploaded = self._lanes.upload(pixels)
-        while True:
-            with self._lanes.compute() as span:
-                batch = normalise(uploaded, self._mean, self._std, self.dtype)
-                try:
-                    logits = self._forward(batch)
-                except Exception as error:
-                    if _out_of_memory(error):
-                        raise
-                    raise ModelError(f"{frames[0].name}: {self.model.name} failed: {_reason(error)}") from error
-            if self._finite or bool(logits.isfinite().all()):
-                self._finite = True
-                return _Flight(frames, places, logits[: len(frames)], span)
-            self._fall_back()
-
-    def _draw(self, frame: Frame, place: Placement, canvas: UInt8Array) -> None:
+        ahead = sum(worker.depth + 1 for worker in self._workers)
+        pending: deque[Results] = deque()
         try:
-            draw(frame, place, self.model.input, canvas)
-        except Exception as error:
-            raise InputError(f"{frame.name}: {cause(error)}") from error
+            for frames in batches:
+                if frames:
+                    pending.append(self.submit(frames))
+                while len(pending) > (ahead if frames else 0):
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for each in pending:
+                each.cancel()
 
-    def _finish(self, flights: list[_Flight]) -> list[Segmentation]:
-        results: list[Segmentation] = []
-        for flight in flights:
-            try:
-                maps = self._reduce(flight)
-            except RuntimeError as error:
-                if not _out_of_memory(error):
-                    raise
-                # The batch that computes meanwhile holds the memory; once it is done there is some.
-                self._lanes.release()
-                maps = self._reduce(flight)
-            for frame, each in zip(flight.frames, maps, strict=True):
-                results.append(Segmentation(frame=frame, class_map=each, classes=self.model.classes))
+
+class _WorkerThread:
+    """A worker and the thread that alone touches it, so that the CPU has one pool of threads a worker."""
+
+    def __init__(self, make: Callable[[], Worker], *, threads: int | None) -> None:
+        self._jobs: SimpleQueue[tuple[Results, Batch] | None] = SimpleQueue()
+        self._placed: Future[Worker] = Future()
+        self._lock = Lock()
+        self.load = 0
+        """Batches that are queued or being computed."""
+        Thread(target=_serve, args=(self._jobs, self._placed, make, threads), name="worker", daemon=True).start()
+
+    def placed(self) -> Worker:
+        """The worker, once its model is on the device. Raises what placing it failed with."""
+        return self._placed.result()
+
+    def submit(self, frames: Batch) -> Results:
+        results: Results = Future()
+        with self._lock:
+            self.load += 1
+        results.add_done_callback(self._done)
+        self._jobs.put((results, frames))
         return results
 
-    @torch.inference_mode()
-    def _reduce(self, flight: _Flight) -> list[UInt8Array]:
-        with self._lanes.reduce(flight.span) as span:
-            maps = [
-                self._class_map(logits, frame.size, place)
-                for logits, frame, place in zip(flight.logits, flight.frames, flight.places, strict=True)
-            ]
-        host = self._lanes.download(maps)
-        self._seconds["infer"] += flight.span.seconds
-        self._seconds["class_map"] += span.seconds
-        return host
+    def _done(self, _results: Results) -> None:
+        with self._lock:
+            self.load -= 1
 
-    def _class_map(self, logits: Tensor, size: tuple[int, int], place: Placement) -> Tensor:
-        region = place.region(self.model.input, (logits.shape[1], logits.shape[2]))
-        seen = class_map(logits, (place.seen.height, place.seen.width), threshold=self.model.threshold, region=region)
-        if tuple(seen.shape) == size:
-            return seen
-        whole = seen.new_zeros(size)
-        whole[place.seen.slices] = seen
-        return whole
+    def end(self) -> None:
+        """Ends the thread after what is queued."""
+        self._jobs.put(None)
 
-    def _place(self) -> None:
-        """Puts the model on the device in `dtype`."""
+
+def _serve(
+    jobs: SimpleQueue[tuple[Results, Batch] | None],
+    placed: Future[Worker],
+    make: Callable[[], Worker],
+    threads: int | None,
+) -> None:
+    """The life of a worker's thread; it holds no reference to the engine, whose end ends it."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        worker = make()
+    except BaseException as error:
+        placed.set_exception(error)
+        return
+    placed.set_result(worker)
+    flying: deque[tuple[Results, list[Flight]]] = deque()
+    while True:
         try:
-            self._forward = self.model.place(self.device, self.dtype)
-            mean, std = self.model.input.mean, self.model.input.std
-            self._mean, self._std = torch.tensor(mean, device=self.device), torch.tensor(std, device=self.device)
-            self._lanes.release()
-        except SapiensStreamError:
-            raise
-        except Exception as error:
-            precision = PRECISION_NAMES[self.dtype]
-            if _out_of_memory(error):
-                raise DeviceError(f"{self.device} has not the memory for {self.model.name} in {precision}") from error
-            raise ModelError(f"{self.model.name}: not to be run on {self.device}: {_reason(error)}") from error
-
-    def _fall_back(self) -> None:
-        """Goes to the next precision of a wider range."""
-        was = PRECISION_NAMES[self.dtype]
-        if self.dtype == torch.float32 or self.model.fixed_dtype:
-            raise ModelError(f"{self.model.name}: its logits are not finite in {was}; the checkpoint may be damaged")
-        half = self.dtype == torch.float16 and bears_bfloat16(self.device)
-        self.dtype = torch.bfloat16 if half else torch.float32
-        self._warn(f"{self.model.name} overflows in {was}; going on in {PRECISION_NAMES[self.dtype]}")
-        self._place()
-
-    def _halve(self, frames: Sequence[Frame], error: RuntimeError) -> None:
-        """Goes to half the batch that was too large for the device."""
-        if len(frames) == 1 or self.model.fixed_batch:
-            height, width = self.model.input.height, self.model.input.width
-            raise DeviceError(
-                f"{frames[0].name}: {self.device} has not the memory for {self.model.name} on"
-                f" {self.model.fixed_batch or 1} x {height}x{width} pixels in {PRECISION_NAMES[self.dtype]}"
-            ) from error
-        self._lanes.release()
-        self.batch_size = len(frames) // 2
-        self._warn(
-            f"{self.device} has not the memory for {len(frames)} frames at once; going on with {self.batch_size}"
-        )
+            job = jobs.get(block=not flying)
+        except Empty:  # nothing to overlap with
+            _finish(worker, *flying.popleft())
+            continue
+        if job is None:
+            break
+        results, frames = job
+        if not results.set_running_or_notify_cancel():
+            continue
+        try:
+            flying.append((results, worker.start(frames)))
+        except BaseException as error:
+            results.set_exception(error)
+        while len(flying) > worker.depth:
+            _finish(worker, *flying.popleft())
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    # TorchScript passes the device's error on as a plain RuntimeError, as do the CPU and MPS.
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
-    )
+def _finish(worker: Worker, results: Results, flights: list[Flight]) -> None:
+    try:
+        found = worker.finish(flights)
+    except BaseException as error:
+        results.set_exception(error)
+    else:
+        results.set_result(found)
 
 
-def _reason(error: BaseException) -> str:
-    """The cause in one line; TorchScript says it at the end of a traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if any(line.startswith("Traceback") for line in lines) else cause(error)
+def _end(threads: Sequence[_WorkerThread]) -> None:
+    for thread in threads:
+        thread.end()
+
+
+class _Once:
+    """Passes each warning on once, whichever device it is about first."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._said: set[str] = set()
+
+    def __call__(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._warn(sentence)

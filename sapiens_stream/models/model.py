@@ -44,6 +44,8 @@ class Model:
     fixed_batch: int | None = None
     fixed_dtype: bool = False
     """True where the graph runs in `dtype` alone."""
+    spread: bool = False
+    """True for a model so small that a CPU's cores are better used on a frame each than together on one."""
     threshold: float = 0.0
     path: Path | None = None
 

@@ -95,6 +95,7 @@ class Stream:
             before = self._engine.timings
             for results in self._engine.run(self._batches()):
                 for stage, seconds in self._engine.timings.items():
+                    self.statistics.threads[stage] = len(self._engine.devices)
                     self.statistics.seconds[stage] = seconds - before[stage]
                 for result in results:
                     self.statistics.segmented += 1

@@ -45,5 +45,6 @@ def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weight
         logits_size=(-(-height // 2), -(-width // 2)),
         place=place,
         dtype=torch.float16,
+        spread=True,
         path=weights,
     )

@@ -1,0 +1,217 @@
+"""Frames to class maps: a model on one device, a batch at a time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sapiens_stream.errors import DeviceError, InputError, ModelError, SapiensStreamError, cause
+from sapiens_stream.frame import Frame, Segmentation, UInt8Array
+from sapiens_stream.inference.class_map import class_map
+from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
+from sapiens_stream.inference.lanes import CudaLanes, Lanes, Span
+from sapiens_stream.inference.preprocess import Fit, Placement, draw, normalise, placement
+from sapiens_stream.models.model import Model
+
+Stage = Literal["preprocess", "infer", "class_map"]
+
+
+@dataclass(frozen=True)
+class Flight:
+    """Frames whose logits are computed, or being computed."""
+
+    frames: Sequence[Frame]
+    places: Sequence[Placement]
+    logits: Tensor
+    span: Span
+
+
+class Worker:
+    """Runs a model over batches on one device. All of it is called from one thread.
+
+    `dtype` and `batch_size` are those in use: the latter, the largest batch that is computed at once, shrinks where the
+    device has not the memory, the former widens where logits overflow. `warn` is told in a sentence.
+
+    On CUDA a batch is resized and copied up while the one before it computes: `start` the next before you `finish`.
+
+    Raises DeviceError or ModelError for a model that can not be placed.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_size: int,
+        fit: Fit,
+        warn: Callable[[str], None],
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.dtype = dtype
+        self.batch_size = batch_size
+        self.seconds: dict[Stage, float] = {"preprocess": 0.0, "infer": 0.0, "class_map": 0.0}
+        self._fit = fit
+        self._warn = warn
+        self._finite = False
+        self._pool: ThreadPoolExecutor | None = None
+        self._lanes = Lanes(device)
+        if device.type == "cuda":
+            # One thread can not resize as fast as such a device computes.
+            self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "resize")
+            self._lanes = CudaLanes(device)
+        self._place()
+
+    @property
+    def depth(self) -> int:
+        """Batches to have started before the oldest is finished, so that the device never waits."""
+        return self._lanes.depth
+
+    def start(self, frames: Sequence[Frame]) -> list[Flight]:
+        """Sets a batch going, in parts where it is larger than `batch_size`.
+
+        Raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where the device
+        has not the memory for a single frame, InputError for a frame that can not be converted.
+        """
+        flights: list[Flight] = []
+        while frames:
+            part = frames[: self.batch_size]
+            try:
+                flights.append(self._infer(part))
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                self._halve(part, error)
+                continue
+            frames = frames[len(part) :]
+        return flights
+
+    @torch.inference_mode()
+    def _infer(self, frames: Sequence[Frame]) -> Flight:
+        start = time.perf_counter()
+        spec = self.model.input
+        places = [placement(frame.size, spec, self._fit) for frame in frames]
+        pixels = self._lanes.buffer((self.model.fixed_batch or len(frames), spec.height, spec.width, 3))
+        canvases = list(pixels.numpy())
+        list((self._pool.map if self._pool else map)(self._draw, frames, places, canvases))
+        pixels[len(frames) :] = pixels[len(frames) - 1]
+        self.seconds["preprocess"] += time.perf_counter() - start
+
+        uploaded = self._lanes.upload(pixels)
+        while True:
+            with self._lanes.compute() as span:
+                batch = normalise(uploaded, self._mean, self._std, self.dtype)
+                try:
+                    logits = self._forward(batch)
+                except Exception as error:
+                    if _out_of_memory(error):
+                        raise
+                    raise ModelError(f"{frames[0].name}: {self.model.name} failed: {_reason(error)}") from error
+            if self._finite or bool(logits.isfinite().all()):
+                self._finite = True
+                return Flight(frames, places, logits[: len(frames)], span)
+            self._fall_back()
+
+    def _draw(self, frame: Frame, place: Placement, canvas: UInt8Array) -> None:
+        try:
+            draw(frame, place, self.model.input, canvas)
+        except Exception as error:
+            raise InputError(f"{frame.name}: {cause(error)}") from error
+
+    def finish(self, flights: list[Flight]) -> list[Segmentation]:
+        """The results of what was started, in order; waits for them. Raises DeviceError where the memory is short."""
+        results: list[Segmentation] = []
+        for flight in flights:
+            try:
+                maps = self._reduce(flight)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                # The batch that computes meanwhile holds the memory; once it is done there is some.
+                self._lanes.release()
+                maps = self._reduce(flight)
+            for frame, each in zip(flight.frames, maps, strict=True):
+                results.append(Segmentation(frame=frame, class_map=each, classes=self.model.classes))
+        return results
+
+    @torch.inference_mode()
+    def _reduce(self, flight: Flight) -> list[UInt8Array]:
+        with self._lanes.reduce(flight.span) as span:
+            maps = [
+                self._class_map(logits, frame.size, place)
+                for logits, frame, place in zip(flight.logits, flight.frames, flight.places, strict=True)
+            ]
+        host = self._lanes.download(maps)
+        self.seconds["infer"] += flight.span.seconds
+        self.seconds["class_map"] += span.seconds
+        return host
+
+    def _class_map(self, logits: Tensor, size: tuple[int, int], place: Placement) -> Tensor:
+        region = place.region(self.model.input, (logits.shape[1], logits.shape[2]))
+        seen = class_map(logits, (place.seen.height, place.seen.width), threshold=self.model.threshold, region=region)
+        if tuple(seen.shape) == size:
+            return seen
+        whole = seen.new_zeros(size)
+        whole[place.seen.slices] = seen
+        return whole
+
+    def _place(self) -> None:
+        """Puts the model on the device in `dtype`."""
+        try:
+            self._forward = self.model.place(self.device, self.dtype)
+            mean, std = self.model.input.mean, self.model.input.std
+            self._mean, self._std = torch.tensor(mean, device=self.device), torch.tensor(std, device=self.device)
+            self._lanes.release()
+        except SapiensStreamError:
+            raise
+        except Exception as error:
+            precision = PRECISION_NAMES[self.dtype]
+            if _out_of_memory(error):
+                raise DeviceError(f"{self.device} has not the memory for {self.model.name} in {precision}") from error
+            raise ModelError(f"{self.model.name}: not to be run on {self.device}: {_reason(error)}") from error
+
+    def _fall_back(self) -> None:
+        """Goes to the next precision of a wider range."""
+        was = PRECISION_NAMES[self.dtype]
+        if self.dtype == torch.float32 or self.model.fixed_dtype:
+            raise ModelError(f"{self.model.name}: its logits are not finite in {was}; the checkpoint may be damaged")
+        half = self.dtype == torch.float16 and bears_bfloat16(self.device)
+        self.dtype = torch.bfloat16 if half else torch.float32
+        self._warn(f"{self.model.name} overflows in {was}; going on in {PRECISION_NAMES[self.dtype]}")
+        self._place()
+
+    def _halve(self, frames: Sequence[Frame], error: RuntimeError) -> None:
+        """Goes to half the batch that was too large for the device."""
+        if len(frames) == 1 or self.model.fixed_batch:
+            height, width = self.model.input.height, self.model.input.width
+            raise DeviceError(
+                f"{frames[0].name}: {self.device} has not the memory for {self.model.name} on"
+                f" {self.model.fixed_batch or 1} x {height}x{width} pixels in {PRECISION_NAMES[self.dtype]}"
+            ) from error
+        self._lanes.release()
+        self.batch_size = len(frames) // 2
+        self._warn(
+            f"{self.device} has not the memory for {len(frames)} frames at once; going on with {self.batch_size}"
+        )
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    # TorchScript passes the device's error on as a plain RuntimeError, as do the CPU and MPS.
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The cause in one line; TorchScript says it at the end of a traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if any(line.startswith("Traceback") for line in lines) else cause(error)
