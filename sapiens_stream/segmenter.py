@@ -112,7 +112,7 @@ class Segmenter:
 
 
 def segment(
-    source: str | Path | Source,
+    source: str | Path | int | Source,
     *,
     model: str | Path | Segmenter = "builtin",
     on_skip: Callable[[Skipped], None] | None = None,
@@ -120,7 +120,8 @@ def segment(
 ) -> Iterator[Result]:
     """Segments every frame of a source, streamed: decoding and inference run ahead, memory stays flat.
 
-    `source` is a video's path, a folder of photos, a list of them (.txt), one photo, a glob, or an open Source.
+    `source` is a video's path, a folder of photos, a list of them (.txt), one photo, a glob, a camera's index, a live
+    address (a URL, `lavfi:GRAPH`, `screen`), or an open Source.
     `settings` are Segmenter's. What can not be read is passed to `on_skip`, or else a warning names it. Leave the loop
     whenever you like.
 

@@ -8,32 +8,49 @@ import av.logging
 
 from sapiens_stream.sources.decoding import Decoder
 from sapiens_stream.sources.listing import is_glob, is_list, is_photo
+from sapiens_stream.sources.live import Live, LiveEvent
+from sapiens_stream.sources.live_address import Address, is_live, parse_address
 from sapiens_stream.sources.photos import DEFAULT_WORKERS, Photos
 from sapiens_stream.sources.source import Source, SourceInfo
 from sapiens_stream.sources.video import Video
 
-__all__ = ["Decoder", "Photos", "Source", "SourceInfo", "Video", "open_source"]
+__all__ = [
+    "Address",
+    "Decoder",
+    "Live",
+    "LiveEvent",
+    "Photos",
+    "Source",
+    "SourceInfo",
+    "Video",
+    "open_source",
+    "parse_address",
+]
 
 # FFmpeg's messages go through a Python callback that can deadlock with the threads that decode (PyAV#2276, #751).
 av.logging.set_level(None)
 
 
 def open_source(
-    what: str | Path,
+    what: str | Path | int,
     *,
     decoder: Decoder = "pyav",
     workers: int = DEFAULT_WORKERS,
     recursive: bool = False,
     exclude: Path | None = None,
 ) -> Source:
-    """`Photos` for a folder, a `.txt` list, a glob or a file with a photo's extension; `Video` for any other file.
+    """`Live` for a camera's index or device, a URL, `lavfi:GRAPH` or `screen`; `Photos` for a folder, a `.txt` list, a
+    glob or a file with a photo's extension; `Video` for any other file.
 
     >>> with open_source("clip.mp4") as source:
     ...     for frame in source.frames():
     ...         print(frame.name)
 
-    The options are those of `Photos`. Raises InputError where the input can not be opened.
+    The options are those of `Photos`. Raises InputError where the input can not be opened; a live one is opened only
+    when its frames are asked for. Raises UsageError for a URL that can not be a source.
     """
+    if isinstance(what, int) or is_live(what):
+        return Live(what)
     path = Path(what)
     if path.is_dir() or is_list(path) or is_glob(what) or is_photo(path):
         return Photos(what, decoder=decoder, workers=workers, recursive=recursive, exclude=exclude)

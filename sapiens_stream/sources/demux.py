@@ -33,10 +33,10 @@ class Demuxer:
     def __init__(self, path: Path) -> None:
         self.container = _open(path)
         try:
-            self.stream = _best_stream(self.container, path)
-        except InputError:
+            self.stream = best_stream(self.container)
+        except InputError as error:
             self.container.close()
-            raise
+            raise InputError(f"{path}: {error}") from None
         ticks = self.container.duration
         self.duration = Fraction(ticks, av.time_base) if ticks else None
         self.missing: str | None = None
@@ -111,14 +111,14 @@ def _why_unreadable(path: Path) -> str:
     return "its content is not a video, or is damaged at its beginning"
 
 
-def _best_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The default video stream, or the largest; no cover pictures."""
+def best_stream(container: InputContainer) -> VideoStream:
+    """The default video stream, or the largest; no cover pictures. Raises InputError, nameless, where there is none."""
     streams = [stream for stream in container.streams.video if not stream.disposition & _COVER]
     if not streams:
-        raise InputError(f"{path}: it has no video stream")
+        raise InputError("it has no video stream")
     decodable = [stream for stream in streams if stream.codec_context is not None]
     if not decodable:
-        raise InputError(f"{path}: there is no decoder for its video")
+        raise InputError("there is no decoder for its video")
     return max(decodable, key=lambda stream: (bool(stream.disposition & Disposition.default), _area(stream)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -11,13 +10,13 @@ from itertools import chain
 from pathlib import Path
 
 import av
-import numpy as np
 from av.video.stream import VideoStream
 
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer
+from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.source import Source, SourceInfo
 
 MAX_DECODER_THREADS = 8
@@ -107,20 +106,18 @@ class Video(Source):
 
     def _read(self) -> Iterator[Frame | Skipped]:
         index = 0
-        rotation: int | None = None
-        turns = 0, False
+        matrix = DisplayMatrix()
         for each in self._progressive(_timed(self._decoded(), self._demuxer.stream)):
             if isinstance(each, Skipped):
                 yield each
                 continue
-            if each.rotation != rotation:  # only then, because PyAV's `side_data` keeps a frame until the next gc
-                rotation, turns = each.rotation, _upright_turns(each)
+            turns, mirrored = matrix.turns(each)
             yield Frame(
                 index=index,
                 name=f"{self._path.stem}/{index:06d}",
                 decoded=each,
-                quarter_turns=turns[0],
-                mirrored=turns[1],
+                quarter_turns=turns,
+                mirrored=mirrored,
                 pts=each.pts,
                 time_base=each.time_base,
                 duration=each.duration or None,
@@ -180,18 +177,3 @@ def _timed(frames: Iterable[av.VideoFrame | Skipped], stream: VideoStream) -> It
                 each.pts = following
             following = each.pts + (each.duration or step)
         yield each
-
-
-def _upright_turns(frame: av.VideoFrame) -> tuple[int, bool]:
-    """What the display matrix asks for, as a `Frame` has it: quarter turns counter-clockwise, then mirrored.
-
-    The matrix is that of libavutil/display.h: a point (x, y), y down, goes to (a x + c y, b x + d y).
-    """
-    try:
-        a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5].tolist()  # type: ignore[typeddict-item]
-    except KeyError:
-        return 0, False
-    except ValueError:  # PyAV can list no side data at all where there is a kind that it does not know
-        return round(frame.rotation / 90) % 4, False
-    mirrored = a * d < b * c
-    return round(math.atan2(-b, -a if mirrored else a) / (math.pi / 2)) % 4, mirrored

@@ -1,0 +1,165 @@
+"""What a user may name as a live source, and how FFmpeg is to open it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+from sapiens_stream.errors import UsageError
+from sapiens_stream.sources.redaction import redacted_text, redacted_url
+
+SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp", "srt")
+FORMS = (
+    "a camera's index (0) or device (/dev/video0, or video=NAME on Windows), "
+    f"a URL ({', '.join(SCHEMES)}), lavfi:GRAPH, screen, or a file at its own speed (--realtime)"
+)
+
+Kind = Literal["camera", "url", "lavfi", "screen", "file"]
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_DEVICE = re.compile(r"/dev/|video=")
+# A stream tells its format and size within this; more is only waited for. Zero frames for the rate: not wanted, slow.
+_PROBE = {"probesize": "500000", "fpsprobesize": "0"}
+_PROTOCOL_OPTIONS = {
+    "rtsp": {"rtsp_flags": "prefer_tcp", "allowed_media_types": "video"},
+    "udp": {"overrun_nonfatal": "1"},
+}
+_PROTOCOL_OPTIONS["rtsps"] = _PROTOCOL_OPTIONS["rtsp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """A live source, as FFmpeg opens it.
+
+    `url` and `options` are FFmpeg's, `format` its input format (None: found out from what comes). They may hold
+    credentials, and are no part of the `repr`. `name` is safe to print, `stem` safe as a file's name as well.
+
+    `host` is what has to be looked up before it can be reached. `paced` says that nothing but the frames' times
+    holds the source to its own speed; `endless` that an end is an accident, so that opening again makes sense.
+    """
+
+    kind: Kind
+    name: str
+    stem: str
+    url: str = field(repr=False)
+    format: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    host: str | None = None
+    paced: bool = False
+    endless: bool = True
+
+
+def is_live(what: str | Path | int) -> bool:
+    """Whether it can be nothing but a live source; a file that there is of such a name is that file."""
+    if isinstance(what, int):
+        return True
+    text = str(what)
+    if _URL.match(text) or text.startswith("lavfi:") or _DEVICE.match(text):
+        return True
+    return (text.isdecimal() or text == "screen") and not os.path.lexists(text)
+
+
+def parse_address(what: str | Path | int, *, realtime: bool = False, platform: str = sys.platform) -> Address:
+    """Understands what a user names. `realtime` allows for a file. `platform` is as `sys.platform`.
+
+    >>> parse_address("rtsp://admin:secret@10.0.0.7/stream").name
+    'rtsp://10.0.0.7/stream'
+
+    Raises UsageError, which names the forms that there are, for anything else.
+    """
+    text = str(what)
+    if isinstance(what, str) and _URL.match(text):
+        return _url(text)
+    if text.startswith("lavfi:"):
+        return _lavfi(text)
+    if _DEVICE.match(text) or (text.isdecimal() and not (realtime and Path(text).exists())):
+        return _camera(text, platform)
+    if text == "screen":
+        return _screen(platform)
+    path = Path(text)
+    if path.is_file():
+        if not realtime:
+            raise UsageError(f"{text} is a file; it is live only at its own speed (--realtime)")
+        return Address(kind="file", name=text, stem=path.stem, url=f"file:{text}", paced=True, endless=False)
+    raise UsageError(f"{redacted_text(text)}: no such live source; there are {FORMS}")
+
+
+def _url(text: str) -> Address:
+    url = urlsplit(text)
+    if url.scheme not in SCHEMES:
+        raise UsageError(f"no live source has a URL of {url.scheme}://; there are {FORMS}")
+    try:
+        host, _ = url.hostname, url.port
+    except ValueError:
+        host = None
+    # What stands here is not repeated: it may be a piece of a password.
+    if "@" in url.path or (host is None and url.scheme != "udp"):
+        raise UsageError(
+            f"the {url.scheme} URL has no proper host and port; "
+            "in its user and password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23"
+        )
+    name = redacted_url(url)
+    text = url.scheme + text[len(url.scheme) :]  # FFmpeg takes it in lower case alone
+    return Address(
+        kind="url",
+        name=name,
+        stem=_url_stem(url, name),
+        url=text,
+        options={**_PROBE, **_PROTOCOL_OPTIONS.get(url.scheme, {})},
+        host=host,
+    )
+
+
+def _url_stem(url: SplitResult, name: str) -> str:
+    place = re.sub(r"[^A-Za-z0-9.-]+", "_", name.partition("://")[2].partition("?")[0]).strip("_.")
+    return f"{url.scheme}_{place}"[:80].rstrip("_.")
+
+
+def _lavfi(text: str) -> Address:
+    graph = text.removeprefix("lavfi:")
+    if not graph:
+        raise UsageError("lavfi: needs a graph, such as lavfi:testsrc2=size=640x480:rate=30")
+    return Address(
+        kind="lavfi",
+        name=redacted_text(text),
+        stem="lavfi",
+        url=graph,
+        format="lavfi",
+        options={"fpsprobesize": "0"},
+        paced=True,
+        endless=False,
+    )
+
+
+def _camera(text: str, platform: str) -> Address:
+    """By index or device, as the platform's cameras are opened."""
+    options = {"fpsprobesize": "0"}
+    if platform == "darwin":
+        what, url = "avfoundation", f"{text}:none"
+        options |= {"framerate": "30"}  # of the rates that it takes there is no default that a camera has
+    elif platform == "win32":
+        what, url = "dshow", text
+    else:
+        what, url = "v4l2", f"/dev/video{text}" if text.isdecimal() else text
+    name = f"camera {text}" if text.isdecimal() else text
+    place = re.sub(r"[^A-Za-z0-9.-]+", "_", text.removeprefix("/dev/").removeprefix("video=")).strip("_.")
+    stem = f"camera{text}" if text.isdecimal() else f"camera_{place}"
+    return Address(kind="camera", name=name, stem=stem, url=url, format=what, options=options)
+
+
+def _screen(platform: str) -> Address:
+    what, url = "x11grab", os.environ.get("DISPLAY", "")
+    if platform == "darwin":
+        what, url = "avfoundation", "Capture screen 0:none"
+    elif platform == "win32":
+        what, url = "gdigrab", "desktop"
+    elif not url:
+        raise UsageError("there is no screen: DISPLAY is not set")
+    options = {"framerate": "30", "fpsprobesize": "0"}
+    return Address(kind="screen", name="screen", stem="screen", url=url, format=what, options=options)

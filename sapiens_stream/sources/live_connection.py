@@ -1,0 +1,249 @@
+"""One connection to a live source: a thread that reads and decodes all that arrives, and keeps the newest frame."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from threading import Condition, Thread
+from typing import Any
+
+import av
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from sapiens_stream.errors import InputError
+from sapiens_stream.sources.demux import best_stream
+from sapiens_stream.sources.live_address import Address
+
+CONNECT_SECONDS = 10.0
+"""How long a connection may take to its first picture: cameras need seconds to answer and to send a whole one."""
+MAX_DECODER_THREADS = 8
+_SEGMENTED = {"hls", "dash"}  # arrive in pieces of seconds, to be played at the speed of their times
+
+# Waiting does not mend these.
+_FINAL = (
+    av.ProtocolNotFoundError,
+    av.DemuxerNotFoundError,
+    av.DecoderNotFoundError,
+    av.OptionNotFoundError,
+    av.HTTPUnauthorizedError,
+    av.HTTPForbiddenError,
+    av.PermissionError,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrived:
+    """A decoded frame, and when its last packet had come, by `time.monotonic()`."""
+
+    frame: av.VideoFrame
+    at: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Why a connection is over. `final` says that trying again can not help."""
+
+    reason: str
+    ended: bool = False
+    final: bool = False
+    bug: BaseException | None = None
+
+
+class Mailbox:
+    """From the thread that decodes to the one that reads: room for one frame, where the newest wins.
+
+    `dropped` counts the frames that were replaced before anybody took them.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self.closed = False
+        self._frame: Arrived | None = None
+        self._outcome: Outcome | None = None
+        self._changed = Condition()
+
+    def put(self, arrived: Arrived) -> None:
+        with self._changed:
+            self.dropped += self._frame is not None
+            self._frame = arrived
+            self._changed.notify_all()
+
+    def finish(self, outcome: Outcome) -> None:
+        """The connection's last word; a frame that waits is taken before it."""
+        with self._changed:
+            self._outcome = outcome
+            self._changed.notify_all()
+
+    def take(self, timeout: float | None) -> Arrived | Outcome | None:
+        """What comes next; None if nothing did in time, or the mailbox is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed or self._frame or self._outcome, timeout)
+            if self.closed:
+                return None
+            taken: Arrived | Outcome | None
+            if self._frame:
+                taken, self._frame = self._frame, None
+            else:
+                taken, self._outcome = self._outcome, None
+            return taken
+
+    def sleep(self, seconds: float) -> None:
+        """Until then, or until the mailbox is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closed, seconds)
+
+    def close(self) -> None:
+        """Wakes whoever waits."""
+        with self._changed:
+            self.closed = True
+            self._frame = None
+            self._changed.notify_all()
+
+
+class Connection(Thread):
+    """Opens an address once, and puts what arrives into the mailbox until it is over, then the `Outcome`.
+
+    It ends by itself once the mailbox is closed, or once nothing came for `stall_seconds`: FFmpeg's calls that wait
+    for the network are given that time. A device may ignore it; then the thread waits for as long as the device does.
+    """
+
+    def __init__(self, address: Address, mailbox: Mailbox, stall_seconds: float) -> None:
+        super().__init__(name="live", daemon=True)
+        self.rate: Fraction | None = None
+        self.aspect_ratio: Fraction | None = None
+        self._address = address
+        self._mailbox = mailbox
+        self._stall_seconds = stall_seconds
+
+    def run(self) -> None:
+        self._mailbox.finish(self._outcome())
+
+    def _outcome(self) -> Outcome:
+        opened = False
+        try:
+            with closing(self._open()) as container:
+                opened = True
+                return self._play(container)
+        except av.ExitError:  # how FFmpeg calls that a wait was cut short
+            limit = self._stall_seconds if opened else self._connect_seconds
+            return Outcome(f"nothing came for {limit:g} s" if opened else f"no answer within {limit:g} s")
+        except (av.FFmpegError, OSError) as error:
+            return Outcome(self._why(error), final=isinstance(error, _FINAL))
+        except InputError as error:
+            return Outcome(str(error))
+        except BaseException as error:
+            return Outcome("", bug=error)
+
+    @property
+    def _connect_seconds(self) -> float:
+        return max(CONNECT_SECONDS, self._stall_seconds)
+
+    def _open(self) -> InputContainer:
+        address = self._address
+        timeout = (self._connect_seconds, self._stall_seconds) if address.endless else None
+        return av.open(
+            address.url,
+            "r",
+            format=address.format,
+            options=dict(address.options),
+            timeout=timeout,
+            metadata_errors="replace",
+        )
+
+    def _play(self, container: InputContainer) -> Outcome:
+        stream = best_stream(container)
+        _configure(stream)
+        self.rate = _plausible(stream.average_rate) or _plausible(stream.guessed_rate)
+        self.aspect_ratio = stream.sample_aspect_ratio
+        pace = Pace() if self._address.paced or container.format.name in _SEGMENTED else None
+        limit = time.monotonic() + self._connect_seconds
+        whole = False
+        for packet in container.demux():
+            if self._mailbox.closed:
+                return Outcome("closed", ended=True)
+            at = time.monotonic()
+            if packet.stream is stream:
+                if pace and (wait := pace.wait(_seconds(packet.dts, packet.time_base), at)) > 0:
+                    self._mailbox.sleep(wait)
+                    at = time.monotonic()
+                for frame in self._decoded(packet, stream, at):
+                    # Joined in the middle, some decoders begin with what they can guess.
+                    whole = whole or not frame.is_corrupt
+                    if whole:
+                        limit = time.monotonic() + self._stall_seconds
+                        arrived = frame.opaque if isinstance(frame.opaque, float) else at
+                        self._mailbox.put(Arrived(frame, arrived))
+            if self._address.endless and at > limit:
+                return Outcome("what comes has no picture that can be decoded")
+        return Outcome("the stream ended", ended=whole)
+
+    def _decoded(self, packet: av.Packet[Any], stream: VideoStream, at: float) -> Iterator[av.VideoFrame]:
+        if self._address.format == "v4l2" and stream.codec_context.name == "rawvideo":
+            packet = _copied(packet)
+        packet.opaque = at
+        try:
+            yield from stream.codec_context.decode(packet if packet.size else None)
+        except (av.InvalidDataError, av.EOFError):
+            return  # the next one may be whole; if none is, that is noticed
+
+    def _why(self, error: Exception) -> str:
+        """One line, without the URL, which FFmpeg's own message repeats."""
+        if isinstance(error, av.InvalidDataError):
+            return "what comes is not a video stream"
+        if isinstance(error, av.ProtocolNotFoundError):
+            return f"this build of FFmpeg can not read {self._address.url.partition(':')[0]}"
+        number = getattr(error, "errno", None)
+        if number == errno.EIO and self._address.host:  # what FFmpeg says of a name that nobody knows, too
+            try:
+                socket.getaddrinfo(self._address.host, None)
+            except OSError as lookup:
+                return f"{self._address.host}: {lookup.strerror}"
+        return getattr(error, "strerror", None) or type(error).__name__
+
+
+class Pace:
+    """Holds back what comes faster than its own times say; what is late is late, and the rest not held for it."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+
+    def wait(self, stamp: Fraction | None, now: float) -> float:
+        """Seconds, from `now` by `time.monotonic()`, until what is stamped with `stamp` seconds is due."""
+        if stamp is None:
+            return 0.0
+        if self._start is None:
+            self._start = now - float(stamp)
+        return self._start + float(stamp) - now
+
+
+def _configure(stream: VideoStream) -> None:
+    """A frame out for each packet in, as far as the codec lets."""
+    decoder = stream.codec_context
+    decoder.thread_type = "SLICE"
+    decoder.thread_count = min(MAX_DECODER_THREADS, os.cpu_count() or 1)
+    decoder.flags |= Flags.low_delay
+    decoder.copy_opaque = True
+
+
+def _copied(packet: av.Packet[Any]) -> av.Packet[Any]:
+    """One that owns its bytes: a camera's buffers are gone once it is closed, and raw frames lie in them."""
+    copy: av.Packet[Any] = av.Packet(bytes(packet))
+    copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+    return copy
+
+
+def _plausible(rate: Fraction | None) -> Fraction | None:
+    """None for the ticks of a clock that FFmpeg takes for a rate where it has seen no frames."""
+    return rate if rate and 0 < rate <= 1000 else None
+
+
+def _seconds(ticks: int | None, time_base: Fraction | None) -> Fraction | None:
+    return None if ticks is None or time_base is None else ticks * time_base
