@@ -1,0 +1,195 @@
+"""What the server answers: the page, its WebSocket, and a stream of painted pictures for other programs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from sapiens_stream.painting import Painter
+from sapiens_stream.sinks.preview.viewer import Command, Screen
+from sapiens_stream.sinks.preview.web.broadcast import Broadcast, Closed
+from sapiens_stream.sinks.preview.web.encoding import PaintedEncoder, ScreenEncoder
+
+WINDOW = 2
+"""Screens on their way to a viewer that were not acknowledged yet: one travels while one is painted."""
+
+# QUIT is not among them: whoever started the run ends it.
+_COMMANDS = {"pause": Command.PAUSE, "snapshot": Command.SNAPSHOT, "record": Command.RECORD}
+_MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_BOUNDARY = "frame"
+
+_POLICY_VIOLATION, _GOING_AWAY, _TRY_AGAIN_LATER = 1008, 1001, 1013  # RFC 6455, and IANA's registry for the last
+
+
+class Full(Exception):
+    """As many viewers as may be are here already."""
+
+
+class Site:
+    """An ASGI application; every method apart from the constructor belongs to its event loop.
+
+    Messages of the WebSocket: the server's first is JSON, `welcome`, each after that an `EncodedScreen.message`. A
+    viewer sends "ack" for each of these, or the name of a command.
+    """
+
+    def __init__(
+        self,
+        painter: Painter,
+        welcome: dict[str, Any],
+        *,
+        max_width: int,
+        max_viewers: int,
+        on_command: Callable[[Command], object],
+    ) -> None:
+        self._painter = painter
+        self._welcome = welcome
+        self._max_width = max_width
+        self._free_seats = max_viewers
+        self._on_command = on_command
+        self._cameras = 0
+        self._screens = Broadcast(ScreenEncoder(max_width).encode)
+        self._painted: dict[int, Broadcast[bytes]] = {}
+        self._app = Starlette(
+            routes=[
+                *(Route(path, partial(_answer, content, kind)) for path, content, kind in _page_files()),
+                Route("/stream.mjpg", self._stream),
+                WebSocketRoute("/screens", self._watch),
+            ],
+            exception_handlers={Full: _refuse},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def show(self, screen: Screen) -> None:
+        """Puts this screen in place of the one before, for everybody."""
+        self._cameras = len(screen.views)
+        self._screens.offer(screen)
+        for painted in self._painted.values():
+            painted.offer(screen)
+
+    def close(self) -> None:
+        """Sends everybody away."""
+        self._screens.close()
+        for painted in self._painted.values():
+            painted.close()
+
+    @contextmanager
+    def _seat(self) -> Iterator[None]:
+        if not self._free_seats:
+            raise Full("too many viewers")
+        self._free_seats -= 1
+        try:
+            yield
+        finally:
+            self._free_seats += 1
+
+    async def _watch(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        with suppress(WebSocketDisconnect):
+            try:
+                with self._seat():
+                    await websocket.send_json(self._welcome)
+                    await self._serve(websocket)
+            except Full as full:
+                await websocket.close(_TRY_AGAIN_LATER, str(full))
+            except Closed:
+                await websocket.close(_GOING_AWAY, "the run has ended")
+
+    async def _serve(self, websocket: WebSocket) -> None:
+        """Sends and listens until one of the two ends."""
+        window = asyncio.BoundedSemaphore(WINDOW)
+        both = [
+            asyncio.create_task(self._send(websocket, window)),
+            asyncio.create_task(self._listen(websocket, window)),
+        ]
+        try:
+            ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+        for task in ended:
+            task.result()
+
+    async def _send(self, websocket: WebSocket, window: asyncio.BoundedSemaphore) -> None:
+        number = 0
+        known: dict[int, int] = {}
+        while True:
+            await window.acquire()
+            newest = await self._screens.newer_than(number)
+            await websocket.send_bytes(newest.content.message(known))
+            number, known = newest.number, newest.content.serials
+
+    async def _listen(self, websocket: WebSocket, window: asyncio.BoundedSemaphore) -> None:
+        while (message := await websocket.receive())["type"] == "websocket.receive":
+            text: str = message.get("text") or ""
+            try:
+                if text == "ack":
+                    window.release()
+                else:
+                    self._on_command(_COMMANDS[text])
+            except (KeyError, ValueError):  # no such command, or more acknowledged than was sent
+                await websocket.close(_POLICY_VIOLATION, "not understood")
+                return
+
+    async def _stream(self, request: Request) -> Response:
+        camera = request.query_params.get("camera", "0")
+        if camera not in map(str, range(max(1, self._cameras))):
+            return PlainTextResponse(f"no camera {camera!r}; there are {self._cameras}, counted from 0\n", 404)
+        return _SeatedStream(self._parts(int(camera)), self._seat)
+
+    async def _parts(self, camera: int) -> AsyncIterator[bytes]:
+        """Each picture with the boundary after it: a browser shows a picture once it has seen that."""
+        painted = self._painted.get(camera)
+        if painted is None:
+            painted = Broadcast(PaintedEncoder(camera, self._painter, self._max_width).encode)
+            self._painted[camera] = painted
+        boundary = f"--{_BOUNDARY}\r\n".encode()
+        number = 0
+        yield boundary
+        with suppress(Closed):
+            while True:
+                newest = await painted.newer_than(number)
+                number = newest.number
+                if jpeg := newest.content:
+                    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+                    yield b"".join((head, jpeg, b"\r\n", boundary))
+
+
+class _SeatedStream(StreamingResponse):
+    """Takes a seat for as long as it is sent."""
+
+    def __init__(self, parts: AsyncIterator[bytes], seat: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__(parts, media_type=f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+        self._seat = seat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._seat():
+            await super().__call__(scope, receive, send)
+
+
+async def _refuse(request: Request, full: Exception) -> Response:
+    return PlainTextResponse(f"{full}\n", 503)
+
+
+async def _answer(content: bytes, media_type: str, request: Request) -> Response:
+    return Response(content, media_type=media_type)
+
+
+def _page_files() -> Iterator[tuple[str, bytes, str]]:
+    """Path, content and media type; read once, so that no path of a request is ever looked for on the disk."""
+    for file in files(__package__).joinpath("page").iterdir():
+        name = file.name
+        yield ("/" if name == "index.html" else f"/{name}"), file.read_bytes(), _MEDIA_TYPES[name[name.rindex(".") :]]
