@@ -19,10 +19,14 @@ _RAW = (
 
 
 def open_checkpoint(path: Path, shape: Shape | None = None) -> Model:
-    """Opens a TorchScript file or a torch.export program. `shape` is the (height, width) to feed it.
+    """Opens a TorchScript file, a torch.export program, or Sapiens2 weights. `shape` is the (height, width) to feed it.
 
     Raises ModelError, one line that names the file, for anything else and for what can not be run.
     """
+    if path.is_dir() and (path / "config.json").is_file():
+        from sapiens_stream.models.sapiens2 import open_sapiens2
+
+        return open_sapiens2(path, shape)
     kind = recognise(path)
     if kind == "torchscript":
         from sapiens_stream.models.torchscript import open_torchscript
@@ -32,6 +36,11 @@ def open_checkpoint(path: Path, shape: Shape | None = None) -> Model:
         from sapiens_stream.models.exported import open_exported
 
         return open_exported(path, shape)
+    if kind == "safetensors":
+        from sapiens_stream.models.sapiens2 import is_sapiens2, open_sapiens2
+
+        if is_sapiens2(path):
+            return open_sapiens2(path, shape)
     raise ModelError(f"{path} {_RAW.format(kind)}")
 
 

@@ -1,0 +1,240 @@
+"""Sapiens2 checkpoints: weights alone (safetensors), run by the network in the library `transformers`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from sapiens_stream.classes import MAX_CLASSES, class_set
+from sapiens_stream.errors import ModelError, UsageError, cause
+from sapiens_stream.models.interface import DEFAULT_SHAPE, Shape, input_spec, naming, returning_logits, threshold
+from sapiens_stream.models.model import Model
+
+TRANSFORMERS = (5, 10, 1)
+"""The oldest release that has the network."""
+
+# Each tensor as Meta's files name it, and as transformers does.
+_PATCHES = r"(?:patch_embed\.projection|embeddings\.patch_embeddings)\.weight$"
+_REGISTERS = r"(?:storage_tokens|embeddings\.register_tokens)$"
+_QUERY_NORM = r"\.(\d+)\.(?:attn|attention)\.q_norm\.weight$"
+_QUERY = r"\.(\d+)\.(?:attn\.wq|attention\.q_proj)\.weight$"
+_KEY = r"\.(\d+)\.(?:attn\.wk|attention\.k_proj)\.weight$"
+_MLP_DOWN = r"\.(\d+)\.(?:ffn\.w3|mlp\.down_proj)\.weight$"
+_MLP_GATE = r"\.(\d+)\.(?:ffn\.w12|mlp\.gate_proj)\.weight$"
+_UPSAMPLE = r"^decode_head\.(?:deconv_layers\.(\d+)|upsample_layers\.(\d+)\.convolution)\.weight$"
+_CONVOLVE = r"^decode_head\.conv_layers\.(\d+)(?:\.convolution)?\.weight$"
+_CLASSIFY = r"^decode_head\.(?:conv_seg|predictor)\.weight$"
+_BIASES = {
+    "query_bias": r"\.(?:attn\.wq|attention\.q_proj)\.bias$",
+    "key_bias": r"\.(?:attn\.wk|attention\.k_proj)\.bias$",
+    "value_bias": r"\.(?:attn\.wv|attention\.v_proj)\.bias$",
+    "proj_bias": r"\.(?:attn\.proj|attention\.o_proj)\.bias$",
+    "mlp_bias": r"\.(?:ffn\.w3|mlp\.down_proj)\.bias$",
+}
+_UNTOLD = ("hidden_act", "rope_theta", "rms_norm_eps")
+"""Settings that no tensor's shape tells."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def is_sapiens2(file: Path) -> bool:
+    """Whether a safetensors file holds a Sapiens2 network, for whatever task. Raises ModelError for a damaged one."""
+    with naming(file):
+        return any(re.search(_QUERY_NORM, name) for name in _read_shapes(file))
+
+
+def open_sapiens2(path: Path, shape: Shape | None = None) -> Model:
+    """Opens a Sapiens2 safetensors file, or a folder of transformers (config.json and model.safetensors).
+
+    The network's sizes are read off the tensors' shapes, so that the file alone will do; what they do not tell is
+    taken from a config.json beside it, or is as published. `shape` is the (height, width) to feed it, 1024x768 unless
+    given. No weights are read before the model is placed; nothing is fetched, no code of the checkpoint's is run.
+
+    Raises ModelError for a file that is none or does not fit the network, and where transformers is missing, which it
+    says how to install; UsageError for a shape that is not of whole patches.
+    """
+    with naming(path):
+        file = _weights_file(path)
+        shapes = _read_shapes(file)
+        sizes = Sizes.of(shapes)
+        _check_library()
+        settings = {**sizes.settings, **_told_beside(file)}
+    height, width = shape or DEFAULT_SHAPE
+    if height % sizes.patch or width % sizes.patch:
+        raise UsageError(f"a shape of {height}x{width} (height x width); {path} takes multiples of {sizes.patch}")
+
+    def place(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+        with naming(path):
+            network = _load(file, settings | {"image_size": [height, width]}, dtype)
+        return returning_logits(network.to(device))
+
+    return Model(
+        name=path.name if path.is_dir() else path.stem,
+        kind="sapiens2",
+        classes=class_set(sizes.classes),
+        input=input_spec(sizes.classes, (height, width)),
+        logits_size=(height // sizes.patch * sizes.scale, width // sizes.patch * sizes.scale),
+        place=place,
+        dtype=torch.bfloat16,  # what the published weights were trained in; their files hold it as float32
+        threshold=threshold(sizes.classes),
+        path=file,
+    )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A network's sizes: `settings` are those of transformers' Sapiens2Config."""
+
+    patch: int
+    scale: int
+    """Logits a patch, along each side."""
+    classes: int
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, shapes: Shapes) -> Sizes:
+        """Raises ModelError where a tensor is missing without which there is no segmentation."""
+        hidden, _, patch, _ = _only(shapes, _PATCHES, "patch embedding")
+        head_width = _only(shapes, _QUERY_NORM, "normalised queries")[0]
+        keys = _layers(shapes, _KEY)
+        up, refine = _layers(shapes, _UPSAMPLE), _layers(shapes, _CONVOLVE)
+        classes = _only(shapes, _CLASSIFY, "classifier (decode_head.conv_seg): it is not of the segmentation model")[0]
+        if not up or not 1 <= classes <= MAX_CLASSES:
+            raise ModelError(f"is not a segmentation model of Sapiens2: {len(up)} upsampling steps, {classes} channels")
+        registers = [size for name, size in shapes.items() if re.search(_REGISTERS, name)]
+        settings = {
+            "patch_size": patch,
+            "hidden_size": hidden,
+            "intermediate_size": _only(shapes, _MLP_DOWN, "feed-forward layers")[1],
+            "num_hidden_layers": len(_layers(shapes, _QUERY)),
+            "num_attention_heads": hidden // head_width,
+            "num_key_value_heads_per_layer": [size[0] // head_width for size in keys],
+            "num_register_tokens": registers[0][1] if registers else 0,
+            "use_gated_mlp": any(re.search(_MLP_GATE, name) for name in shapes),
+            "num_labels": classes,
+            "head_config": {
+                "upsample_out_channels": [size[1] for size in up],
+                "upsample_kernel_sizes": [size[2] for size in up],
+                "conv_out_channels": [size[0] for size in refine],
+                "conv_kernel_sizes": [size[2] for size in refine],
+            },
+            **{name: any(re.search(bias, each) for each in shapes) for name, bias in _BIASES.items()},
+        }
+        return cls(patch=patch, scale=2 ** len(up), classes=classes, settings=settings)
+
+
+def _only(shapes: Shapes, pattern: str, what: str) -> tuple[int, ...]:
+    """The shape of the first tensor of that name; every layer's is the same."""
+    for name, size in shapes.items():
+        if re.search(pattern, name):
+            return size
+    raise ModelError(f"holds no Sapiens2 segmentation network: it has no {what}")
+
+
+def _layers(shapes: Shapes, pattern: str) -> list[tuple[int, ...]]:
+    """The shapes of the tensors of that name, by the number of their layer."""
+    found = {}
+    for name, size in shapes.items():
+        if match := re.search(pattern, name):
+            found[int(next(filter(None, match.groups())))] = size
+    return [found[layer] for layer in sorted(found)]
+
+
+def _weights_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    files = sorted(path.glob("*.safetensors"))
+    file = path / "model.safetensors"
+    if file not in files and len(files) != 1:
+        raise ModelError(f"is a folder of {len(files)} safetensors files; one is needed, model.safetensors")
+    return file if file in files else files[0]
+
+
+def _read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    try:
+        with safe_open(file, "pt") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"is a damaged safetensors file, fetch it again: {cause(error)}") from error
+
+
+def _told_beside(file: Path) -> dict[str, Any]:
+    """What a Sapiens2 config.json beside the weights says of what their shapes do not tell."""
+    try:
+        config = json.loads(file.with_name("config.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(config, dict) or config.get("model_type") != "sapiens2":
+        return {}
+    return {name: config[name] for name in _UNTOLD if name in config}
+
+
+def _check_library() -> None:
+    needs = "is a Sapiens2 checkpoint, which the library transformers runs"
+    install = "pip install 'sapiens-stream[sapiens2]'"
+    try:
+        version = metadata.version("transformers")
+    except metadata.PackageNotFoundError:
+        raise ModelError(f"{needs}: {install}") from None
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:3]) < TRANSFORMERS:
+        raise ModelError(f"{needs} from {'.'.join(map(str, TRANSFORMERS))} on; {version} is installed: {install}")
+
+
+def _load(file: Path, settings: Mapping[str, Any], dtype: torch.dtype) -> torch.nn.Module:
+    try:
+        from transformers import Sapiens2Config, Sapiens2ForSemanticSegmentation
+    except ImportError as error:
+        raise ModelError(f"needs the library transformers, which can not be imported: {cause(error)}") from error
+    try:
+        weights = load_file(file)
+        with _quiet_transformers():
+            network, told = Sapiens2ForSemanticSegmentation.from_pretrained(
+                None,
+                config=Sapiens2Config(**settings),
+                state_dict=weights,
+                dtype=dtype,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
+        raise ModelError(f"can not be loaded as a Sapiens2 network: {cause(error)}") from error
+    wrong = {
+        "missing": sorted(told["missing_keys"]),
+        "unknown": sorted(told["unexpected_keys"]),
+        "misshapen": sorted(name for name, *_ in told["mismatched_keys"]),
+    }
+    if any(wrong.values()):
+        listed = "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in wrong.items() if names)
+        raise ModelError(f"does not hold the weights of this Sapiens2 network: {listed}")
+    return network.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keeps its progress bar and report from the terminal: what matters of it is raised."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
