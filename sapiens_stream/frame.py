@@ -94,11 +94,16 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segmentation:
-    """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright."""
+    """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright.
+
+    `carried` is 0 where the class map was inferred from this very frame; else it was carried along to it from the
+    one that many frames before.
+    """
 
     frame: Frame
     class_map: UInt8Array
     classes: ClassSet
+    carried: int = 0
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:

@@ -56,7 +56,7 @@ class JsonSink(Sink):
         return 2000 + (0 if self._regions == "none" else int(size[0] * size[1] * _BYTES_PER_PIXEL))
 
     def _record(self, result: Segmentation) -> dict[str, Any]:
-        """The schema. `frame` counts from 0; `time` is in seconds, null for a photo."""
+        """The schema. `frame` counts from 0; `time` is in seconds, null for a photo; `carried` is there if not 0."""
         frame = result.frame
         height, width = result.class_map.shape
         labels = [label for label in result.labels if self._only is None or label.id in self._only]
@@ -80,6 +80,8 @@ class JsonSink(Sink):
                 for label in labels
             ],
         }
+        if result.carried:
+            record["carried"] = result.carried
         if self._regions == "polygons":
             record["regions"] = [
                 _region(label, polygons=polygons(result.class_map, label.id, label.bbox)) for label in labels
