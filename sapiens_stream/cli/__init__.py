@@ -8,10 +8,12 @@ from typing import NoReturn
 import typer
 
 from sapiens_stream.cli import exit_codes
+from sapiens_stream.cli.allocator import keep_freed_memory
 from sapiens_stream.cli.demo import demo
 from sapiens_stream.cli.doctor import doctor
 from sapiens_stream.cli.ending import error, flush_quietly
 from sapiens_stream.cli.images import images
+from sapiens_stream.cli.models import models
 from sapiens_stream.cli.version import print_version
 from sapiens_stream.cli.video import video
 from sapiens_stream.errors import SapiensStreamError, UsageError
@@ -24,11 +26,13 @@ app = typer.Typer(
 )
 for command in (demo, images, video, doctor):
     app.command()(command)
+app.add_typer(models)
 app.callback()(print_version)
 
 
 def main() -> NoReturn:
     """Runs the program and exits with its code; a user's mistake is one line on standard error."""
+    keep_freed_memory()
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or exit_codes.DONE
         flush_quietly()

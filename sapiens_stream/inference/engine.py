@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 
 import torch
 
@@ -21,6 +21,7 @@ from sapiens_stream.models.model import Model
 
 BATCH_SIZES = {"cpu": 1, "cuda": 8, "mps": 8}
 """Unless one is given."""
+JOIN_SECONDS = 10.0
 
 Batch = Sequence[Frame]
 Results = Future[list[Segmentation]]
@@ -132,7 +133,8 @@ class _WorkerThread:
         self._lock = Lock()
         self.load = 0
         """Batches that are queued or being computed."""
-        Thread(target=_serve, args=(self._jobs, self._placed, make, threads), name="worker", daemon=True).start()
+        self._thread = Thread(target=_serve, args=(self._jobs, self._placed, make, threads), name="worker", daemon=True)
+        self._thread.start()
 
     def placed(self) -> Worker:
         """The worker, once its model is on the device. Raises what placing it failed with."""
@@ -153,6 +155,11 @@ class _WorkerThread:
     def end(self) -> None:
         """Ends the thread after what is queued."""
         self._jobs.put(None)
+
+    def join(self) -> None:
+        """Waits for the end, since a thread that still computes when the interpreter goes takes the process with it."""
+        if self._thread is not current_thread():
+            self._thread.join(JOIN_SECONDS)
 
 
 def _serve(
@@ -202,6 +209,8 @@ def _finish(worker: Worker, results: Results, flights: list[Flight]) -> None:
 def _end(threads: Sequence[_WorkerThread]) -> None:
     for thread in threads:
         thread.end()
+    for thread in threads:
+        thread.join()
 
 
 class _Once:
