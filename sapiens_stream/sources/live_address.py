@@ -25,6 +25,8 @@ Kind = Literal["camera", "url", "lavfi", "screen", "file"]
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _DEVICE = re.compile(r"/dev/|video=")
 # A stream tells its format and size within this; more is only waited for. Zero frames for the rate: not wanted, slow.
+# No `nobuffer`: it throws away what was probed, the first whole picture with it; the next may be seconds away. What is
+# kept instead is decoded at once, so that it delays nothing.
 _PROBE = {"probesize": "500000", "fpsprobesize": "0"}
 _PROTOCOL_OPTIONS = {
     "rtsp": {"rtsp_flags": "prefer_tcp", "allowed_media_types": "video"},

@@ -14,7 +14,6 @@ from threading import Condition, Thread
 from typing import Any
 
 import av
-from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -166,31 +165,37 @@ class Connection(Thread):
         pace = Pace() if self._address.paced or container.format.name in _SEGMENTED else None
         limit = time.monotonic() + self._connect_seconds
         whole = False
+        asked = time.monotonic()
         for packet in container.demux():
             if self._mailbox.closed:
                 return Outcome("closed", ended=True)
             at = time.monotonic()
+            if self._address.endless and at - asked >= self._stall_seconds:
+                # FFmpeg gave up waiting, and hands out the rest of what had come before.
+                return Outcome(f"nothing came for {self._stall_seconds:g} s")
             if packet.stream is stream:
-                if pace and (wait := pace.wait(_seconds(packet.dts, packet.time_base), at)) > 0:
-                    self._mailbox.sleep(wait)
-                    at = time.monotonic()
                 for frame in self._decoded(packet, stream, at):
                     # Joined in the middle, some decoders begin with what they can guess.
                     whole = whole or not frame.is_corrupt
                     if whole:
-                        limit = time.monotonic() + self._stall_seconds
                         arrived = frame.opaque if isinstance(frame.opaque, float) else at
+                        if pace and (wait := pace.wait(frame, time.monotonic())) > 0:
+                            self._mailbox.sleep(wait)
+                            arrived = time.monotonic()
                         self._mailbox.put(Arrived(frame, arrived))
+                        limit = time.monotonic() + self._stall_seconds
             if self._address.endless and at > limit:
                 return Outcome("what comes has no picture that can be decoded")
+            asked = time.monotonic()
         return Outcome("the stream ended", ended=whole)
 
     def _decoded(self, packet: av.Packet[Any], stream: VideoStream, at: float) -> Iterator[av.VideoFrame]:
-        if self._address.format == "v4l2" and stream.codec_context.name == "rawvideo":
-            packet = _copied(packet)
         packet.opaque = at
         try:
-            yield from stream.codec_context.decode(packet if packet.size else None)
+            if self._address.format == "v4l2" and stream.codec_context.name == "rawvideo" and packet.size:
+                yield from stream.codec_context.decode(_copied(packet))
+            else:
+                yield from packet.decode()
         except (av.InvalidDataError, av.EOFError):
             return  # the next one may be whole; if none is, that is noticed
 
@@ -206,6 +211,7 @@ class Connection(Thread):
                 socket.getaddrinfo(self._address.host, None)
             except OSError as lookup:
                 return f"{self._address.host}: {lookup.strerror}"
+            return "the connection broke"
         return getattr(error, "strerror", None) or type(error).__name__
 
 
@@ -215,21 +221,21 @@ class Pace:
     def __init__(self) -> None:
         self._start: float | None = None
 
-    def wait(self, stamp: Fraction | None, now: float) -> float:
-        """Seconds, from `now` by `time.monotonic()`, until what is stamped with `stamp` seconds is due."""
-        if stamp is None:
+    def wait(self, frame: av.VideoFrame, now: float) -> float:
+        """Seconds, from `now` by `time.monotonic()`, until the frame is due."""
+        if frame.pts is None or frame.time_base is None:
             return 0.0
+        stamp = float(frame.pts * frame.time_base)
         if self._start is None:
-            self._start = now - float(stamp)
-        return self._start + float(stamp) - now
+            self._start = now - stamp
+        return self._start + stamp - now
 
 
 def _configure(stream: VideoStream) -> None:
-    """A frame out for each packet in, as far as the codec lets."""
+    """A frame out for each packet in, as far as the codec lets. (`low_delay` lets MPEG-2 come out of order.)"""
     decoder = stream.codec_context
     decoder.thread_type = "SLICE"
     decoder.thread_count = min(MAX_DECODER_THREADS, os.cpu_count() or 1)
-    decoder.flags |= Flags.low_delay
     decoder.copy_opaque = True
 
 
@@ -237,13 +243,10 @@ def _copied(packet: av.Packet[Any]) -> av.Packet[Any]:
     """One that owns its bytes: a camera's buffers are gone once it is closed, and raw frames lie in them."""
     copy: av.Packet[Any] = av.Packet(bytes(packet))
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+    copy.opaque = packet.opaque
     return copy
 
 
 def _plausible(rate: Fraction | None) -> Fraction | None:
     """None for the ticks of a clock that FFmpeg takes for a rate where it has seen no frames."""
     return rate if rate and 0 < rate <= 1000 else None
-
-
-def _seconds(ticks: int | None, time_base: Fraction | None) -> Fraction | None:
-    return None if ticks is None or time_base is None else ticks * time_base
