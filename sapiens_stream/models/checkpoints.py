@@ -3,49 +3,69 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 from zipfile import BadZipFile, ZipFile
 
 from sapiens_stream.errors import ModelError, cause
 from sapiens_stream.models.interface import Shape
+from sapiens_stream.models.manifest import as_told
 from sapiens_stream.models.model import Model
+from sapiens_stream.models.weights import Format, read_weights
 
-Format = Literal["torchscript", "torch-export", "state dict", "safetensors"]
+__all__ = ["Format", "open_checkpoint", "recognise"]
 
-_RAW = (
-    "holds bare weights ({}) without their network, which this version can not run;"
-    " use a TorchScript or torch.export file of the same model (Sapiens: *_torchscript.pt2)"
-)
+_WITH_GRAPH: tuple[Format, ...] = ("torchscript", "torch-export")
+_RAW = "holds bare weights ({}) of a network that is neither Sapiens nor Sapiens2, and no graph of its own to run"
+_NO_GRAPH = "holds bare weights ({}) and no graph of its own to run as it is; leave --as-is out"
 
 
-def open_checkpoint(path: Path, shape: Shape | None = None) -> Model:
-    """Opens a TorchScript file, a torch.export program, or Sapiens2 weights. `shape` is the (height, width) to feed it.
+def open_checkpoint(path: Path, shape: Shape | None = None, *, as_is: bool = False) -> Model:
+    """Opens a checkpoint. `shape` is the (height, width) to feed it.
+
+    The weights of Sapiens are taken out of whatever holds them and run by our own module. Of any other model, and with
+    `as_is` of Sapiens too, a TorchScript file or a torch.export program runs its own graph. Sapiens2 is run by
+    transformers.
 
     Raises ModelError, one line that names the file, for anything else and for what can not be run.
     """
-    if path.is_dir() and (path / "config.json").is_file():
-        from sapiens_stream.models.sapiens2 import open_sapiens2
-
-        return open_sapiens2(path, shape)
     kind = recognise(path)
+    if as_is and kind not in _WITH_GRAPH:
+        raise ModelError(f"{path} {_NO_GRAPH.format(kind)}")
+    if not as_is and (native := _open_native(path, kind, shape)):
+        return native
     if kind == "torchscript":
         from sapiens_stream.models.torchscript import open_torchscript
 
-        return open_torchscript(path, shape)
+        return as_told(path, open_torchscript(path, shape))
     if kind == "torch-export":
         from sapiens_stream.models.exported import open_exported
 
-        return open_exported(path, shape)
-    if kind == "safetensors":
-        from sapiens_stream.models.sapiens2 import is_sapiens2, open_sapiens2
-
-        if is_sapiens2(path):
-            return open_sapiens2(path, shape)
+        return as_told(path, open_exported(path, shape))
     raise ModelError(f"{path} {_RAW.format(kind)}")
 
 
+def _open_native(path: Path, kind: Format, shape: Shape | None) -> Model | None:
+    """The model if it is one that we have the network of."""
+    from sapiens_stream.models.sapiens import is_sapiens, open_sapiens, published_names
+    from sapiens_stream.models.sapiens2 import is_sapiens2, open_sapiens2
+
+    if kind == "safetensors" and (path.is_dir() or is_sapiens2(path)):
+        return open_sapiens2(path, shape)
+    try:
+        weights = published_names(read_weights(path, kind))
+    except ModelError:
+        if kind in _WITH_GRAPH:
+            return None  # whoever runs the graph knows better what is wrong with it
+        raise
+    return open_sapiens(path, weights, shape) if is_sapiens(weights) else None
+
+
 def recognise(path: Path) -> Format:
-    """The format of a checkpoint. Reads a few bytes and the archive's table; raises ModelError if it is none."""
+    """The format of a checkpoint. Reads a few bytes and the archive's table; raises ModelError if it is none.
+
+    A folder with a config.json is how transformers keeps safetensors.
+    """
+    if path.is_dir() and (path / "config.json").is_file():
+        return "safetensors"
     try:
         with path.open("rb") as file:
             head = file.read(64)

@@ -17,12 +17,13 @@ from safetensors.torch import load_file
 
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.archive import Archive, Inert
-from sapiens_stream.models.interface import last_line
+from sapiens_stream.models.interface import last_line, naming, quiet_torch
 
 Format = Literal["torchscript", "torch-export", "state dict", "safetensors"]
 Weights = Mapping[str, torch.Tensor]
 
 _STATE_KEY = "state_dict"
+_NO_WEIGHTS = "is a pickle of something else than a dict of weights, which is not opened; save the state_dict alone"
 # torch 2.8 and before keep the weights as an archive of their own in the archive, which torch 2.1 called JSON.
 _INNER = re.compile(r"(^|/)(serialized_state_dict\.(pt|json)|data/weights/[^/]+\.pt)$")
 _CONFIG = re.compile(r"/data/(weights|constants)/[^/]+_config\.json$")
@@ -47,10 +48,11 @@ def read_weights(path: Path, format_: Format) -> Weights:
         "state dict": _state_dict,
         "safetensors": load_file,
     }
-    try:
-        return readers[format_](path)
-    except _DAMAGE as error:
-        raise ModelError(f"{path} is a damaged {format_} file: {last_line(error)}") from error
+    with naming(path):
+        try:
+            return readers[format_](path)
+        except _DAMAGE as error:
+            raise ModelError(f"is a damaged {format_} file: {last_line(error)}") from error
 
 
 def _torchscript(path: Path) -> Weights:
@@ -89,9 +91,13 @@ def _payload(archive: Archive, config: str) -> Iterator[tuple[str, torch.Tensor]
 def _state_dict(path: Path) -> Weights:
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
-    # Before torch 1.6 a checkpoint was no archive.
-    content = _unpickled(Archive.map(path)) if zipped else torch.load(path, map_location="cpu", weights_only=True)
-    return _plain(content)
+    if zipped:
+        return _plain(_unpickled(Archive.map(path)))
+    try:
+        with quiet_torch():  # before torch 1.6 a checkpoint was no archive
+            return _plain(torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:  # whose message says how to load it nevertheless
+        raise ModelError(_NO_WEIGHTS) from error
 
 
 def _unpickled(archive: Archive) -> Any:
@@ -104,5 +110,5 @@ def _plain(content: Any) -> Weights:
     if isinstance(content, Mapping) and isinstance(content.get(_STATE_KEY), Mapping):
         content = content[_STATE_KEY]
     if not isinstance(content, Mapping):
-        raise ValueError(f"a {type(content).__name__} in place of a dict of weights")
+        raise ModelError(_NO_WEIGHTS)
     return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}

@@ -13,8 +13,17 @@ from sapiens_stream.classes import MAX_CLASSES, class_set
 from sapiens_stream.errors import ModelError, UsageError
 from sapiens_stream.models.interface import Shape, input_spec, naming, threshold
 from sapiens_stream.models.model import Model
-from sapiens_stream.models.sapiens.config import PATCH, UPSAMPLING, SapiensConfig, infer_config
+from sapiens_stream.models.sapiens.config import (
+    PATCH,
+    UPSAMPLING,
+    SapiensConfig,
+    infer_config,
+    is_sapiens,
+    published_names,
+)
 from sapiens_stream.models.sapiens.network import Sapiens
+
+__all__ = ["Sapiens", "SapiensConfig", "is_sapiens", "open_sapiens", "published_names"]
 
 _POSITIONS = "backbone.pos_embed"
 _LISTED = 3
@@ -98,6 +107,6 @@ def _reshaped(
     """Weights and configuration for another input."""
     if grid == config.grid:
         return weights, config
-    trained = weights[_POSITIONS].float().view(1, *config.grid, config.dim).permute(0, 3, 1, 2)
+    trained = weights[_POSITIONS].float().reshape(1, *config.grid, config.dim).permute(0, 3, 1, 2)
     positions = F.interpolate(trained, size=grid, mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
     return {**weights, _POSITIONS: positions}, replace(config, grid=grid)
