@@ -82,7 +82,7 @@ def naming(path: Path) -> Iterator[None]:
 @contextmanager
 def quiet_torch() -> Iterator[None]:
     """Keeps torch's deprecation warnings and logged tracebacks from the terminal; what matters is raised."""
-    loggers = [logging.getLogger(name) for name in ("torch.export", "torch._export")]
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch._export", "torch.onnx")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

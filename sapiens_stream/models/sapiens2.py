@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from sapiens_stream.classes import MAX_CLASSES, class_set
 from sapiens_stream.errors import ModelError, UsageError, cause
-from sapiens_stream.models.interface import DEFAULT_SHAPE, Shape, input_spec, naming, returning_logits, threshold
+from sapiens_stream.models.interface import DEFAULT_SHAPE, Shape, input_spec, naming, threshold
 from sapiens_stream.models.model import Model
 
 TRANSFORMERS = (5, 10, 1)
@@ -76,7 +76,7 @@ def open_sapiens2(path: Path, shape: Shape | None = None) -> Model:
     def place(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
         with naming(path):
             network = _load(file, settings | {"image_size": [height, width]}, dtype)
-        return returning_logits(network.to(device))
+        return _Logits(network).to(device)
 
     return Model(
         name=path.name if path.is_dir() else path.stem,
@@ -218,6 +218,17 @@ def _load(file: Path, settings: Mapping[str, Any], dtype: torch.dtype) -> torch.
         listed = "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in wrong.items() if names)
         raise ModelError(f"does not hold the weights of this Sapiens2 network: {listed}")
     return network.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+class _Logits(torch.nn.Module):
+    """The network of the library, which returns more than logits."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.network(pixels).logits)
 
 
 def _some(names: list[str]) -> str:

@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError
@@ -35,7 +36,7 @@ def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weight
     def place(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
         # Channels last is the faster layout on a CPU and on tensor cores.
         placed = deepcopy(network).to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return lambda pixels: cast(torch.Tensor, placed(pixels.contiguous(memory_format=torch.channels_last)))
+        return _ChannelsLast(placed)
 
     return Model(
         name="builtin",
@@ -48,3 +49,14 @@ def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weight
         spread=True,
         path=weights,
     )
+
+
+class _ChannelsLast(nn.Module):
+    """A network whose weights lie channels last, and which so wants its pixels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.network(pixels.contiguous(memory_format=torch.channels_last)))

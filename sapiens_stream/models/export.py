@@ -1,0 +1,105 @@
+"""Models written as files that run elsewhere: TorchScript, torch.export, ONNX."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from sapiens_stream.errors import ModelError, OutputError, UsageError, cause
+from sapiens_stream.models.interface import last_line, quiet_torch
+from sapiens_stream.models.manifest import NAME, as_text, manifest
+from sapiens_stream.models.model import Model
+
+Target = Literal["torchscript", "torch-export", "onnx"]
+TARGETS: tuple[Target, ...] = get_args(Target)
+
+Save = Callable[[Path], None]
+
+
+def export_model(
+    model: Model, to: Target, file: Path, *, dtype: torch.dtype = torch.float32, batch: int | None = None
+) -> None:
+    """Writes the model's graph and weights to `file`.
+
+    The graph takes `pixels`, (N, 3, height, width) in `dtype`, normalised as `model.input` says, and returns `logits`,
+    (N, C, h, w). Normalisation is not in the graph; the file says it in words, as `manifest` does. N is free, or the
+    given `batch` alone. An ONNX graph of more than 2 GB has its weights beside it, in `file` + ".data".
+
+    Raises ModelError for a model that runs as a graph of its own format, or can not be expressed in that; UsageError
+    for a batch that can not be; OutputError where the file can not be written. Nothing is left of a file not finished.
+    """
+    if batch is not None and (to == "torchscript" or batch < 1):
+        why = "a TorchScript file takes any" if to == "torchscript" else "it is 1 or more"
+        raise UsageError(f"a batch of {batch} alone: {why}")
+    build = {"torchscript": _torchscript, "torch-export": _torch_export, "onnx": _onnx}[to]
+    network = model.place(torch.device("cpu"), dtype)
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{model.name} is a {model.kind} graph, which runs as it is and can not be written as another")
+    example = torch.zeros(batch or 2, 3, model.input.height, model.input.width, dtype=dtype)
+    try:
+        with torch.no_grad(), quiet_torch():
+            save = build(network, example, batch is None, manifest(model))
+    except ImportError as error:
+        raise ModelError(f"writing {to} takes more libraries: pip install 'sapiens-stream[onnx]'") from error
+    except Exception as error:  # of any kind: an exporter fails wherever it meets what it does not know
+        precision = str(dtype).removeprefix("torch.")
+        raise ModelError(f"{model.name} can not be written as {to} in {precision}: {last_line(error)}") from error
+    with _written_aside(file) as aside, quiet_torch():
+        save(aside)
+
+
+def _torchscript(network: nn.Module, example: torch.Tensor, _free: bool, facts: Mapping[str, str]) -> Save:
+    # Tracing by itself would run the network thrice more to check; the shapes it branches on do not vary.
+    script = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+    return lambda path: torch.jit.save(script, path, _extra_files={NAME: as_text(dict(facts))})
+
+
+def _torch_export(network: nn.Module, example: torch.Tensor, free: bool, facts: Mapping[str, str]) -> Save:
+    program = torch.export.export(network, (example,), dynamic_shapes=_dynamic(free))
+    return lambda path: torch.export.save(program, path, extra_files={NAME: as_text(dict(facts))})
+
+
+def _onnx(network: nn.Module, example: torch.Tensor, free: bool, facts: Mapping[str, str]) -> Save:
+    import onnxscript  # noqa: F401  # what torch.onnx needs, asked for before the work
+
+    program = torch.onnx.export(
+        network,
+        (example,),
+        input_names=["pixels"],
+        output_names=["logits"],
+        dynamic_shapes=_dynamic(free),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.model.metadata_props.update(facts)
+    return lambda path: program.save(path)
+
+
+def _dynamic(free: bool) -> tuple[dict[int, Any]] | None:
+    return ({0: torch.export.Dim("batch", min=1)},) if free else None
+
+
+@contextmanager
+def _written_aside(file: Path) -> Iterator[Path]:
+    """Gives a path of the same name in a folder beside `file`; what is written there is moved at the end of the block.
+
+    A folder, since an ONNX graph names the file of its weights, which therefore keeps its name.
+    """
+    folder = file.with_name(f".{file.name}.part")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        yield folder / file.name
+        for written in sorted(folder.iterdir(), key=lambda each: each.name == file.name):  # the graph last
+            written.replace(file.with_name(written.name))
+    except (OSError, RuntimeError) as error:  # torch's writer raises the second
+        raise OutputError(f"{file} can't be written: {cause(error)}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
