@@ -20,6 +20,7 @@ def images(
         Path | None,
         typer.Option("--output-root", "--output_root", metavar="DIR", help="Folder for the results; INPUT/output."),
     ] = None,
+    pull: options.PullOption = False,
     device: options.DeviceOption = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", "--batch_size", min=1, help="Photos at a time.")] = 4,
     shape: options.ShapeOption = None,
@@ -28,6 +29,7 @@ def images(
         options.Precision | None,
         typer.Option("--precision", help="Of the model; fp32, as in the original, where neither this nor --fp16 says."),
     ] = None,
+    as_is: options.AsIsOption = False,
     fit: options.FitOption = "stretch",
     opacity: options.OpacityOption = 0.5,
     title: options.TitleOption = "result",
@@ -47,13 +49,14 @@ def images(
     quiet: options.QuietOption = False,
 ) -> None:
     """Segment photos: an overlay, two masks (.npy) and a JSON for each."""
-    settings = options.for_record(locals(), leave_out=("model", "input_", "json", "quiet"))
+    settings = options.for_record(locals(), leave_out=("model", "input_", "pull", "json", "quiet"))
     if fp16 and precision not in (None, "fp16"):
         raise UsageError(f"--fp16 and --precision {precision} contradict each other; give one of them")
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.execution import Tally
+    from sapiens_stream.cli.fetching import fetch_named
     from sapiens_stream.models import open_model
     from sapiens_stream.pipeline import Run
     from sapiens_stream.segmenter import Segmenter
@@ -67,7 +70,9 @@ def images(
     if root.resolve() == folder.resolve():
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
     with Photos(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
-        opened = open_model(model, shape=shape)
+        if pull:
+            fetch_named(model, quiet=quiet)
+        opened = open_model(model, shape=shape, as_is=as_is)
         default = "auto" if opened.fixed_dtype else "fp32"
         segmenter = Segmenter(
             opened,

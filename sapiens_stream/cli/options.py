@@ -13,9 +13,10 @@ Fit = Literal["stretch", "letterbox", "crop"]
 RegionFormat = Literal["polygons", "rle", "none"]
 PictureFormat = Literal["png", "jpg", "bmp"]
 
-MODEL_HELP = "A checkpoint's path (TorchScript or torch.export), or builtin."
+MODEL_HELP = "builtin, a name of `models list` (sapiens-1b), or a checkpoint's path."
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help=MODEL_HELP)]
+PullOption = Annotated[bool, typer.Option("--pull", help="Fetch the model if it is not on disk.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")]
 DeviceOption = Annotated[
     str,
@@ -32,6 +33,9 @@ PrecisionOption = Annotated[
 ShapeOption = Annotated[
     tuple[int, int] | None,
     typer.Option("--shape", metavar="HEIGHT WIDTH", help="The model's input size; the checkpoint's own by default."),
+]
+AsIsOption = Annotated[
+    bool, typer.Option("--as-is", help="Run the graph in a Sapiens checkpoint's file, not our own module.")
 ]
 FitOption = Annotated[
     Fit,

@@ -20,6 +20,7 @@ def video(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Video files.")],
     model: options.ModelOption = "builtin",
     output: options.OutputOption = Path("output"),
+    pull: options.PullOption = False,
     overlay: Annotated[
         Literal["video", "frames", "none"], typer.Option("--overlay", help="The painted picture: as a video, as files.")
     ] = "video",
@@ -32,6 +33,7 @@ def video(
         int | None, typer.Option("--batch-size", min=1, help="Frames at a time; 1 on the CPU, 8 on a GPU.")
     ] = None,
     shape: options.ShapeOption = None,
+    as_is: options.AsIsOption = False,
     fit: options.FitOption = "stretch",
     opacity: options.OpacityOption = 0.5,
     keep_background: options.BackgroundOption = False,
@@ -50,11 +52,12 @@ def video(
     quiet: options.QuietOption = False,
 ) -> None:
     """Segment videos: an overlay video with the source's sound and timing, and masks and a JSON for each frame."""
-    settings = options.for_record(locals(), leave_out=("inputs", "model", "json", "quiet"))
+    settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "json", "quiet"))
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.execution import Tally
+    from sapiens_stream.cli.fetching import fetch_named
     from sapiens_stream.pipeline import Run
     from sapiens_stream.pipeline.space import require_space
     from sapiens_stream.segmenter import Segmenter
@@ -87,12 +90,15 @@ def video(
             continue
         with source:
             if segmenter is None:  # after the first input proved readable: a large model takes a while
+                if pull:
+                    fetch_named(model, quiet=quiet)
                 segmenter = Segmenter(
                     model,
                     device=device,
                     precision=precision,
                     fit=fit,
                     shape=shape,
+                    as_is=as_is,
                     batch_size=batch_size,
                     warn=display.warn,
                 )

@@ -1,0 +1,102 @@
+"""Facts about models as JSON types, for `sapiens-stream models` to print either way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.errors import UsageError
+from sapiens_stream.models import hub, is_path
+from sapiens_stream.models.builtin import WEIGHTS
+from sapiens_stream.models.catalogue import BUILTIN, BUILTIN_PARAMETERS, KNOWN, Choice, Published, lookup
+from sapiens_stream.models.inspection import Inspection, inspect_checkpoint
+from sapiens_stream.models.licences import APACHE, Licence, needs_acceptance
+from sapiens_stream.models.published import locate, on_disk, require
+
+
+def published_entry(model: Published) -> dict[str, Any]:
+    """A model of the hub. `parameters` are a count, `tflop` the cost of a frame, sizes in bytes, None if not known."""
+    return {
+        "name": model.name,
+        "classes": len(model.classes),
+        "parameters": model.parameters,
+        "tflop": model.tflop,
+        "licence": _licence(model.licence),
+        "files": [file_entry(model, file.variant) for file in model.files],
+    }
+
+
+def builtin_entry() -> dict[str, Any]:
+    """The built-in model, described as those of the hub are."""
+    size = WEIGHTS.stat().st_size
+    return {
+        "name": BUILTIN,
+        "classes": len(SAPIENS),
+        "parameters": BUILTIN_PARAMETERS,
+        "tflop": None,
+        "licence": _licence(APACHE),
+        "files": [{"variant": "safetensors", "size": size, "path": str(WEIGHTS), "fetched": size, "damaged": False}],
+    }
+
+
+def file_entry(model: Published, variant: str) -> dict[str, Any]:
+    """`size` is the file's own where it is on disk, `fetched` the bytes of it that are."""
+    [file] = (each for each in model.files if each.variant == variant)
+    entry = {"variant": variant, "repository": file.repository, "file": file.file}
+    for here in on_disk(model):
+        if here.file == file:
+            size = here.path.stat().st_size
+            return entry | {"size": size, "path": str(here.path), "fetched": size, "damaged": here.damaged}
+    return entry | {"size": file.size, "path": None, "fetched": hub.fetched(file), "damaged": False}
+
+
+def _licence(licence: Licence) -> dict[str, Any]:
+    return {
+        "name": licence.name,
+        "terms": licence.terms,
+        "url": licence.url,
+        "to_be_accepted": needs_acceptance(licence),
+    }
+
+
+def facts_of(name_or_path: str, sha256: bool) -> dict[str, Any]:
+    """What a model or a file is; of a model that is not on disk, what its publisher says.
+
+    `sha256` has the whole file read. Raises UsageError for an unknown name, ModelError for no checkpoint.
+    """
+    if is_path(name_or_path):
+        return _inspected(inspect_checkpoint(Path(name_or_path).expanduser()), sha256)
+    if name_or_path == BUILTIN:
+        return {**builtin_entry(), **_inspected(inspect_checkpoint(WEIGHTS, BUILTIN), sha256)}
+    choice = lookup(name_or_path)
+    if choice is None:
+        raise UsageError(f"no model {name_or_path!r}: neither a file nor one of {', '.join(KNOWN)}")
+    return _published(choice, sha256)
+
+
+def _published(choice: Choice, sha256: bool) -> dict[str, Any]:
+    entry = published_entry(choice.model)
+    if locate(choice) is None:
+        return entry
+    here = require(choice)  # says how to mend what is damaged
+    return entry | {"name": here.name} | _inspected(inspect_checkpoint(here.path, here.name), sha256)
+
+
+def _inspected(inspection: Inspection, sha256: bool) -> dict[str, Any]:
+    model = inspection.model
+    facts: dict[str, Any] = {
+        "path": str(inspection.path),
+        "format": inspection.format,
+        "size": inspection.size,
+        "parameters": inspection.parameters,
+        "precision": inspection.precision,
+        "classes": len(model.classes) if model else None,
+        "class_names": list(model.classes.names) if model else None,
+        "input": [model.input.height, model.input.width] if model else None,
+        "run_by": model.kind if model else None,
+        "problem": inspection.problem,
+    }
+    if sha256:
+        facts |= {"sha256": hub.sha256(inspection.path), "sha256_of_the_hub": hub.checksum(inspection.path)}
+    return facts

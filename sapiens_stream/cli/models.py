@@ -1,0 +1,161 @@
+"""`sapiens-stream models`: the models that go by a name, fetching one, and what a file is."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from sapiens_stream.cli import options
+from sapiens_stream.errors import UsageError
+
+models = typer.Typer(name="models", help="List the models, fetch one, look into a file.")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+
+_COLUMNS = ("name", "classes", "parameters", "TFLOP", "size", "licence", "on disk")
+_NUMBERS = ("classes", "parameters", "TFLOP", "size")
+_UNKNOWN = "-"
+_WIDE = 200  # columns, where no terminal sets a limit
+_RUN_BY = {
+    "torchscript": "its own TorchScript graph",
+    "torch-export": "its own torch.export graph",
+    "sapiens": "this program's Sapiens network",
+    "sapiens2": "transformers' Sapiens2 network",
+    "builtin": "this program's built-in network",
+}
+
+
+@models.callback(invoke_without_command=True)
+def show_commands(context: typer.Context) -> None:
+    """List the models, fetch one, look into a file."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@models.command("list")
+def list_models(json: JsonOption = False) -> None:
+    """List the models that go by a name: what they cost and allow, and whether they are on disk."""
+    from sapiens_stream.cli.model_facts import builtin_entry, published_entry
+    from sapiens_stream.models.catalogue import PUBLISHED
+
+    entries = [builtin_entry(), *(published_entry(model) for model in PUBLISHED.values())]
+    if json:
+        print(json_format.dumps({"models": entries}))
+        return
+
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    for title in _COLUMNS:
+        table.add_column(title, justify="right" if title in _NUMBERS else "left", no_wrap=title != "on disk")
+    for entry in entries:
+        table.add_row(*_cells(entry))
+    console.print(table)
+    console.print("TFLOP: what a frame costs. Fetch one: sapiens-stream models pull NAME", soft_wrap=True)
+
+
+@models.command("pull")
+def pull_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of `models list`; NAME:VARIANT for one of its files.")],
+    variant: Annotated[
+        str | None, typer.Option("--variant", help="Sapiens: torchscript (by default), pth or bfloat16.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Fetch it again although it is on disk.")] = False,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the licence, where one has to be, without being asked.")
+    ] = False,
+    json: JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Fetch a model's file into the Hugging Face cache; a download that broke off goes on where it ended."""
+    from sapiens_stream.cli.fetching import fetch
+    from sapiens_stream.cli.model_facts import file_entry
+    from sapiens_stream.models.catalogue import BUILTIN, KNOWN, lookup
+
+    if variant and ":" in name:
+        raise UsageError(f"{name} names a variant, and --variant {variant} another; give one of them")
+    choice = lookup(f"{name}:{variant}" if variant else name)
+    if choice is None and name == BUILTIN:
+        raise UsageError(f"{BUILTIN} comes with the package; there is nothing to fetch")
+    if choice is None:
+        raise UsageError(f"no model {name!r} to fetch; there is {', '.join(each for each in KNOWN if each != BUILTIN)}")
+    here = fetch(choice, force=force, accept_licence=accept_licence, quiet=quiet)
+    if json:
+        print(json_format.dumps(file_entry(choice.model, here.file.variant) | {"name": here.name}))
+    elif not quiet:
+        print(f"{here.name} is on disk ({_size(here.path.stat().st_size)}): {here.path}")
+
+
+@models.command("info")
+def show_model(
+    name_or_path: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name of `models list`, or a file.")],
+    sha256: Annotated[bool, typer.Option("--sha256", help="Read the whole file for its checksum.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Say what a model or a file is: its classes, size, precision, and what runs it."""
+    from sapiens_stream.cli.model_facts import facts_of
+
+    facts = facts_of(name_or_path, sha256)
+    if json:
+        print(json_format.dumps(facts))
+        return
+    for title, text in _rows(facts):
+        print(f"  {title:<11} {text}")
+
+
+def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("name", facts.get("name")), ("file", facts.get("path"))]
+    if "path" not in facts:
+        rows.append(("on disk", f"no; fetch it: sapiens-stream models pull {facts['name']}"))
+    rows += [
+        ("format", facts.get("format")),
+        ("classes", facts["classes"]),
+        ("parameters", _count(facts["parameters"])),
+        ("precision", facts.get("precision")),
+        ("size", _size(facts["size"]) if facts.get("size") else None),
+        ("input", "{}x{} (height x width)".format(*facts["input"]) if facts.get("input") else None),
+        ("cost", f"{facts['tflop']} TFLOP a frame" if facts.get("tflop") else None),
+        ("licence", "{name}. {terms} {url}".format(**facts["licence"]) if "licence" in facts else None),
+        ("run by", _RUN_BY.get(facts["run_by"], facts["run_by"]) if facts.get("run_by") else None),
+        ("not run", facts.get("problem")),
+    ]
+    if "sha256" in facts:
+        hub = facts["sha256_of_the_hub"]
+        verdict = "" if hub is None else " (as the hub says)" if hub == facts["sha256"] else f" (NOT the hub's: {hub})"
+        rows.append(("sha256", facts["sha256"] + verdict))
+    return [(title, str(value)) for title, value in rows if value is not None]
+
+
+def _cells(entry: dict[str, Any]) -> list[str]:
+    files = entry["files"]
+    sizes = [_size(file["size"]) for file in files if file["size"]]
+    return [
+        entry["name"],
+        str(entry["classes"]),
+        _count(entry["parameters"]),
+        str(entry["tflop"] or _UNKNOWN),
+        sizes[0] if sizes else _UNKNOWN,
+        entry["licence"]["name"],
+        ", ".join(filter(None, (_presence(file) for file in files))) or "no",
+    ]
+
+
+def _presence(file: dict[str, Any]) -> str:
+    if file["damaged"]:
+        return f"{file['variant']} (damaged)"
+    if file["path"]:
+        return "yes" if file["variant"] == "safetensors" else str(file["variant"])
+    return f"{file['variant']} (first {_size(file['fetched'])})" if file["fetched"] else ""
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e9:.2f} B" if number >= 1e8 else f"{number / 1e6:.2f} M"
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

@@ -1,0 +1,55 @@
+"""What a checkpoint file is, for a user who wants to know before a long run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from sapiens_stream.errors import SapiensStreamError
+from sapiens_stream.models import open_model
+from sapiens_stream.models.checkpoints import Format, recognise
+from sapiens_stream.models.model import Model
+from sapiens_stream.models.weights import read_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """`size` is in bytes, `precision` that of most of the weights, as torch names it.
+
+    `model` is None where the file can not be opened here; `problem` then says why.
+    """
+
+    path: Path
+    format: Format
+    size: int
+    parameters: int
+    precision: str | None
+    model: Model | None
+    problem: str | None
+
+
+def inspect_checkpoint(path: Path, name: str | None = None) -> Inspection:
+    """Looks into a checkpoint, which is opened by its `name` if it has one. Nothing is computed.
+
+    Raises ModelError for a file that is none, or damaged.
+    """
+    format_ = recognise(path)
+    counts: Counter[str] = Counter()
+    for label, weight in read_weights(path, format_).items():
+        if weight.is_floating_point() and ".running_" not in label:  # a normalisation's statistics
+            counts[str(weight.dtype).removeprefix("torch.")] += weight.numel()
+    model = problem = None
+    try:
+        model = open_model(name or path)
+    except SapiensStreamError as error:
+        problem = str(error)
+    return Inspection(
+        path=path,
+        format=format_,
+        size=path.stat().st_size,
+        parameters=counts.total(),
+        precision=max(counts, key=counts.__getitem__, default=None),
+        model=model,
+        problem=problem,
+    )
