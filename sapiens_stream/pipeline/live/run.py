@@ -1,0 +1,201 @@
+"""A live run: cameras in, what they see out to viewers and recordings, until it is stopped or nothing more comes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import cv2
+
+from sapiens_stream.errors import SapiensStreamError
+from sapiens_stream.inference.engine import Engine
+from sapiens_stream.pipeline.live.camera import Camera
+from sapiens_stream.pipeline.live.inference import Inference
+from sapiens_stream.pipeline.live.ledger import Ledger
+from sapiens_stream.pipeline.live.presenter import Presenter, Showing
+from sapiens_stream.pipeline.live.recorder import Recorder
+from sapiens_stream.pipeline.record import Status
+from sapiens_stream.pipeline.run import RECORD_EVERY
+from sapiens_stream.sinks.files import written_aside
+from sapiens_stream.sinks.preview.viewer import Command, Screen, View, Viewer
+
+LOOK_EVERY = 0.05  # seconds: how long a viewer's command may wait where no frame comes
+
+
+class LiveRun:
+    """Shows the newest frame of every camera in `viewers`, and gives what was shown to `recorder`.
+
+    It ends after `duration` seconds, once `max_frames` were shown, when a viewer asks for it, and when every camera is
+    finished. If anything is written, the record stands at `record_path`; it is kept current.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[Camera],
+        engine: Engine,
+        recorder: Recorder,
+        *,
+        record_path: Path,
+        viewers: Sequence[Viewer] = (),
+        propagate: bool = True,
+        duration: float | None = None,
+        max_frames: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.error: BaseException | None = None
+        self.status: Status = "interrupted"
+        self.stopping = False
+        self._changed = Event()
+        self._cameras = cameras
+        self._recorder = recorder
+        self._viewers = viewers
+        self._duration = duration
+        self._max_frames = max_frames
+        self._record_path = record_path
+        self._inference = Inference(engine, cameras, self._changed.set)
+        self._presenters = [Presenter(camera, self._inference, propagate=propagate) for camera in cameras]
+        self.ledger = Ledger(cameras, engine, self._inference, settings or {})
+        self._views = [View(camera=camera.name) for camera in cameras]
+        self._paused = self._quit = False
+        self._stale_screen = True
+        """Whether something but a new frame is to be shown."""
+        self._saved = time.monotonic()
+
+    def stop(self) -> None:
+        """Ends the run: what is on its way is dropped, and the files are closed. Safe in a signal handler."""
+        self.stopping = True
+        self._changed.set()
+
+    def execute(self, on_screen: Callable[[Screen], None] | None = None) -> None:
+        """Runs to the end; what happened is then in `status` and `error`. KeyboardInterrupt is raised again.
+
+        `on_screen` is called with each screen, in this thread.
+        """
+        hashing = Thread(target=self.ledger.hash_model, name="sha256", daemon=True)
+        hashing.start()
+        # A step shared by threads waits for the last of them to get a core, which the model has: for steps of a
+        # millisecond that is seven times as long.
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            self._save_record()
+            for camera in self._cameras:
+                camera.start(self._on_camera)
+            self._show_all(on_screen)
+            self.error = self._inference.error
+            self.status = "interrupted" if self.stopping else "complete"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self.error = error
+        finally:
+            cv2.setNumThreads(threads)
+            self.ledger.stop()
+            self._close()
+            self.error = self.error or self._recorder.failure
+            self.status = "failed" if self.error else self.status
+            hashing.join()
+            self._save_record()
+
+    def record(self) -> dict[str, Any]:
+        """The record as it stands now, as JSON types."""
+        return self.ledger.as_dict(self.status, self.error, self._recorder.as_dict(), self._recorder.files)
+
+    def _on_camera(self) -> None:
+        """In a camera's thread: its frame goes to the device without waiting for the one that shows."""
+        self._inference.feed()
+        self._changed.set()
+
+    def _show_all(self, on_screen: Callable[[Screen], None] | None) -> None:
+        while not self._over():
+            self._changed.wait(self._patience())
+            self._changed.clear()
+            self._obey()
+            while (screen := self._show_due()) is not None:
+                if on_screen is not None:
+                    on_screen(screen)
+                if self._over():
+                    break
+            if time.monotonic() - self._saved > RECORD_EVERY:
+                self._save_record()
+
+    def _over(self) -> bool:
+        failed = self._inference.error is not None or (self._recorder.failure is not None and not self._viewers)
+        late = self._duration is not None and self.ledger.elapsed >= self._duration
+        enough = self._max_frames is not None and self.ledger.shown >= self._max_frames
+        return self.stopping or self._quit or failed or late or enough or all(each.over for each in self._presenters)
+
+    def _patience(self) -> float:
+        """Seconds that nothing need be looked at if nothing happens."""
+        now = time.monotonic()
+        deadlines = (presenter.deadline for presenter in self._presenters)
+        return min([LOOK_EVERY, *(max(0.0, each - now) for each in deadlines if each is not None)])
+
+    def _show_due(self) -> Screen | None:
+        """Shows what is due, at most one frame of each camera; None if nothing is."""
+        due = [presenter.due() for presenter in self._presenters]
+        views = [self._view(*each) for each in zip(self._cameras, self._views, due, strict=True)]
+        if views == self._views and not self._stale_screen:
+            return None
+        self._views, self._stale_screen = views, False
+        screen = Screen(
+            views=views, figures=self.ledger.figures(), recording=self._recorder.recording, paused=self._paused
+        )
+        for viewer in self._viewers:
+            viewer.show(screen)
+        now = time.monotonic()
+        for place, showing in enumerate(due):
+            if showing is not None:
+                self._cameras[place].count_shown(showing.result)
+                self.ledger.delays.add(now, showing.delay(now))
+                self._recorder.write(place, showing.result)
+        return screen
+
+    def _view(self, camera: Camera, before: View, due: Showing | None) -> View:
+        latest = before.latest if due is None else due.result
+        if latest is before.latest and camera.trouble == before.trouble:
+            return before
+        carried = latest.carried if latest is not None else 0
+        return View(camera=camera.name, latest=latest, carried=carried, trouble=camera.trouble)
+
+    def _obey(self) -> None:
+        for viewer in self._viewers:
+            for command in viewer.commands():
+                match command:
+                    case Command.QUIT:
+                        self._quit = True
+                    case Command.PAUSE:
+                        self._pause()
+                    case Command.SNAPSHOT:
+                        self._recorder.snapshot([view.latest for view in self._views])
+                    case Command.RECORD:
+                        self._recorder.toggle()
+                self._stale_screen = True
+
+    def _pause(self) -> None:
+        self._paused = not self._paused
+        for camera, presenter in zip(self._cameras, self._presenters, strict=True):
+            camera.paused = self._paused
+            presenter.clear()
+
+    def _close(self) -> None:
+        for camera in self._cameras:
+            camera.close()
+        self._inference.close()
+        for presenter in self._presenters:
+            presenter.clear()
+        self._recorder.close()
+
+    def _save_record(self) -> None:
+        self._saved = time.monotonic()
+        if not self._recorder.writes:
+            return
+        try:
+            with written_aside(self._record_path) as file:
+                file.write(json.dumps(self.record(), ensure_ascii=False, indent=1).encode() + b"\n")
+        except SapiensStreamError as error:
+            self.error, self.status = self.error or error, "failed"
