@@ -12,7 +12,8 @@ from benchmarks.quality import measure
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError
-from sapiens_stream.models.builtin import WEIGHTS, load_builtin
+from sapiens_stream.models.builtin import load_builtin
+from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
 
 PHOTO = Path(__file__).parent / "data" / "golden" / "astronaut.png"
 ASSETS = Path(__file__).parents[2] / "shared" / "synth" / "makehuman"
@@ -39,7 +40,7 @@ def astronaut():
 
 
 def test_the_weights_fit_into_the_wheel():
-    assert WEIGHTS.stat().st_size <= MAX_BYTES
+    assert BUILTIN_WEIGHTS.stat().st_size <= MAX_BYTES
 
 
 def test_it_loads_in_well_under_a_second():
@@ -90,7 +91,7 @@ def test_folded_batch_norms_change_nothing():
     from sapiens_stream.models.builtin.network import BodyPartNet, fold_batch_norm
 
     network = BodyPartNet(len(SAPIENS)).eval()
-    network.load_state_dict(load_file(WEIGHTS))
+    network.load_state_dict(load_file(BUILTIN_WEIGHTS))
     pixels = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         before = network(pixels)
@@ -158,7 +159,7 @@ class TestRecipe:
             cutouts=(folder,),
             backgrounds=(photos,),
             out=tmp_path / "run",
-            start=WEIGHTS,
+            start=BUILTIN_WEIGHTS,
             seconds=3,
             side=96,
             batch=2,

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models import hub, is_path
-from sapiens_stream.models.builtin import WEIGHTS
-from sapiens_stream.models.catalogue import BUILTIN, BUILTIN_PARAMETERS, KNOWN, Choice, Published, lookup
-from sapiens_stream.models.inspection import Inspection, inspect_checkpoint
+from sapiens_stream.models.catalogue import (
+    BUILTIN,
+    BUILTIN_PARAMETERS,
+    BUILTIN_WEIGHTS,
+    KNOWN,
+    Choice,
+    Published,
+    lookup,
+)
 from sapiens_stream.models.licences import APACHE, Licence, needs_acceptance
 from sapiens_stream.models.published import locate, on_disk, require
+
+if TYPE_CHECKING:
+    from sapiens_stream.models.inspection import Inspection
 
 
 def published_entry(model: Published) -> dict[str, Any]:
@@ -29,14 +38,16 @@ def published_entry(model: Published) -> dict[str, Any]:
 
 def builtin_entry() -> dict[str, Any]:
     """The built-in model, described as those of the hub are."""
-    size = WEIGHTS.stat().st_size
+    size = BUILTIN_WEIGHTS.stat().st_size
     return {
         "name": BUILTIN,
         "classes": len(SAPIENS),
         "parameters": BUILTIN_PARAMETERS,
         "tflop": None,
         "licence": _licence(APACHE),
-        "files": [{"variant": "safetensors", "size": size, "path": str(WEIGHTS), "fetched": size, "damaged": False}],
+        "files": [
+            {"variant": "safetensors", "size": size, "path": str(BUILTIN_WEIGHTS), "fetched": size, "damaged": False}
+        ],
     }
 
 
@@ -65,10 +76,12 @@ def facts_of(name_or_path: str, sha256: bool) -> dict[str, Any]:
 
     `sha256` has the whole file read. Raises UsageError for an unknown name, ModelError for no checkpoint.
     """
+    from sapiens_stream.models.inspection import inspect_checkpoint  # torch takes seconds to load
+
     if is_path(name_or_path):
         return _inspected(inspect_checkpoint(Path(name_or_path).expanduser()), sha256)
     if name_or_path == BUILTIN:
-        return {**builtin_entry(), **_inspected(inspect_checkpoint(WEIGHTS, BUILTIN), sha256)}
+        return {**builtin_entry(), **_inspected(inspect_checkpoint(BUILTIN_WEIGHTS, BUILTIN), sha256)}
     choice = lookup(name_or_path)
     if choice is None:
         raise UsageError(f"no model {name_or_path!r}: neither a file nor one of {', '.join(KNOWN)}")
@@ -76,6 +89,8 @@ def facts_of(name_or_path: str, sha256: bool) -> dict[str, Any]:
 
 
 def _published(choice: Choice, sha256: bool) -> dict[str, Any]:
+    from sapiens_stream.models.inspection import inspect_checkpoint
+
     entry = published_entry(choice.model)
     if locate(choice) is None:
         return entry

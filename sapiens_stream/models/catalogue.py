@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from sapiens_stream.classes import FOREGROUND, SAPIENS, SAPIENS2, ClassSet
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.licences import CC_BY_NC, SAPIENS2_LICENCE, Licence
 
 BUILTIN = "builtin"
+BUILTIN_WEIGHTS = Path(__file__).parent / "builtin" / "weights.safetensors"
 BUILTIN_PARAMETERS = 3_059_436
 
 
@@ -47,8 +49,8 @@ class Choice:
 
 
 def _sapiens(size: str, trained: str, parameters: int, tflop: float) -> Published:
-    # TorchScript first: any torch reads it, and it can also run as it is. A torch.export file, though half the size,
-    # is tied to the torch that saved it, and its weights are rounded.
+    # TorchScript first: any torch can also run it as it is. The bfloat16 file's weights, though half the size, are
+    # rounded, and its graph is tied to the torch that saved it.
     stem = f"sapiens_{size}_goliath_best_goliath_{trained}"
     repository = f"facebook/sapiens-seg-{size}"
     full = 4 * parameters

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sapiens_stream.errors import SapiensStreamError
 from sapiens_stream.models import open_model
-from sapiens_stream.models.checkpoints import Format, recognise
+from sapiens_stream.models.formats import Format, recognise
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.weights import read_weights
 
@@ -35,8 +35,9 @@ def inspect_checkpoint(path: Path, name: str | None = None) -> Inspection:
     Raises ModelError for a file that is none, or damaged.
     """
     format_ = recognise(path)
+    file = path / "model.safetensors" if path.is_dir() else path  # transformers' way of keeping one
     counts: Counter[str] = Counter()
-    for label, weight in read_weights(path, format_).items():
+    for label, weight in read_weights(file, format_).items():
         if weight.is_floating_point() and ".running_" not in label:  # a normalisation's statistics
             counts[str(weight.dtype).removeprefix("torch.")] += weight.numel()
     model = problem = None
@@ -45,9 +46,9 @@ def inspect_checkpoint(path: Path, name: str | None = None) -> Inspection:
     except SapiensStreamError as error:
         problem = str(error)
     return Inspection(
-        path=path,
+        path=file,
         format=format_,
-        size=path.stat().st_size,
+        size=file.stat().st_size,
         parameters=counts.total(),
         precision=max(counts, key=counts.__getitem__, default=None),
         model=model,

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from sapiens_stream.errors import ModelError, UsageError
 from sapiens_stream.models import hub
 from sapiens_stream.models.catalogue import Choice, HubFile, Published
-from sapiens_stream.models.checkpoints import recognise
+from sapiens_stream.models.formats import recognise
 from sapiens_stream.models.licences import needs_acceptance
 
 

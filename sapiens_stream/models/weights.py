@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zipfile import BadZipFile
 
 import torch
@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.archive import Archive, Inert
+from sapiens_stream.models.formats import Format
 from sapiens_stream.models.interface import last_line, naming, quiet_torch
 
-Format = Literal["torchscript", "torch-export", "state dict", "safetensors"]
 Weights = Mapping[str, torch.Tensor]
 
 _STATE_KEY = "state_dict"

@@ -15,13 +15,13 @@ from torch import nn
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.builtin.network import BodyPartNet, fold_batch_norm
+from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
 from sapiens_stream.models.model import InputSpec, Model
 
-WEIGHTS = Path(__file__).with_name("weights.safetensors")
 INPUT = InputSpec(height=320, width=320, mean=(127.5, 127.5, 127.5), std=(58.0, 58.0, 58.0))
 
 
-def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weights: Path = WEIGHTS) -> Model:
+def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weights: Path = BUILTIN_WEIGHTS) -> Model:
     """The built-in model of 28 classes (`sapiens_stream.classes.SAPIENS`), for an input of any size.
 
     Multiples of 32 use the network's grid best. Raises ModelError if the weights are missing or not this network's.

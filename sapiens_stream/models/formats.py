@@ -1,0 +1,66 @@
+"""The formats of checkpoint files, told apart by content: names say little, as two of them are called `.pt2`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+from zipfile import BadZipFile, ZipFile
+
+from sapiens_stream.errors import ModelError, cause
+
+Format = Literal["torchscript", "torch-export", "state dict", "safetensors"]
+
+
+def recognise(path: Path) -> Format:
+    """The format of a checkpoint. Reads a few bytes and the archive's table; raises ModelError if it is none.
+
+    A folder with a config.json is how transformers keeps safetensors.
+    """
+    if path.is_dir() and (path / "config.json").is_file():
+        return "safetensors"
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+        if head.startswith(b"PK"):
+            with ZipFile(path) as archive:
+                return _recognise_archive(path, archive.namelist())
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path} is a folder, not a checkpoint file") from None
+    except BadZipFile:
+        raise ModelError(
+            f"{path} is cut short or damaged: it begins as an archive and has no end; fetch it again"
+        ) from None
+    except OSError as error:
+        raise ModelError(f"{path} can not be read: {cause(error)}") from error
+    if head[8:10] == b'{"':  # the length of a JSON header, then the header
+        return "safetensors"
+    if head.startswith(b"\x80"):  # a pickle's first opcode; never loaded
+        return "state dict"
+    raise ModelError(f"{path} is not a checkpoint but {_content(head)}")
+
+
+def _recognise_archive(path: Path, names: list[str]) -> Format:
+    inner = {name.partition("/")[2] for name in names}
+    if "serialized_exported_program.json" in names or any(name.startswith("models/") for name in inner):
+        return "torch-export"
+    if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
+        return "torchscript"
+    if "data.pkl" in inner:
+        return "state dict"
+    raise ModelError(f"{path} is not a checkpoint but some other archive ({', '.join(names[:3]) or 'empty'})")
+
+
+def _content(head: bytes) -> str:
+    if not head:
+        return "an empty file"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer; fetch the file itself (git lfs pull)"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "a web page; fetch the file itself"
+    try:
+        head.decode("ascii")
+    except UnicodeDecodeError:
+        return "a file of another kind"
+    return "text"
