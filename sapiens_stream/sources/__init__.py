@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av.logging
 
+from sapiens_stream.sources.cameras import Camera, list_cameras
 from sapiens_stream.sources.decoding import Decoder
 from sapiens_stream.sources.listing import is_glob, is_list, is_photo
 from sapiens_stream.sources.live import Live, LiveEvent
@@ -16,6 +17,7 @@ from sapiens_stream.sources.video import Video
 
 __all__ = [
     "Address",
+    "Camera",
     "Decoder",
     "Live",
     "LiveEvent",
@@ -23,6 +25,7 @@ __all__ = [
     "Source",
     "SourceInfo",
     "Video",
+    "list_cameras",
     "open_source",
     "parse_address",
 ]

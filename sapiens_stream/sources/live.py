@@ -56,8 +56,8 @@ class Live(Source):
     ...         print(frame.name, frame.time, time.monotonic() - frame.arrived)
 
     `address` is what `parse_address` understands; `realtime` lets a file play at its own speed. All that arrives is
-    decoded in a thread of its own; while nobody takes it, the newest frame replaces the one before, counted in
-    `dropped`. Names are "STEM/000000", times begin at 0 with the first frame and go on across connections.
+    decoded in a thread of its own; what nobody takes in time is dropped for the newest, and counted in `dropped`.
+    Names are "STEM/000000", times begin at 0 with the first frame and go on across connections.
 
     What breaks is opened again, after pauses that grow from 0.5 to 30 seconds: "forever", never ("no"), or at most so
     many times in a row. `on_event` is told of it, in the thread that reads the frames; without it, `warn` is. A file
@@ -108,7 +108,7 @@ class Live(Source):
     def close(self) -> None:
         with self._lock:
             self._mailbox.close()
-            connection = self._connection
+            connection, self._connection = self._connection, None  # waited for once
         if connection is not None:
             connection.join(CLOSE_SECONDS)
         self._frames = iter(())  # a generator that is kept would keep what it holds
@@ -135,10 +135,10 @@ class Live(Source):
         with self._lock:
             if self._mailbox.closed:
                 return None
-            self._connection = Connection(self.address, self._mailbox, self._stall_seconds)
-            self._connection.start()
+            self._connection = connection = Connection(self.address, self._mailbox, self._stall_seconds)
+            connection.start()
         self._timeline.restart()
-        return self._connection
+        return connection
 
     def _received(self, connection: Connection) -> Generator[Frame, None, Outcome | None]:
         """The frames of a connection; returns its outcome, or None once closed."""

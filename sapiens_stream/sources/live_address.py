@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from sapiens_stream.errors import UsageError
+from sapiens_stream.sources.cameras import DEVICE_FORMATS, list_cameras
 from sapiens_stream.sources.redaction import redacted_text, redacted_url
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp", "srt")
@@ -23,11 +24,12 @@ FORMS = (
 Kind = Literal["camera", "url", "lavfi", "screen", "file"]
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
-_DEVICE = re.compile(r"/dev/|video=")
+_DEVICE = re.compile(r"/dev/(video|v4l/)|video=")
 # A stream tells its format and size within this; more is only waited for. Zero frames for the rate: not wanted, slow.
 # No `nobuffer`: it throws away what was probed, the first whole picture with it; the next may be seconds away. What is
 # kept instead is decoded at once, so that it delays nothing.
 _PROBE = {"probesize": "500000", "fpsprobesize": "0"}
+_DEFAULT_PORT = {"rtsp", "rtsps", "http", "https"}
 _PROTOCOL_OPTIONS = {
     "rtsp": {"rtsp_flags": "prefer_tcp", "allowed_media_types": "video"},
     "udp": {"overrun_nonfatal": "1"},
@@ -97,11 +99,12 @@ def _url(text: str) -> Address:
     if url.scheme not in SCHEMES:
         raise UsageError(f"no live source has a URL of {url.scheme}://; there are {FORMS}")
     try:
-        host, _ = url.hostname, url.port
+        host, port = url.hostname, url.port
     except ValueError:
-        host = None
+        host = port = None
+    reachable = host if url.scheme in _DEFAULT_PORT else port
     # What stands here is not repeated: it may be a piece of a password.
-    if "@" in url.path or (host is None and url.scheme != "udp"):
+    if "@" in url.path or not reachable:
         raise UsageError(
             f"the {url.scheme} URL has no proper host and port; "
             "in its user and password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23"
@@ -142,26 +145,36 @@ def _lavfi(text: str) -> Address:
 def _camera(text: str, platform: str) -> Address:
     """By index or device, as the platform's cameras are opened."""
     options = {"fpsprobesize": "0"}
+    url = text
     if platform == "darwin":
-        what, url = "avfoundation", f"{text}:none"
-        options |= {"framerate": "30"}  # of the rates that it takes there is no default that a camera has
-    elif platform == "win32":
-        what, url = "dshow", text
-    else:
-        what, url = "v4l2", f"/dev/video{text}" if text.isdecimal() else text
+        url = f"{text}:none"
+        options |= {"framerate": "30"}  # its default, 30000/1001, is one that cameras refuse
+    elif platform == "win32" and text.isdecimal():
+        url = _nth_camera(int(text), platform)
+    elif text.isdecimal():
+        url = f"/dev/video{text}"
     name = f"camera {text}" if text.isdecimal() else text
     place = re.sub(r"[^A-Za-z0-9.-]+", "_", text.removeprefix("/dev/").removeprefix("video=")).strip("_.")
     stem = f"camera{text}" if text.isdecimal() else f"camera_{place}"
-    return Address(kind="camera", name=name, stem=stem, url=url, format=what, options=options)
+    format = DEVICE_FORMATS.get(platform, "v4l2")
+    return Address(kind="camera", name=name, stem=stem, url=url, format=format, options=options)
+
+
+def _nth_camera(index: int, platform: str) -> str:
+    """Where cameras are opened by name alone."""
+    cameras = list_cameras(platform)
+    if index >= len(cameras):
+        raise UsageError(f"there is no camera {index}; {len(cameras)} were found")
+    return cameras[index].address
 
 
 def _screen(platform: str) -> Address:
-    what, url = "x11grab", os.environ.get("DISPLAY", "")
+    format, url = "x11grab", os.environ.get("DISPLAY", "")
     if platform == "darwin":
-        what, url = "avfoundation", "Capture screen 0:none"
+        format, url = "avfoundation", "Capture screen 0:none"
     elif platform == "win32":
-        what, url = "gdigrab", "desktop"
+        format, url = "gdigrab", "desktop"
     elif not url:
         raise UsageError("there is no screen: DISPLAY is not set")
     options = {"framerate": "30", "fpsprobesize": "0"}
-    return Address(kind="screen", name="screen", stem="screen", url=url, format=what, options=options)
+    return Address(kind="screen", name="screen", stem="screen", url=url, format=format, options=options)

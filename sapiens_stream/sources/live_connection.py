@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from sapiens_stream.sources.live_address import Address
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take to its first picture: cameras need seconds to answer and to send a whole one."""
+GRACE_SECONDS, MOST_WAITING = 0.05, 8
+"""How long, and how many, frames may wait to be taken before the older ones are dropped."""
 MAX_DECODER_THREADS = 8
 _SEGMENTED = {"hls", "dash"}  # arrive in pieces of seconds, to be played at the speed of their times
 
@@ -35,6 +38,7 @@ _FINAL = (
     av.HTTPUnauthorizedError,
     av.HTTPForbiddenError,
     av.PermissionError,
+    av.ArgumentError,
 )
 
 
@@ -57,26 +61,28 @@ class Outcome:
 
 
 class Mailbox:
-    """From the thread that decodes to the one that reads: room for one frame, where the newest wins.
+    """From the thread that decodes to the one that reads: the newest frame wins.
 
-    `dropped` counts the frames that were replaced before anybody took them.
+    A frame that waited for `GRACE_SECONDS` is dropped once there is a newer one, counted in `dropped`. Those that a
+    busy moment of the machine brings together all get through.
     """
 
     def __init__(self) -> None:
         self.dropped = 0
         self.closed = False
-        self._frame: Arrived | None = None
+        self._frames: deque[Arrived] = deque()
         self._outcome: Outcome | None = None
         self._changed = Condition()
 
     def put(self, arrived: Arrived) -> None:
         with self._changed:
-            self.dropped += self._frame is not None
-            self._frame = arrived
+            self._frames.append(arrived)
+            if len(self._frames) > MOST_WAITING:
+                self._drop()
             self._changed.notify_all()
 
     def finish(self, outcome: Outcome) -> None:
-        """The connection's last word; a frame that waits is taken before it."""
+        """The connection's last word; frames that wait are taken before it."""
         with self._changed:
             self._outcome = outcome
             self._changed.notify_all()
@@ -84,15 +90,15 @@ class Mailbox:
     def take(self, timeout: float | None) -> Arrived | Outcome | None:
         """What comes next; None if nothing did in time, or the mailbox is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self.closed or self._frame or self._outcome, timeout)
+            self._changed.wait_for(lambda: self.closed or self._frames or self._outcome, timeout)
             if self.closed:
                 return None
-            taken: Arrived | Outcome | None
-            if self._frame:
-                taken, self._frame = self._frame, None
-            else:
-                taken, self._outcome = self._outcome, None
-            return taken
+            while len(self._frames) > 1 and time.monotonic() - self._frames[0].at > GRACE_SECONDS:
+                self._drop()
+            if self._frames:
+                return self._frames.popleft()
+            outcome, self._outcome = self._outcome, None
+            return outcome
 
     def sleep(self, seconds: float) -> None:
         """Until then, or until the mailbox is closed."""
@@ -103,8 +109,12 @@ class Mailbox:
         """Wakes whoever waits."""
         with self._changed:
             self.closed = True
-            self._frame = None
+            self._frames.clear()
             self._changed.notify_all()
+
+    def _drop(self) -> None:
+        self._frames.popleft()
+        self.dropped += 1
 
 
 class Connection(Thread):

@@ -1,0 +1,419 @@
+"""Live sources, against senders that are real, and that fail in the ways that real ones do."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import shutil
+import socket
+import socketserver
+import statistics
+import subprocess
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.frame import Frame
+from sapiens_stream.sources import Live, LiveEvent
+from tests.media import make_video, number_of
+from tests.senders import RATE, RTSP_SERVER, SYSTEM_PYTHON, Sender, age, free_port
+
+STALL = 0.5  # seconds: a frame takes 0.04
+PATIENCE = 15.0  # seconds until a test gives up
+
+
+def has_rtsp_server() -> bool:
+    if not Path(SYSTEM_PYTHON).exists():
+        return False
+    check = [SYSTEM_PYTHON, str(RTSP_SERVER), "--check"]
+    return subprocess.run(check, capture_output=True, check=False).returncode == 0
+
+
+needs_rtsp_server = pytest.mark.skipif(
+    not has_rtsp_server(), reason="there is no GStreamer RTSP server (gir1.2-gst-rtsp-server-1.0) to test against"
+)
+TRANSPORTS = ["udp", "tcp", "http", "mjpeg", pytest.param("rtsp", marks=needs_rtsp_server)]
+
+
+class Watched:
+    """A live source that is read in a thread, as the pipeline does; its frames and events are awaited in order."""
+
+    def __init__(self, address: Any, **settings: Any) -> None:
+        self._happened: queue.Queue[Frame | LiveEvent | BaseException | None] = queue.Queue()
+        settings = {"stall_seconds": STALL, "on_event": self._happened.put, **settings}
+        self.live = Live(address, **settings)
+        self.frames: list[Frame] = []
+        self.events: list[LiveEvent] = []
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for frame in self.live.frames():
+                assert isinstance(frame, Frame)
+                self._happened.put(frame)
+        except BaseException as error:
+            self._happened.put(error)
+        self._happened.put(None)
+
+    def until(self, enough: Callable[[Frame | LiveEvent], bool], seconds: float = PATIENCE) -> float:
+        """Waits for what is `enough`; returns how long that took. Raises what the source raises."""
+        start = time.monotonic()
+        while True:
+            what = self._happened.get(timeout=max(0.0, start + seconds - time.monotonic()))
+            if isinstance(what, BaseException):
+                raise what
+            if what is None:
+                raise AssertionError(f"it ended, after {self.events[-3:]}")
+            (self.frames if isinstance(what, Frame) else self.events).append(what)  # type: ignore[arg-type]
+            if enough(what):
+                return time.monotonic() - start
+
+    def until_event(self, kind: str, seconds: float = PATIENCE) -> float:
+        return self.until(lambda what: isinstance(what, LiveEvent) and what.kind == kind, seconds)
+
+    def until_frames(self, count: int) -> float:
+        left = itertools.count(count - 1, -1)
+        return self.until(lambda what: isinstance(what, Frame) and next(left) == 0)
+
+    def to_the_end(self) -> None:
+        with pytest.raises(AssertionError, match="it ended"):
+            self.until(lambda _: False)
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    def close(self) -> float:
+        start = time.monotonic()
+        self.live.close()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+        return time.monotonic() - start
+
+
+@contextmanager
+def watched(address: Any, **settings: Any) -> Iterator[Watched]:
+    watched = Watched(address, **settings)
+    try:
+        yield watched
+    finally:
+        watched.close()
+
+
+@contextmanager
+def served(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The tcp URL of a server that gives each connection to `answer`."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            answer(self.request)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def garbage(connection: socket.socket) -> None:
+    noise = os.urandom(100_000)
+    while True:
+        connection.sendall(noise)
+
+
+def silence(connection: socket.socket) -> None:
+    connection.recv(1)
+
+
+def then(first: bytes, *following: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(first)
+        for each in following:
+            each(connection)
+
+    return answer
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A transport stream of a second."""
+    return make_video(tmp_path_factory.mktemp("live") / "clip.ts", frames=25).read_bytes()
+
+
+def test_all_that_a_source_tells_of_a_frame() -> None:
+    with watched("lavfi:testsrc2=size=160x96:rate=30000/1001,realtime") as camera:
+        camera.until_frames(6)
+    info, frames = camera.live.info, camera.frames
+    assert (info.kind, info.name) == ("live", "lavfi:testsrc2=size=160x96:rate=30000/1001,realtime")
+    assert (info.size, info.frame_rate, info.frame_count) == ((96, 160), Fraction(30000, 1001), None)
+    assert [(frame.index, frame.name) for frame in frames] == [(n, f"lavfi/{n:06d}") for n in range(6)]
+    assert [frame.time for frame in frames] == [n * Fraction(1001, 30000) for n in range(6)]
+    assert all(frame.duration == 3003 and frame.size == (96, 160) for frame in frames)
+    assert all(frame.arrived is not None and frame.arrived <= time.monotonic() for frame in frames)
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def sender(request: pytest.FixtureRequest) -> Iterator[Sender]:
+    with Sender(request.param) as sender:
+        yield sender
+
+
+def test_frames_come_at_once_and_in_the_senders_time(sender: Sender) -> None:
+    numbered = sender.protocol != "rtsp"
+    ages: list[float] = []
+
+    def look(what: Frame | LiveEvent) -> bool:
+        if isinstance(what, Frame) and numbered:
+            ages.append(age(number_of(what.rgb), time.monotonic()))
+        return len(camera.frames) == 30
+
+    with watched(sender.url) as camera:
+        camera.until(look)
+        assert camera.live.info.size == (96, 160)
+    times = [float(frame.time or 0) for frame in camera.frames]
+    steps = [after - before for before, after in itertools.pairwise(times)]
+    assert min(steps) > 0
+    assert statistics.median(steps) == pytest.approx(1 / RATE, abs=1e-3)
+    # A transport stream tells that a picture is whole by the next, and the parser does so again: two frames, 80 ms.
+    if numbered:
+        print(f"{sender.protocol}: median age {statistics.median(ages[10:]) * 1000:.1f} ms")
+        assert statistics.median(ages[10:]) < (0.04 if sender.protocol == "mjpeg" else 0.12)
+
+
+def test_what_befalls_a_sender_is_told_and_outlived(sender: Sender) -> None:
+    with watched(sender.url) as camera:
+        camera.until_frames(10)
+        sender.stop()
+        assert camera.until_event("lost") < STALL + 1
+        stopped = len(camera.frames)
+        sender.resume()
+        camera.until_event("back")
+        camera.until_frames(10)
+        assert "resized" not in camera.kinds()
+
+        sender.kill()
+        assert camera.until_event("lost") < STALL + 1
+        killed = len(camera.frames)
+        sender.start((120, 200))
+        camera.until_event("back")
+        camera.until_frames(5)
+        assert camera.kinds()[-1] == "resized"
+        assert "160x96 to 200x120" in camera.events[-1].reason
+        assert (camera.frames[0].size, camera.frames[-1].size) == ((96, 160), (120, 200))
+        assert camera.live.info.size == (120, 200)
+        for outage in (stopped, killed):
+            _assert_one_timeline(camera.frames, outage)
+
+
+def _assert_one_timeline(frames: list[Frame], outage: int) -> None:
+    """Times grow, indices count on, and the gap before frame number `outage` is the real one."""
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert all(before.pts < after.pts for before, after in itertools.pairwise(frames))  # type: ignore[operator]
+    before, after = frames[outage - 1], frames[outage]
+    gap = float((after.time or 0) - (before.time or 0))
+    assert gap == pytest.approx((after.arrived or 0) - (before.arrived or 0), abs=0.5)  # connecting takes a while
+    assert gap > 0.3
+
+
+def test_pauses_between_tries_grow() -> None:
+    with watched(f"tcp://127.0.0.1:{free_port()}") as camera:
+        assert camera.until_event("lost") < 1
+        for _ in range(3):
+            camera.until_event("reconnecting")
+        assert [event.seconds_to_next_try for event in camera.events] == [None, 0.5, 1.0, 2.0]
+        assert {event.reason for event in camera.events} == {"Connection refused"}
+        assert camera.close() < 1.5  # in the midst of a pause
+
+
+@pytest.mark.parametrize(("reconnect", "tries"), [("no", 0), (0, 0), (1, 1)])
+def test_what_never_opens_is_an_error_once_the_tries_are_used_up(reconnect: Any, tries: int) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with watched(address, reconnect=reconnect) as camera:
+        with pytest.raises(InputError, match=f"{address}: Connection refused"):
+            camera.until(lambda _: False)
+        assert camera.kinds() == ["lost", *["reconnecting"] * tries][: 1 + tries if tries else 0]
+
+
+@pytest.mark.parametrize("reconnect", ["no", 1])
+def test_a_stream_that_ends_just_ends_once_the_tries_are_used_up(reconnect: Any) -> None:
+    with Sender("tcp") as sender, watched(sender.url, reconnect=reconnect) as camera:
+        camera.until_frames(3)
+        sender.kill()
+        camera.to_the_end()
+    assert camera.kinds() == (["ended"] if reconnect == "no" else ["lost", "reconnecting", "ended"])
+
+
+def test_a_stream_that_breaks_is_an_error_once_the_tries_are_used_up(clip: bytes) -> None:
+    with served(then(clip, silence)) as url, watched(url, reconnect="no") as camera:
+        camera.until_frames(3)
+        with pytest.raises(InputError, match=r"nothing came for 0\.5 s"):
+            camera.until(lambda _: False)
+
+
+def test_tries_count_anew_after_a_picture(clip: bytes) -> None:
+    with served(then(clip)) as url, watched(url, reconnect=1) as camera:
+        for _ in range(3):
+            camera.until_event("back")
+
+
+def test_a_bad_file_or_graph_is_not_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("Dear diary, today I was not a video.\n" * 50)
+    for address, message in [
+        (tmp_path / "text.mp4", "not a video"),
+        ("lavfi:nonsense=1", "lavfi:nonsense=1: "),
+        ("srt://127.0.0.1:9", "srt"),
+    ]:
+        with watched(address, realtime=True) as camera, pytest.raises(InputError, match=message):
+            camera.until(lambda _: False)
+        assert camera.events == []
+
+
+def test_garbage_is_told_of() -> None:
+    with served(garbage) as url, watched(url) as camera:
+        assert camera.until_event("lost") < 3
+        camera.until_event("reconnecting")
+        assert camera.events[-1].reason == "what comes is not a video stream"
+
+
+def test_garbage_in_the_midst_of_a_stream_is_told_of(clip: bytes) -> None:
+    with served(then(clip, garbage)) as url, watched(url) as camera:
+        camera.until_frames(1)
+        assert camera.until_event("lost") < 3
+        camera.until_event("back")  # the stream begins again
+
+
+def test_silence_is_told_of_and_can_be_closed() -> None:
+    with served(silence) as url, watched(url) as camera:
+        assert camera.until_event("lost") == pytest.approx(STALL, abs=0.5)
+        assert camera.events[0].reason == "no picture for 0.5 s"
+        assert camera.close() < 1.5
+
+
+def test_a_stalled_sender_can_be_closed(clip: bytes) -> None:
+    with served(then(clip, silence)) as url, watched(url, stall_seconds=30) as camera:
+        camera.until_frames(3)
+        assert camera.close() < 1.5
+
+
+def test_closing_leaves_no_thread() -> None:
+    before = threading.active_count()
+    with watched("lavfi:testsrc2=size=160x96:rate=25") as camera:
+        camera.until_frames(3)
+    assert threading.active_count() <= before
+
+
+SECRETS = ("admin", "s3cret", "t0ken")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtsp://admin:s3cret@127.0.0.1:{port}/live?token=t0ken",
+        "http://admin:s3cret@127.0.0.1:{port}/live?token=t0ken",
+        "tcp://127.0.0.1:{port}?passphrase=s3cret",
+        "srt://127.0.0.1:{port}?passphrase=s3cret",
+        "rtsp://127.0.0.1:{port}/user=admin&password=s3cret&channel=1",
+        pytest.param("rtsp://admin:s3cret@127.0.0.1:{port}/guarded?token=t0ken", marks=needs_rtsp_server),
+    ],
+)
+def test_credentials_are_never_told(address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    port = free_port()
+    url = address.format(port=port)
+    with Sender("rtsp", port=port, user="admin:other") if "guarded" in address else nullcontext():
+        warned: list[str] = []
+        live = Live(url, on_event=None, warn=warned.append, reconnect=1)
+        told = [repr(live.address), repr(live.info), live.address.stem]
+        with pytest.raises(InputError) as caught:
+            next(live.frames())
+    told += ["".join(traceback.format_exception(caught.value)), *warned, *capfd.readouterr()]
+    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert not [secret for secret in SECRETS if secret in "\n".join(told)]
+
+
+@needs_rtsp_server
+def test_credentials_are_used_and_wrong_ones_not_tried_again() -> None:
+    with Sender("rtsp", user="admin:s3cret") as sender:
+        with watched(sender.url) as camera:
+            camera.until_frames(3)
+        with watched(sender.url.replace("s3cret", "wrong")) as camera, pytest.raises(InputError, match="401"):
+            camera.until(lambda _: False)
+
+
+def test_a_slow_reader_gets_the_newest() -> None:
+    with Sender("mjpeg") as sender, Live(sender.url) as live:
+        ages = []
+        for frame in live.frames():
+            assert isinstance(frame, Frame)
+            ages.append(age(number_of(frame.rgb), time.monotonic()))
+            if len(ages) == 8:
+                break
+            time.sleep(0.2)
+    assert max(ages[1:]) < 0.15
+    assert live.dropped >= 7 * 3
+
+
+def test_a_file_plays_at_its_own_speed(tmp_path: Path) -> None:
+    file = make_video(tmp_path / "clip.mp4", frames=25, b_frames=2, rotation=90)
+    with watched(file, realtime=True) as camera:
+        camera.to_the_end()
+    assert [number_of(frame.rgb) for frame in camera.frames] == list(range(25))
+    assert [frame.time for frame in camera.frames] == [Fraction(n, 25) for n in range(25)]
+    arrivals = [frame.arrived or 0 for frame in camera.frames]
+    assert arrivals[-1] - arrivals[0] == pytest.approx(24 / 25, abs=0.15)
+    assert camera.frames[3].name == "clip/000003"
+    assert camera.kinds() == ["ended"]
+
+
+def test_a_graph_plays_at_its_own_speed_and_ends() -> None:
+    with watched("lavfi:testsrc2=size=160x96:rate=25:duration=0.4") as camera:
+        camera.to_the_end()
+    arrivals = [frame.arrived or 0 for frame in camera.frames]
+    assert len(arrivals) == 10
+    assert arrivals[-1] - arrivals[0] == pytest.approx(9 / 25, abs=0.15)
+
+
+def test_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("Xvfb"):
+        pytest.skip("there is no virtual X server (xvfb)")
+    reading, writing = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "320x240x24", "-nolisten", "tcp"]
+    with subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL) as server:
+        try:
+            monkeypatch.setenv("DISPLAY", f":{os.read(reading, 16).decode().strip()}")
+            with watched("screen") as screen:
+                screen.until_frames(5)
+            assert screen.frames[0].size == (240, 320)
+            assert screen.frames[0].name == "screen/000000"
+            server.kill()
+        finally:
+            server.kill()
+            os.close(reading)
+            os.close(writing)
+
+
+def test_without_a_listener_trouble_is_a_warning() -> None:
+    warned: list[str] = []
+    with Live(f"tcp://127.0.0.1:{free_port()}", warn=warned.append, reconnect=1) as live, pytest.raises(InputError):
+        next(live.frames())
+    assert len(warned) == 2
+    assert warned[1].endswith("reconnecting, in 0.5 s: Connection refused")
+
+
+@pytest.mark.parametrize("setting", [{"reconnect": "maybe"}, {"reconnect": -1}, {"stall_seconds": 0}])
+def test_settings_that_can_not_be(setting: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=str(next(iter(setting.values())))):
+        Live("lavfi:testsrc2", **setting)
