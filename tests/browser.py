@@ -59,7 +59,9 @@ class Page:
             self.exceptions.append(str(message["params"]["entry"]))
 
     def open(self, url: str) -> None:
+        """Goes there, and waits until all that the page loads is loaded."""
         self.call("Page.navigate", url=url)
+        self.until("document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression in the page; waited for if it is a promise."""
@@ -82,9 +84,7 @@ class Page:
 
     def look(self, *, width: int = 1280, height: int = 800, scheme: str = "light", mobile: bool = False) -> None:
         """Sets the window's size, and whether the user prefers light or dark."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def screenshot(self) -> bytes:

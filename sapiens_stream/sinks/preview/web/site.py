@@ -21,8 +21,7 @@ from sapiens_stream.sinks.preview.viewer import Command, Screen
 from sapiens_stream.sinks.preview.web.broadcast import Broadcast, Closed
 from sapiens_stream.sinks.preview.web.encoding import PaintedEncoder, ScreenEncoder
 
-WINDOW = 2
-"""Screens on their way to a viewer that were not acknowledged yet: one travels while one is painted."""
+_WINDOW = 2  # screens on their way to a viewer: one travels while one is painted
 
 # QUIT is not among them: whoever started the run ends it.
 _COMMANDS = {"pause": Command.PAUSE, "snapshot": Command.SNAPSHOT, "record": Command.RECORD}
@@ -57,7 +56,7 @@ class Site:
         self._max_width = max_width
         self._free_seats = max_viewers
         self._on_command = on_command
-        self._cameras = 0
+        self._newest: Screen | None = None
         self._screens = Broadcast(ScreenEncoder(max_width).encode)
         self._painted: dict[int, Broadcast[bytes]] = {}
         self._app = Starlette(
@@ -74,7 +73,7 @@ class Site:
 
     def show(self, screen: Screen) -> None:
         """Puts this screen in place of the one before, for everybody."""
-        self._cameras = len(screen.views)
+        self._newest = screen
         self._screens.offer(screen)
         for painted in self._painted.values():
             painted.offer(screen)
@@ -109,10 +108,10 @@ class Site:
 
     async def _serve(self, websocket: WebSocket) -> None:
         """Sends and listens until one of the two ends."""
-        window = asyncio.BoundedSemaphore(WINDOW)
+        flight = _Flight()
         both = [
-            asyncio.create_task(self._send(websocket, window)),
-            asyncio.create_task(self._listen(websocket, window)),
+            asyncio.create_task(self._send(websocket, flight)),
+            asyncio.create_task(self._listen(websocket, flight)),
         ]
         try:
             ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -123,21 +122,22 @@ class Site:
         for task in ended:
             task.result()
 
-    async def _send(self, websocket: WebSocket, window: asyncio.BoundedSemaphore) -> None:
+    async def _send(self, websocket: WebSocket, flight: _Flight) -> None:
         number = 0
         known: dict[int, int] = {}
         while True:
-            await window.acquire()
+            await flight.has_room()
             newest = await self._screens.newer_than(number)
+            flight.take_off()
             await websocket.send_bytes(newest.content.message(known))
             number, known = newest.number, newest.content.serials
 
-    async def _listen(self, websocket: WebSocket, window: asyncio.BoundedSemaphore) -> None:
+    async def _listen(self, websocket: WebSocket, flight: _Flight) -> None:
         while (message := await websocket.receive())["type"] == "websocket.receive":
             text: str = message.get("text") or ""
             try:
                 if text == "ack":
-                    window.release()
+                    flight.land()
                 else:
                     self._on_command(_COMMANDS[text])
             except (KeyError, ValueError):  # no such command, or more acknowledged than was sent
@@ -146,8 +146,9 @@ class Site:
 
     async def _stream(self, request: Request) -> Response:
         camera = request.query_params.get("camera", "0")
-        if camera not in map(str, range(max(1, self._cameras))):
-            return PlainTextResponse(f"no camera {camera!r}; there are {self._cameras}, counted from 0\n", 404)
+        cameras = len(self._newest.views) if self._newest else 1
+        if camera not in map(str, range(cameras)):
+            return PlainTextResponse(f"no camera {camera!r}; there are {cameras}, counted from 0\n", 404)
         return _SeatedStream(self._parts(int(camera)), self._seat)
 
     async def _parts(self, camera: int) -> AsyncIterator[bytes]:
@@ -156,6 +157,8 @@ class Site:
         if painted is None:
             painted = Broadcast(PaintedEncoder(camera, self._painter, self._max_width).encode)
             self._painted[camera] = painted
+            if self._newest:
+                painted.offer(self._newest)
         boundary = f"--{_BOUNDARY}\r\n".encode()
         number = 0
         yield boundary
@@ -166,6 +169,30 @@ class Site:
                 if jpeg := newest.content:
                     head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
                     yield b"".join((head, jpeg, b"\r\n", boundary))
+
+
+class _Flight:
+    """The screens that were sent to a viewer and not acknowledged yet."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def has_room(self) -> None:
+        await self._room.wait()
+
+    def take_off(self) -> None:
+        self._count += 1
+        if self._count == _WINDOW:
+            self._room.clear()
+
+    def land(self) -> None:
+        """Raises ValueError if there is none."""
+        if not self._count:
+            raise ValueError("nothing is in flight")
+        self._count -= 1
+        self._room.set()
 
 
 class _SeatedStream(StreamingResponse):

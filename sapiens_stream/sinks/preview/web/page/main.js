@@ -41,7 +41,8 @@ function welcome(run) {
 }
 
 function lose(reason) {
-  lost = reason ? `${reason[0].toUpperCase()}${reason.slice(1)}.` : "The connection is lost.";
+  // What ended the connection stays, however often it can not be made anew.
+  lost ||= reason ? `${reason[0].toUpperCase()}${reason.slice(1)}.` : "The connection is lost.";
   refresh();
 }
 
@@ -104,6 +105,7 @@ function showState(silent) {
       : "";
   if (at("notice").textContent !== notice) at("notice").textContent = notice;
   at("notice").hidden = !notice;
+  at("viewer").classList.toggle("stale", Boolean(notice));
   const state = lost ? "lost" : !screen ? "connecting" : screen.paused ? "paused" : screen.recording ? "recording" : "live";
   at("state").dataset.state = state;
   const words = state === "lost" ? "no connection" : state;
@@ -180,13 +182,13 @@ portrait.addEventListener("change", () => {
   paint();
 });
 
+const opacitySteps = { "+": 0.1, "=": 0.1, "-": -0.1, _: -0.1 };
 const shortcuts = Object.fromEntries(
   [...document.querySelectorAll("[aria-keyshortcuts]")].map((button) => [button.ariaKeyShortcuts, button]),
 );
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (event.key === "[") setOpacity(settings.opacity - 0.1);
-  else if (event.key === "]") setOpacity(settings.opacity + 0.1);
+  if (event.key in opacitySteps) setOpacity(settings.opacity + opacitySteps[event.key]);
   else shortcuts[event.key.toLowerCase()]?.click();
 });
 
