@@ -84,6 +84,9 @@ class Inert:
 
     def __init__(self, *_args: Any, **_options: Any) -> None: ...
 
+    def __call__(self, *_args: Any, **_options: Any) -> Inert:
+        return self
+
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, dict):
             vars(self).update(state)
