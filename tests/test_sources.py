@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import psutil
@@ -14,7 +16,7 @@ import pytest
 
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Frame
-from sapiens_stream.sources import Photos, Source, Video, open_source
+from sapiens_stream.sources import Live, Photos, Source, Video, open_source
 from tests.media import make_photo, make_video, number_of, picture
 
 COUNT = 30
@@ -45,6 +47,10 @@ SOURCES: dict[str, Callable[[Path], Source]] = {
     "interlaced ts": lambda folder: open_source(
         make_video(folder / "clip.ts", codec="mpeg2video", interlaced=True, frames=COUNT)
     ),
+    "live file": lambda folder: Live(make_video(folder / "clip.mp4", frames=COUNT, rate=Fraction(50)), realtime=True),
+    "live graph": lambda folder: open_source(
+        f"lavfi:movie={make_video(folder / 'clip.mkv', codec='ffv1', frames=COUNT, rate=Fraction(50))}"
+    ),
 }
 
 
@@ -60,7 +66,7 @@ def test_each_frame_comes_once_in_order(source: Source) -> None:
     assert [frame.index for frame in frames] == list(range(COUNT))
     assert [number_of(frame.rgb) for frame in frames] == list(range(COUNT))
     assert len({frame.name for frame in frames}) == COUNT
-    assert source.info.frame_count == COUNT
+    assert source.info.frame_count == (None if source.info.kind == "live" else COUNT)
 
 
 def test_frames_goes_on_where_it_was(source: Source) -> None:
@@ -126,10 +132,16 @@ def test_leaves_nothing_open(source: Source) -> None:
         ("list.TXT", Photos),
         ("*.jpg", Photos),
         ("clip[1].mp4", Video),
+        ("2", Video),
+        (0, Live),
+        ("1", Live),
+        ("/dev/video0", Live),
+        ("rtsp://127.0.0.1/[1]*.jpg", Live),
+        ("lavfi:testsrc2", Live),
     ],
 )
 def test_the_input_decides_the_source(
-    what: str, kind: type[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str | int, kind: type[Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make_photo(tmp_path / "photo.JPG", picture(0))
@@ -137,9 +149,10 @@ def test_the_input_decides_the_source(
     make_photo(tmp_path / "a.jpg", picture(0))
     (tmp_path / "list.TXT").write_text("photo.tiff")
     make_video(tmp_path / "clip.mp4", frames=2).rename("clip[1].mp4")
+    shutil.copy("clip[1].mp4", "2")
     with open_source(what) as source:
         assert isinstance(source, kind)
-        assert isinstance(next(source.frames()), Frame)
+        assert kind is Live or isinstance(next(source.frames()), Frame)
 
 
 @pytest.mark.parametrize(
@@ -176,11 +189,12 @@ def test_settings_that_can_not_be(setting: dict[str, object], tmp_path: Path) ->
         open_source(tmp_path, **setting)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["video", "photos"])
+@pytest.mark.parametrize("kind", ["video", "photos", "live"])
 def test_memory_does_not_grow_with_the_length(kind: str, tmp_path: Path) -> None:
     size = (360, 640)
-    if kind == "video":
-        what = make_video(tmp_path / "clip.mp4", size=size, frames=600, options={"preset": "ultrafast"})
+    if kind != "photos":
+        rate = Fraction(400)  # so that it is soon over at its own speed, too
+        what = make_video(tmp_path / "clip.mp4", size=size, frames=600, rate=rate, options={"preset": "ultrafast"})
     else:
         for number in range(200):
             if number:
@@ -189,12 +203,12 @@ def test_memory_does_not_grow_with_the_length(kind: str, tmp_path: Path) -> None
                 make_photo(tmp_path / "000.jpg", picture(number, size))
         what = tmp_path
     process = psutil.Process()
-    with open_source(what) as source:
-        length = source.info.frame_count
-        settled = peak = 0
+    with Live(what, realtime=True) if kind == "live" else open_source(what) as source:
+        settled = peak = length = 0
         for frame in source.frames():
             assert isinstance(frame, Frame)
             frame.rgb.sum()
+            length += 1
             if frame.index == 60:
                 settled = process.memory_info().rss
             if frame.index > 60:

@@ -95,28 +95,27 @@ def parse_address(what: str | Path | int, *, realtime: bool = False, platform: s
 
 
 def _url(text: str) -> Address:
-    url = urlsplit(text)
-    if url.scheme not in SCHEMES:
-        raise UsageError(f"no live source has a URL of {url.scheme}://; there are {FORMS}")
+    scheme = text.partition(":")[0].lower()
+    if scheme not in SCHEMES:
+        raise UsageError(f"no live source has a URL of {scheme}://; there are {FORMS}")
     try:
+        url = urlsplit(text)
         host, port = url.hostname, url.port
+        proper = bool(host if scheme in _DEFAULT_PORT else port) and "@" not in url.path + url.fragment
     except ValueError:
-        host = port = None
-    reachable = host if url.scheme in _DEFAULT_PORT else port
-    # What stands here is not repeated: it may be a piece of a password.
-    if "@" in url.path or not reachable:
+        proper = False
+    if not proper:  # then it is not repeated: what stands for the host may be a piece of a password
         raise UsageError(
-            f"the {url.scheme} URL has no proper host and port; "
+            f"the {scheme} URL has no proper host and port; "
             "in its user and password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23"
         )
     name = redacted_url(url)
-    text = url.scheme + text[len(url.scheme) :]  # FFmpeg takes it in lower case alone
     return Address(
         kind="url",
         name=name,
         stem=_url_stem(url, name),
-        url=text,
-        options={**_PROBE, **_PROTOCOL_OPTIONS.get(url.scheme, {})},
+        url=scheme + text[len(scheme) :],  # FFmpeg takes it in lower case alone
+        options={**_PROBE, **_PROTOCOL_OPTIONS.get(scheme, {})},
         host=host,
     )
 

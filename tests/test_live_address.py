@@ -1,0 +1,166 @@
+"""What may be named as a live source, what is told of it, and on which line its times come to lie."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from sapiens_stream.errors import UsageError
+from sapiens_stream.sources import list_cameras, parse_address
+from sapiens_stream.sources.live_timeline import TIME_BASE, Timeline
+from sapiens_stream.sources.v4l2 import CameraMode, modes
+
+
+@pytest.mark.parametrize(
+    ("what", "platform", "format", "url", "name", "stem"),
+    [
+        (0, "linux", "v4l2", "/dev/video0", "camera 0", "camera0"),
+        ("1", "linux", "v4l2", "/dev/video1", "camera 1", "camera1"),
+        ("/dev/video2", "linux", "v4l2", "/dev/video2", "/dev/video2", "camera_video2"),
+        ("1", "darwin", "avfoundation", "1:none", "camera 1", "camera1"),
+        ("video=HD Cam/1", "win32", "dshow", "video=HD Cam/1", "video=HD Cam/1", "camera_HD_Cam_1"),
+        ("screen", "linux", "x11grab", ":7", "screen", "screen"),
+        ("screen", "darwin", "avfoundation", "Capture screen 0:none", "screen", "screen"),
+        ("screen", "win32", "gdigrab", "desktop", "screen", "screen"),
+        ("lavfi:testsrc2=rate=5", "linux", "lavfi", "testsrc2=rate=5", "lavfi:testsrc2=rate=5", "lavfi"),
+        ("tcp://h:1?listen", "linux", None, "tcp://h:1?listen", "tcp://h:1?listen", "tcp_h_1"),
+        ("udp://@239.0.0.1:5", "linux", None, "udp://@239.0.0.1:5", "udp://239.0.0.1:5", "udp_239.0.0.1_5"),
+        ("udp://:5", "linux", None, "udp://:5", "udp://:5", "udp_5"),
+        ("RTSP://Cam/a b", "linux", None, "rtsp://Cam/a b", "rtsp://Cam/a b", "rtsp_Cam_a_b"),
+        ("http://[::1]:8/../x", "linux", None, "http://[::1]:8/../x", "http://[::1]:8/../x", "http_1_8_.._x"),
+    ],
+)
+def test_what_can_be_named(
+    what: str | int,
+    platform: str,
+    format: str | None,
+    url: str,
+    name: str,
+    stem: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":7")
+    address = parse_address(what, platform=platform)
+    assert (address.format, address.url, address.name, address.stem) == (format, url, name, stem)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("nothing", "nothing: no such live source; there are a camera's index"),
+        ("ftp://u:s3cret@host/x", "no live source has a URL of ftp://; there are"),
+        ("rtsp://user:s3cret/@host/x", "no proper host and port.*@ as %40"),
+        ("rtsp://user:s3c@ret/w@host/x", "no proper host and port"),
+        ("rtsp://user:s3cret#1@host/x", "no proper host and port"),
+        ("rtsp://user:5#s3cret@host/x", "no proper host and port"),
+        ("rtsp://[s3cret", "no proper host and port"),
+        ("tcp://host", "the tcp URL has no proper host and port"),
+        ("lavfi:", "lavfi: needs a graph"),
+        ("screen", "DISPLAY is not set"),
+        (__file__, "--realtime"),
+    ],
+)
+def test_what_can_not_be_named(what: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(UsageError, match=message) as caught:
+        parse_address(what, platform="linux")
+    assert "s3c" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("rtsp://admin:s3cret@cam:554/stream1", "rtsp://cam:554/stream1"),
+        ("rtsp://admin:s3c@ret@cam/x", "rtsp://cam/x"),
+        ("rtsp://cam/realmonitor?channel=1&subtype=0", "rtsp://cam/realmonitor?channel=1&subtype=0"),
+        ("rtsp://cam/user=admin&password=s3cret&channel=1", "rtsp://cam/user=***&password=***&channel=1"),
+        ("rtsp://cam/user=admin_password=s3cret_channel=1_stream=0.sdp", "rtsp://cam/user=***"),
+        ("http://cam/v.cgi?loginuse=admin&loginpas=s3cret", "http://cam/v.cgi?loginuse=***&loginpas=***"),
+        ("http://cam/v?s3cret", "http://cam/v?***"),
+        ("https://cam/v?fps=5&sv=s3cret#s3cret", "https://cam/v?fps=5&sv=***"),
+        ("srt://host:9?mode=caller&passphrase=s3cret", "srt://host:9?mode=caller&passphrase=***"),
+        ("lavfi:movie=rtsp\\\\://admin:s3cret@cam/x", "lavfi:movie=rtsp\\\\://cam/x"),
+        ("lavfi:movie=http\\\\://cam/x?token=s3cret", "lavfi:movie=http\\\\://cam/x?token=***"),
+    ],
+)
+def test_a_name_has_no_secrets(what: str, name: str) -> None:
+    address = parse_address(what)
+    assert address.name == name
+    for told in (repr(address), str(address), address.stem):
+        assert "s3c" not in told
+        assert "admin" not in told
+
+
+def test_a_file_is_live_at_its_own_speed_alone(tmp_path: Path) -> None:
+    file = tmp_path / "7"
+    file.write_bytes(b"")
+    address = parse_address(str(file), realtime=True)
+    assert (address.kind, address.url, address.stem, address.endless) == ("file", f"file:{file}", "7", False)
+
+
+# (seconds that the sender stamps, seconds of arrival); None: another connection -> seconds on the line
+TIMELINES = {
+    "jitter of the network is left out": ([(5.0, 9.0), (5.04, 9.06), (5.08, 9.07)], [0, 0.04, 0.08]),
+    "no stamps": ([(None, 3.0), (None, 3.05), (None, 3.1)], [0, 0.05, 0.1]),
+    "a sender that starts anew": ([(50.0, 1.0), (50.5, 1.5), (0.0, 2.0), (0.1, 2.1)], [0, 0.5, 1.0, 1.1]),
+    "a clock that jumps ahead": ([(0.0, 1.0), (9.0, 1.1), (9.1, 1.2)], [0, 0.1, 0.2]),
+    "another connection": ([(0.0, 1.0), (0.1, 1.1), None, (0.2, 8.0), (0.3, 8.1)], [0, 0.1, 7.0, 7.1]),
+    "stamps that go back a little": ([(1.0, 1.0), (1.1, 1.1), (1.05, 1.2)], [0, 0.1, 0.1 + 1 / 90_000]),
+    "stamps that stand still": ([(1.0, 1.0), (1.0, 1.0)], [0, 1 / 90_000]),
+}
+
+
+@pytest.mark.parametrize("name", TIMELINES)
+def test_the_line_of_time(name: str) -> None:
+    given, expected = TIMELINES[name]
+    timeline = Timeline()
+    found = []
+    for each in given:
+        if each is None:
+            timeline.restart()
+        else:
+            stamp, arrived = each
+            found.append(timeline.pts(None if stamp is None else Fraction(stamp), arrived) * TIME_BASE)
+    assert [float(seconds) for seconds in found] == pytest.approx(expected, abs=2e-5)
+    assert all(before < after for before, after in itertools.pairwise(found))
+
+
+def test_cameras_are_listed() -> None:
+    assert all(camera.address.startswith("/dev/video") for camera in list_cameras("linux"))
+
+
+def driver(request: int, buffer: bytearray) -> None:
+    """Answers as a driver does, in the structures of linux/videodev2.h: a webcam, whose second format has ranges."""
+    index = struct.unpack_from("=I", buffer)[0]
+    formats = [b"MJPG", b"YUYV"]
+    sizes = {b"MJPG": [(1920, 1080), (640, 480)]}
+    match request:
+        case 0xC0405602 if index < len(formats):  # VIDIOC_ENUM_FMT
+            assert struct.unpack_from("=I", buffer, 4)[0] == 1  # V4L2_BUF_TYPE_VIDEO_CAPTURE
+            buffer[44:48] = formats[index]
+        case 0xC02C564A if buffer[4:8] == b"YUYV" and index == 0:  # VIDIOC_ENUM_FRAMESIZES, stepwise
+            struct.pack_into("=7I", buffer, 8, 3, 16, 640, 16, 16, 480, 16)
+        case 0xC02C564A if buffer[4:8] == b"MJPG" and index < 2:  # discrete
+            struct.pack_into("=3I", buffer, 8, 1, *sizes[b"MJPG"][index])
+        case 0xC034564B if buffer[4:8] == b"YUYV" and index == 0:  # VIDIOC_ENUM_FRAMEINTERVALS, stepwise
+            struct.pack_into("=7I", buffer, 16, 3, 1, 30, 1, 5, 1, 1)
+        case 0xC034564B if buffer[4:8] == b"MJPG" and index < 2:  # discrete
+            struct.pack_into("=3I", buffer, 16, 1, *[(1, 30), (1001, 15000)][index])
+        case _:
+            raise OSError(errno.EINVAL, "no more")
+
+
+def test_the_modes_of_a_camera() -> None:
+    mjpeg_rates = Fraction(30), Fraction(15000, 1001)
+    assert list(modes(driver)) == [
+        CameraMode("MJPG", (1080, 1920), mjpeg_rates),
+        CameraMode("MJPG", (480, 640), mjpeg_rates),
+        CameraMode("YUYV", (16, 16), (Fraction(30), Fraction(5))),
+        CameraMode("YUYV", (480, 640), (Fraction(30), Fraction(5))),
+    ]
