@@ -13,6 +13,7 @@ from sapiens_stream.cli.demo import demo
 from sapiens_stream.cli.doctor import doctor
 from sapiens_stream.cli.ending import error, flush_quietly
 from sapiens_stream.cli.images import images
+from sapiens_stream.cli.live import LiveCommand, live
 from sapiens_stream.cli.models import models
 from sapiens_stream.cli.version import print_version
 from sapiens_stream.cli.video import video
@@ -20,12 +21,13 @@ from sapiens_stream.errors import SapiensStreamError, UsageError
 
 app = typer.Typer(
     name="sapiens-stream",
-    help="Human body parts in photos and video, with Meta's Sapiens models.",
+    help="Human body parts in photos, video and live pictures, with Meta's Sapiens models.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 for command in (demo, images, video, doctor):
     app.command()(command)
+app.command(cls=LiveCommand)(live)
 app.add_typer(models)
 app.callback()(print_version)
 

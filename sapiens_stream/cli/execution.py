@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.display import Display, duration, rate
@@ -73,8 +74,17 @@ def _closing_line(run: Run, place: str) -> str:
     return f"{done}, slowest: {statistics.slowest}),{state} in {place}"
 
 
+class Stoppable(Protocol):
+    """What Ctrl-C ends in good order."""
+
+    stopping: bool
+
+    def stop(self) -> None:
+        """Safe in a signal handler."""
+
+
 @contextmanager
-def stopped_by_signals(run: Run, display: Display) -> Iterator[None]:
+def stopped_by_signals(run: Stoppable, display: Display) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) stops the run in good order, the second at once."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -40,12 +40,11 @@ class Inferred:
 class Camera:
     """Reads a live source. Of what it reads one frame waits to be shown and one to be inferred: the newest wins.
 
-    `open_source` is given the function that is to be told of the source's events. `on_change` is called, from the
-    camera's thread, when there is a new frame, a new `trouble`, or an end.
+    `open_source(on_event=...)` opens it; `tell` is told of its events, in the camera's thread.
     """
 
-    def __init__(self, open_source: Callable[[Callable[[LiveEvent], None]], Live]) -> None:
-        self.source = open_source(self._hear)
+    def __init__(self, open_source: Callable[..., Live], tell: Callable[[LiveEvent], None] | None = None) -> None:
+        self.source = open_source(on_event=self._hear)
         self.name = self.source.info.name
         self.trouble: str | None = None
         self.failure: BaseException | None = None
@@ -63,11 +62,12 @@ class Camera:
         self._to_infer: Arrival | None = None
         self._last: float | None = None
         self._lock = Lock()
+        self._tell = tell
         self._on_change: Callable[[], None] = lambda: None
         self._thread = Thread(target=self._take_all, name="camera", daemon=True)
 
     def start(self, on_change: Callable[[], None]) -> None:
-        """Begins to read."""
+        """Begins to read. `on_change` is called when there is a new frame, a new `trouble`, or an end."""
         self._on_change = on_change
         self._thread.start()
 
@@ -179,4 +179,6 @@ class Camera:
                 self.trouble = event.reason
             case "reconnecting":
                 self.trouble = f"{event.reason}; trying again in {event.seconds_to_next_try:g} s"
+        if self._tell is not None:
+            self._tell(event)
         self._on_change()

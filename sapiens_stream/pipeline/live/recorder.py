@@ -9,15 +9,13 @@ from pathlib import Path
 from threading import Lock
 from typing import ClassVar, Literal
 
-from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import SapiensStreamError, cause
 from sapiens_stream.frame import Segmentation
+from sapiens_stream.models.model import Model
 from sapiens_stream.painting import Painter
+from sapiens_stream.pipeline.live.camera import Camera
 from sapiens_stream.pipeline.live.outlet import Outlet
 from sapiens_stream.sinks import JsonSink, MaskSink, OverlayVideo, PictureSink, Sink
-from sapiens_stream.sources import SourceInfo
-
-ENDINGS = (".mp4", ".mov", ".mkv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,20 +58,19 @@ class Recorder:
     def __init__(
         self,
         outputs: LiveOutputs,
-        cameras: Sequence[Callable[[], SourceInfo]],
-        classes: ClassSet,
-        model: str,
+        cameras: Sequence[Camera],
+        model: Model,
         warn: Callable[[str], None],
     ) -> None:
         self.failure: BaseException | None = None
         self.recording = False
         self._outputs = outputs
         self._cameras = cameras
-        self._model = model
+        self._model = model.name
         self._warn = warn
         self._lock = Lock()
         self._painter = Painter(
-            classes, opacity=outputs.opacity, keep_background=outputs.keep_background, only=outputs.only
+            model.classes, opacity=outputs.opacity, keep_background=outputs.keep_background, only=outputs.only
         )
         self._videos: list[Outlet] = []
         self._saved = [Outlet(self._frame_sinks(outputs.save), self._fail) for _ in cameras] if outputs.save else []
@@ -166,7 +163,7 @@ class Recorder:
         def of_this_size(part: int) -> OverlayVideo:
             return OverlayVideo(
                 path if part == 1 else path.with_stem(f"{path.stem}_{part}"),
-                replace(self._cameras[camera](), path=None),
+                self._cameras[camera].source.info,
                 self._painter,
                 codec=self._outputs.codec,
                 preset=self._outputs.preset,

@@ -101,6 +101,11 @@ class LiveRun:
             hashing.join()
             self._save_record()
 
+    @property
+    def wrote(self) -> bool:
+        """Whether there are files of it."""
+        return self._recorder.writes
+
     def record(self) -> dict[str, Any]:
         """The record as it stands now, as JSON types."""
         return self.ledger.as_dict(self.status, self.error, self._recorder.as_dict(), self._recorder.files)

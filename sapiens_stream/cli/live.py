@@ -1,0 +1,250 @@
+"""`sapiens-stream live`: cameras in, the picture with its parts out, now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+from typer.core import TyperCommand
+
+from sapiens_stream.cli import exit_codes, options
+from sapiens_stream.errors import DeviceError, InputError, UsageError, cause
+
+if TYPE_CHECKING:
+    from sapiens_stream.classes import ClassSet
+    from sapiens_stream.cli.live_display import LiveDisplay
+    from sapiens_stream.pipeline.live import Camera, LiveOutputs, LiveRun
+    from sapiens_stream.sinks.preview.viewer import Viewer
+    from sapiens_stream.sources.live import Reconnect
+
+WEB_DEFAULT = "127.0.0.1:8000"
+RECORDINGS = (".mp4", ".mov", ".mkv")
+
+
+class LiveCommand(TyperCommand):
+    """Lets `--web` stand without a value; what follows it is one only if it is HOST:PORT."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for place, word in enumerate(args):
+            following = args[place + 1] if place + 1 < len(args) else ""
+            if word == "--web" and not re.fullmatch(r"(\[[^/]*\]|[^/:]*):\d+", following):
+                args = [*args[:place], f"--web={WEB_DEFAULT}", *args[place + 1 :]]
+        return super().parse_args(ctx, args)
+
+
+def live(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Cameras (0, /dev/video0), rtsp, http, udp, tcp, srt URLs, lavfi:GRAPH, screen; files with --realtime.",
+        ),
+    ] = None,
+    model: options.ModelOption = "builtin",
+    output: options.OutputOption = Path("output"),
+    pull: options.PullOption = False,
+    window: Annotated[
+        bool | None, typer.Option("--window/--no-window", help="Show a window; by default where there is a display.")
+    ] = None,
+    web: Annotated[
+        str | None,
+        typer.Option("--web", metavar="[HOST:PORT]", help=f"Show it in a browser, at {WEB_DEFAULT} unless given."),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="Record the overlay: .mp4, .mov or .mkv.")
+    ] = None,
+    save: Annotated[
+        str,
+        typer.Option("--save", metavar="WHAT,...", help="For each frame shown: classes, foreground, json; or none."),
+    ] = "none",
+    propagate: Annotated[
+        bool,
+        typer.Option(
+            "--propagate/--no-propagate",
+            help="Show every frame, the last class map carried along, where the model is slower than the camera.",
+        ),
+    ] = True,
+    duration: Annotated[float | None, typer.Option("--duration", min=0.0, metavar="SECONDS", help="End then.")] = None,
+    max_frames: Annotated[int | None, typer.Option("--max-frames", min=1, help="End when so many were shown.")] = None,
+    reconnect: Annotated[
+        str,
+        typer.Option("--reconnect", metavar="N|forever|no", help="How often in a row a lost source is tried again."),
+    ] = "forever",
+    realtime: Annotated[bool, typer.Option("--realtime", help="Take files too, played at their own speed.")] = False,
+    list_devices: Annotated[bool, typer.Option("--list-devices", help="List the cameras and their formats.")] = False,
+    device: options.DeviceOption = "auto",
+    precision: options.PrecisionOption = "auto",
+    shape: options.ShapeOption = None,
+    as_is: options.AsIsOption = False,
+    fit: options.FitOption = "stretch",
+    opacity: options.OpacityOption = 0.5,
+    keep_background: options.BackgroundOption = False,
+    classes: options.ClassesOption = None,
+    regions: options.RegionsOption = "polygons",
+    title: options.TitleOption = "result",
+    codec: Annotated[str, typer.Option("--codec", help="FFmpeg's name of the encoder: h264_nvenc, ...")] = "libx264",
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Show cameras and streams with their body parts painted over, as they come in."""
+    # A source may hold a password: the record names it without.
+    settings = options.for_record(locals(), leave_out=("sources", "model", "pull", "list_devices", "json", "quiet"))
+    if list_devices:
+        _print_cameras()
+        return
+    if not sources:
+        raise UsageError("no SOURCE; 0 is the first camera, and --list-devices lists them")
+    if record is not None and record.suffix not in RECORDINGS:
+        raise UsageError(f"can't record to {record}; its ending is one of {', '.join(RECORDINGS)}")
+
+    # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
+    from sapiens_stream.cli.execution import stopped_by_signals
+    from sapiens_stream.cli.fetching import fetch_named
+    from sapiens_stream.cli.live_display import LiveDisplay
+    from sapiens_stream.pipeline.live import Camera, LiveOutputs, LiveRun, Recorder, in_background
+    from sapiens_stream.segmenter import Segmenter
+    from sapiens_stream.sinks import parse_save
+    from sapiens_stream.sources import Live, parse_address
+
+    display = LiveDisplay(quiet=quiet, json=json)
+    addresses = [parse_address(each, realtime=realtime) for each in sources]
+    open_source = partial(Live, reconnect=_tries(reconnect))
+    cameras = [Camera(partial(open_source, address), display.event) for address in addresses]
+    kinds = parse_save(save)
+    if pull:
+        fetch_named(model, quiet=quiet)
+    segmenter = in_background(
+        lambda: Segmenter(
+            model, device=device, precision=precision, fit=fit, shape=shape, as_is=as_is, warn=display.warn
+        )
+    )
+    known = segmenter.model.classes
+    outputs = LiveOutputs(
+        folder=output,
+        video=record,
+        save=kinds,
+        opacity=opacity,
+        keep_background=keep_background,
+        only=known.ids(classes.split(",")) if classes else None,
+        regions=regions,
+        title=title,
+        codec=codec,
+    )
+    with ExitStack() as stack:
+        names = ", ".join(address.name for address in addresses)
+        viewers = _viewers(stack, window, web, f"sapiens-stream: {names}", known, outputs, display)
+        run = LiveRun(
+            cameras,
+            segmenter.engine,
+            Recorder(outputs, cameras, segmenter.model, display.warn),
+            record_path=outputs.record,
+            viewers=viewers,
+            propagate=propagate,
+            duration=duration,
+            max_frames=max_frames,
+            settings=settings,
+        )
+        with stopped_by_signals(run, display), display.status() as on_screen:
+            run.execute(on_screen)
+    raise typer.Exit(_conclude(run, cameras, outputs, display))
+
+
+def _viewers(
+    stack: ExitStack,
+    window: bool | None,
+    web: str | None,
+    title: str,
+    classes: ClassSet,
+    outputs: LiveOutputs,
+    display: LiveDisplay,
+) -> list[Viewer]:
+    """Those that were asked for; by default a window where there is a display, and else a word about it."""
+    viewers: list[Viewer] = []
+    if web is not None:
+        from sapiens_stream.sinks.preview.web import WebPreview, parse_address
+
+        host, port = parse_address(web)
+        preview = WebPreview(
+            classes,
+            host=host,
+            port=port,
+            opacity=outputs.opacity,
+            keep_background=outputs.keep_background,
+            only=outputs.only,
+        )
+        stack.callback(preview.close)
+        viewers.append(preview)
+        display.web_address(preview.url)
+    if window or (window is None and web is None):
+        from sapiens_stream.sinks.preview.window import Window
+
+        try:
+            shown = Window(title, classes, opacity=outputs.opacity)
+        except DeviceError as problem:
+            if window:
+                raise
+            display.note(str(problem))
+        else:
+            stack.callback(shown.close)
+            viewers.append(shown)
+    return viewers
+
+
+def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, display: LiveDisplay) -> int:
+    """Says how it went, and the exit code of that."""
+    from sapiens_stream.cli.display import duration
+    from sapiens_stream.cli.ending import error
+    from sapiens_stream.pipeline.record import as_line
+
+    display.json_line(as_line(run.record()))
+    if run.error is not None:
+        raise run.error
+    for camera in cameras:
+        if camera.failure is not None:
+            if not isinstance(camera.failure, InputError):
+                raise camera.failure
+            error(cause(camera.failure))
+        elif not camera.received:
+            error(f"{camera.name}: no picture came" + (f": {camera.trouble}" if camera.trouble else ""))
+    ledger = run.ledger
+    figures = ledger.figures()
+    if figures.shown:
+        per_second = figures.shown / ledger.elapsed
+        delays = ledger.delays.as_dict()["total"]
+        place = f", in {outputs.record.parent}" if run.wrote else ""
+        display.result(
+            f"{figures.shown} frames shown in {duration(ledger.elapsed)} ({per_second:.1f} frames/s, delay "
+            f"{delays['median']:.0f} ms, 95 % below {delays['p95']:.0f}), dropped {figures.dropped} of {figures.received}, "
+            f"carried {100 * figures.carried / figures.shown:.0f} %{place}"
+        )
+    if run.status == "interrupted":
+        return exit_codes.INTERRUPTED
+    spoiled = [camera for camera in cameras if camera.failure is not None or not camera.received]
+    if len(spoiled) == len(cameras):
+        return exit_codes.FAILED
+    return exit_codes.SOME_SKIPPED if spoiled else exit_codes.DONE
+
+
+def _tries(text: str) -> Reconnect:
+    if text.isdecimal():
+        return int(text)
+    if text not in ("forever", "no"):
+        raise UsageError(f"--reconnect {text}; there are forever, no, or how many times")
+    return cast("Reconnect", text)
+
+
+def _print_cameras() -> None:
+    from sapiens_stream.sources.cameras import list_cameras
+
+    cameras = list_cameras()
+    if not cameras:
+        print("no cameras found")
+    for camera in cameras:
+        print(f"{camera.address}  {camera.name}")
+        for mode in camera.modes:
+            print(f"  {mode}")
