@@ -42,7 +42,7 @@ def live(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE...",
-            help="Cameras (0, /dev/video0), rtsp, http, udp, tcp, srt URLs, lavfi:GRAPH, screen; files with --realtime.",
+            help="Cameras (0, /dev/video0), rtsp, http, udp, tcp, srt URLs, screen, lavfi:GRAPH; files by --realtime.",
         ),
     ] = None,
     model: options.ModelOption = "builtin",
@@ -219,8 +219,8 @@ def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, dis
         place = f", in {outputs.record.parent}" if run.wrote else ""
         display.result(
             f"{figures.shown} frames shown in {duration(ledger.elapsed)} ({per_second:.1f} frames/s, delay "
-            f"{delays['median']:.0f} ms, 95 % below {delays['p95']:.0f}), dropped {figures.dropped} of {figures.received}, "
-            f"carried {100 * figures.carried / figures.shown:.0f} %{place}"
+            f"{delays['median']:.0f} ms, 95 % below {delays['p95']:.0f}), dropped {figures.dropped} of "
+            f"{figures.received}, carried {100 * figures.carried / figures.shown:.0f} %{place}"
         )
     if run.status == "interrupted":
         return exit_codes.INTERRUPTED
@@ -247,4 +247,5 @@ def _print_cameras() -> None:
     for camera in cameras:
         print(f"{camera.address}  {camera.name}")
         for mode in camera.modes:
-            print(f"  {mode}")
+            rates = ", ".join(f"{float(rate):g}" for rate in mode.rates)
+            print(f"  {mode.size[1]}x{mode.size[0]} {mode.pixel_format}, {rates} frames/s")
