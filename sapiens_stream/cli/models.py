@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from sapiens_stream.cli import options
+from sapiens_stream.cli.models_export import export
 from sapiens_stream.errors import UsageError
 
 models = typer.Typer(name="models", help="List the models, fetch one, look into a file.")
+models.command("export")(export)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 
@@ -76,6 +78,7 @@ def pull_model(
     from sapiens_stream.cli.fetching import fetch
     from sapiens_stream.cli.model_facts import file_entry
     from sapiens_stream.models.catalogue import BUILTIN, KNOWN, lookup
+    from sapiens_stream.models.hub import amount
 
     if variant and ":" in name:
         raise UsageError(f"{name} names a variant, and --variant {variant} another; give one of them")
@@ -88,7 +91,7 @@ def pull_model(
     if json:
         print(json_format.dumps(file_entry(choice.model, here.file.variant) | {"name": here.name}))
     elif not quiet:
-        print(f"{here.name} is on disk ({_size(here.path.stat().st_size)}): {here.path}")
+        print(f"{here.name} is on disk ({amount(here.path.stat().st_size)}): {here.path}")
 
 
 @models.command("info")
@@ -109,6 +112,8 @@ def show_model(
 
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    from sapiens_stream.models.hub import amount
+
     rows = [("name", facts.get("name")), ("file", facts.get("path"))]
     if "path" not in facts:
         rows.append(("on disk", f"no; fetch it: sapiens-stream models pull {facts['name']}"))
@@ -117,7 +122,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("classes", facts["classes"]),
         ("parameters", _count(facts["parameters"])),
         ("precision", facts.get("precision")),
-        ("size", _size(facts["size"]) if facts.get("size") else None),
+        ("size", amount(facts["size"]) if facts.get("size") else None),
         ("input", "{}x{} (height x width)".format(*facts["input"]) if facts.get("input") else None),
         ("cost", f"{facts['tflop']} TFLOP a frame" if facts.get("tflop") else None),
         ("licence", "{name}. {terms} {url}".format(**facts["licence"]) if "licence" in facts else None),
@@ -126,14 +131,23 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if "sha256" in facts:
         hub = facts["sha256_of_the_hub"]
-        verdict = "" if hub is None else " (as the hub says)" if hub == facts["sha256"] else f" (NOT the hub's: {hub})"
+        mend = f"fetch it again: sapiens-stream models pull {facts.get('name')} --force"
+        verdict = (
+            ""
+            if hub is None
+            else " (as the hub says)"
+            if hub == facts["sha256"]
+            else f" (NOT the hub's, {hub}; {mend})"
+        )
         rows.append(("sha256", facts["sha256"] + verdict))
     return [(title, str(value)) for title, value in rows if value is not None]
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:
+    from sapiens_stream.models.hub import amount
+
     files = entry["files"]
-    sizes = [_size(file["size"]) for file in files if file["size"]]
+    sizes = [amount(file["size"]) for file in files if file["size"]]
     return [
         entry["name"],
         str(entry["classes"]),
@@ -146,16 +160,14 @@ def _cells(entry: dict[str, Any]) -> list[str]:
 
 
 def _presence(file: dict[str, Any]) -> str:
+    from sapiens_stream.models.hub import amount
+
     if file["damaged"]:
         return f"{file['variant']} (damaged)"
     if file["path"]:
         return "yes" if file["variant"] == "safetensors" else str(file["variant"])
-    return f"{file['variant']} (first {_size(file['fetched'])})" if file["fetched"] else ""
+    return f"{file['variant']} (first {amount(file['fetched'])})" if file["fetched"] else ""
 
 
 def _count(number: int) -> str:
     return f"{number / 1e9:.2f} B" if number >= 1e8 else f"{number / 1e6:.2f} M"
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

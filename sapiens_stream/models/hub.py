@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -55,6 +54,11 @@ def sha256(path: Path) -> str:
     """Hexadecimal; about a second a gigabyte."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def amount(size: int) -> str:
+    """Bytes, for people: 4.71 GB, 6.2 MB."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def pull(file: HubFile, *, force: bool = False, progress: Progress = lambda _done, _total: None) -> Path:
@@ -145,7 +149,7 @@ def _require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(
-            f"{needed / 1e9:.1f} GB are still to come and {free / 1e9:.1f} GB are free in {folder};"
+            f"{amount(needed)} are still to come, and {amount(free)} are free in {folder};"
             " free some, or choose another place with HF_HOME"
         )
 
@@ -201,10 +205,12 @@ def _explained(file: HubFile) -> Iterator[None]:
 
 
 def _refusal(file: HubFile, status: int) -> str:
+    from huggingface_hub import get_token
+
     place = f"{_endpoint()}/{file.repository}"
     match status:
         case 401 | 403:
-            token = "the token in HF_TOKEN" if os.environ.get("HF_TOKEN") else "a request without a token"
+            token = "your token" if get_token() else "a request without a token"
             return (
                 f"{place} refuses {token} ({status}): accept the model's terms there with your account,"
                 " and set HF_TOKEN to a token of it"
@@ -216,17 +222,17 @@ def _refusal(file: HubFile, status: int) -> str:
         case 429:
             return f"{_endpoint()} has had too many requests (429); wait some minutes, or set HF_TOKEN"
         case _:
-            return f"{place} answers {status} for {file.file}; try again later"
+            return f"{place} answers {status} for {file.file}; try again later{_resumption(file)}"
 
 
 def _failure(file: HubFile, why: str) -> str:
+    cure = "; check the network, the proxy, or HF_ENDPOINT if you set it"
+    return f"{file.file} can not be fetched from {_endpoint()} ({why}){_resumption(file) or cure}"
+
+
+def _resumption(file: HubFile) -> str:
     here = fetched(file)
-    cure = (
-        f"{here / 1e6:.1f} MB of it are here: fetch it again, and it goes on from there"
-        if here
-        else "check the network, the proxy, or HF_ENDPOINT if you set it"
-    )
-    return f"{file.file} can not be fetched from {_endpoint()} ({why}); {cure}"
+    return f"; {amount(here)} of it are here: fetch it again, and it goes on from there" if here else ""
 
 
 def _endpoint() -> str:
