@@ -130,17 +130,17 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("not run", facts.get("problem")),
     ]
     if "sha256" in facts:
-        hub = facts["sha256_of_the_hub"]
-        mend = f"fetch it again: sapiens-stream models pull {facts.get('name')} --force"
-        verdict = (
-            ""
-            if hub is None
-            else " (as the hub says)"
-            if hub == facts["sha256"]
-            else f" (NOT the hub's, {hub}; {mend})"
-        )
-        rows.append(("sha256", facts["sha256"] + verdict))
+        rows.append(("sha256", facts["sha256"] + _verdict(facts)))
     return [(title, str(value)) for title, value in rows if value is not None]
+
+
+def _verdict(facts: dict[str, Any]) -> str:
+    expected = facts["sha256_of_the_hub"]
+    if expected is None:
+        return ""
+    if expected == facts["sha256"]:
+        return " (as the hub says)"
+    return f" (NOT the hub's, {expected}; fetch it again: sapiens-stream models pull {facts.get('name')} --force)"
 
 
 def _cells(entry: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -37,20 +38,20 @@ def export_model(
     if batch is not None and (to == "torchscript" or batch < 1):
         why = "a TorchScript file takes any" if to == "torchscript" else "it is 1 or more"
         raise UsageError(f"a batch of {batch} alone: {why}")
+    if to == "onnx" and find_spec("onnxscript") is None:
+        raise ModelError("writing ONNX takes libraries that are not installed: pip install 'sapiens-stream[onnx]'")
     build = {"torchscript": _torchscript, "torch-export": _torch_export, "onnx": _onnx}[to]
-    network = model.place(torch.device("cpu"), dtype)
-    if not isinstance(network, nn.Module):
-        raise ModelError(f"{model.name} is a {model.kind} graph, which runs as it is and can not be written as another")
-    example = torch.zeros(batch or 2, 3, model.input.height, model.input.width, dtype=dtype)
-    try:
-        with torch.no_grad(), quiet_torch():
-            save = build(network, example, batch is None, manifest(model))
-    except ImportError as error:
-        raise ModelError(f"writing {to} takes more libraries: pip install 'sapiens-stream[onnx]'") from error
-    except Exception as error:  # of any kind: an exporter fails wherever it meets what it does not know
-        precision = str(dtype).removeprefix("torch.")
-        raise ModelError(f"{model.name} can not be written as {to} in {precision}: {last_line(error)}") from error
     with _written_aside(file) as aside, quiet_torch():
+        network = model.place(torch.device("cpu"), dtype)
+        if not isinstance(network, nn.Module):
+            raise ModelError(f"{model.name} is a {model.kind} graph, which runs as it is and can be no other")
+        example = torch.zeros(batch or 2, 3, model.input.height, model.input.width, dtype=dtype)
+        try:
+            with torch.no_grad():
+                save = build(network, example, batch is None, manifest(model))
+        except Exception as error:  # of any kind: an exporter fails wherever it meets what it does not know
+            precision = str(dtype).removeprefix("torch.")
+            raise ModelError(f"{model.name} can not be written as {to} in {precision}: {last_line(error)}") from error
         save(aside)
 
 
@@ -66,8 +67,6 @@ def _torch_export(network: nn.Module, example: torch.Tensor, free: bool, facts: 
 
 
 def _onnx(network: nn.Module, example: torch.Tensor, free: bool, facts: Mapping[str, str]) -> Save:
-    import onnxscript  # noqa: F401  # what torch.onnx needs, asked for before the work
-
     program = torch.onnx.export(
         network,
         (example,),

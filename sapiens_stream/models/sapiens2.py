@@ -192,7 +192,7 @@ def _check_library() -> None:
 
 def _load(file: Path, settings: Mapping[str, Any], dtype: torch.dtype) -> torch.nn.Module:
     try:
-        from transformers import Sapiens2Config, Sapiens2ForSemanticSegmentation
+        from transformers import PreTrainedModel, Sapiens2Config, Sapiens2ForSemanticSegmentation
     except ImportError as error:
         raise ModelError(f"needs the library transformers, which can not be imported: {cause(error)}") from error
     try:
@@ -217,6 +217,9 @@ def _load(file: Path, settings: Mapping[str, Any], dtype: torch.dtype) -> torch.
     if any(wrong.values()):
         listed = "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in wrong.items() if names)
         raise ModelError(f"does not hold the weights of this Sapiens2 network: {listed}")
+    for part in network.modules():
+        if isinstance(part, PreTrainedModel):
+            part.loss_function = None  # whatever traces the network asks for it, and is answered with a warning
     return network.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 

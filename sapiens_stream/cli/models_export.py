@@ -1,0 +1,70 @@
+"""`sapiens-stream models export`: a model as a file that runs elsewhere."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from sapiens_stream.cli import options
+
+
+def export(
+    model: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name of `models list`, or a checkpoint.")],
+    to: Annotated[Literal["torchscript", "torch-export", "onnx"], typer.Option("--to", help="The format to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
+    precision: Annotated[
+        options.Precision, typer.Option("--precision", help="Of weights and pixels. auto: fp32, or the graph's own.")
+    ] = "auto",
+    shape: options.ShapeOption = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="The only batch size that it takes; any by default.")
+    ] = None,
+    pull: options.PullOption = False,
+    json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Write a model as TorchScript, torch.export or ONNX, for programs of your own.
+
+    The graph takes RGB pixels, (N, 3, height, width), which the caller has normalised, and returns logits. How to
+    normalise, and the names of the classes, stand in the file: as metadata of ONNX, as the extra file
+    sapiens-stream.json in the others. Those two run here as well, with -m FILE.
+    """
+    import torch
+
+    from sapiens_stream.inference.device import PRECISION_NAMES, resolve_precision
+    from sapiens_stream.models import open_model
+    from sapiens_stream.models.export import export_model
+
+    opened = open_model(model, shape=shape, pull=pull)
+    dtype = resolve_precision(precision, torch.device("cpu"), opened)
+    export_model(opened, to, output, dtype=dtype, batch=batch)
+    spec = opened.input
+    written: dict[str, Any] = {
+        "path": str(output),
+        "format": to,
+        "size": output.stat().st_size,
+        "model": opened.name,
+        "precision": PRECISION_NAMES[dtype],
+        "pixels": [batch, 3, spec.height, spec.width],
+        "logits": [batch, len(opened.classes), *opened.logits_size],
+        "mean": spec.mean,
+        "std": spec.std,
+    }
+    if json:
+        print(json_format.dumps(written))
+    elif not quiet:
+        print(_line(written))
+
+
+def _line(written: dict[str, Any]) -> str:
+    pixels, logits, mean, std = (
+        ", ".join("N" if each is None else f"{each:g}" for each in written[name])
+        for name in ("pixels", "logits", "mean", "std")
+    )
+    return (
+        f"{written['path']}: {written['model']} as {written['format']} in {written['precision']},"
+        f" {written['size'] / 1e6:.1f} MB; pixels ({pixels}), RGB 0..255 less {mean} over {std}, to logits ({logits})"
+    )

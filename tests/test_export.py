@@ -1,0 +1,217 @@
+"""Models written as files of each format, read back and compared."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sapiens_stream import Segmenter
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.errors import ModelError, OutputError, UsageError
+from sapiens_stream.models import open_model
+from sapiens_stream.models.export import Target, export_model
+from sapiens_stream.models.manifest import NAME
+from sapiens_stream.models.model import Model
+from sapiens_stream.models.sapiens.config import SapiensConfig
+from sapiens_stream.models.sapiens.network import Sapiens
+from tests.program import Program
+
+CPU = torch.device("cpu")
+RUN_HERE = pytest.mark.parametrize("to", ["torchscript", "torch-export"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """On networks so small, threads spend their time waiting for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def sapiens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Sapiens of three layers with random weights."""
+    torch.manual_seed(3)
+    config = SapiensConfig(dim=96, layers=3, heads=6, head_channels=16, grid=(8, 6))
+    path = tmp_path_factory.mktemp("sapiens") / "tiny.pth"
+    torch.save({"state_dict": Sapiens(config).state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sapiens2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Sapiens2 of two layers with random weights."""
+    transformers = pytest.importorskip("transformers", "5.10.1", reason="the extra sapiens2 is not installed")
+    torch.manual_seed(4)
+    config = transformers.Sapiens2Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads_per_layer=[4, 2],
+        num_labels=29,
+        head_config={"upsample_out_channels": [8, 8], "conv_out_channels": [8, 8]},
+    )
+    path = tmp_path_factory.mktemp("sapiens2") / "tiny"
+    transformers.Sapiens2ForSemanticSegmentation(config).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(params=["sapiens", "sapiens2", "builtin"])
+def model(request: pytest.FixtureRequest) -> Model:
+    if request.param == "builtin":
+        return open_model("builtin", shape=(64, 96))
+    return open_model(request.getfixturevalue(request.param), shape=(128, 96))
+
+
+def logits(model: Model, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.place(CPU, torch.float32)(pixels)
+
+
+def pixels(model: Model, batch: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(batch)
+    return torch.randn(batch, 3, model.input.height, model.input.width, generator=generator)
+
+
+def assert_equal_but_for_rounding(found: torch.Tensor, expected: torch.Tensor) -> None:
+    assert found.shape == expected.shape
+    assert (found - expected).norm() / expected.norm() < 1e-5  # the same sums in float32, in another order
+
+
+@RUN_HERE
+def test_what_is_written_runs_here_and_gives_the_same_class_map(model: Model, to: Target, tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "model.pt2"
+    export_model(model, to, file)
+    again = open_model(file, as_is=True)
+    assert (again.kind, again.input, again.classes, again.fixed_batch) == (to, model.input, model.classes, None)
+    assert again.logits_size == model.logits_size
+    for batch in (1, 3):
+        assert_equal_but_for_rounding(logits(again, pixels(model, batch)), logits(model, pixels(model, batch)))
+    picture = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    shape = (model.input.height, model.input.width)
+    before, after = (Segmenter(each, shape=shape, device="cpu")(picture).class_map for each in (model, again))
+    np.testing.assert_array_equal(after, before)
+    assert [each.name for each in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("model", ["sapiens", "sapiens2"], indirect=True)
+def test_onnx_says_how_to_feed_it_and_gives_the_same_logits(model: Model, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    file = tmp_path / "model.onnx"
+    export_model(model, "onnx", file)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for batch in (1, 3):
+        given = pixels(model, batch)
+        [found] = session.run(["logits"], {"pixels": given.numpy()})
+        assert_equal_but_for_rounding(torch.from_numpy(found), logits(model, given))
+    told = {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()}
+    assert tuple(told["mean"]) == model.input.mean and tuple(told["std"]) == model.input.std
+    assert tuple(told["classes"]) == model.classes.names
+    assert told["input"] == [model.input.height, model.input.width] and told["logits"] == list(model.logits_size)
+
+
+@RUN_HERE
+def test_sapiens_written_as_a_graph_is_still_run_by_its_own_module(sapiens: Path, to: Target, tmp_path: Path) -> None:
+    model = open_model(sapiens)
+    export_model(model, to, tmp_path / "model.pt2")
+    again = open_model(tmp_path / "model.pt2")
+    assert again.kind == "sapiens"
+    assert torch.equal(logits(again, pixels(model, 1)), logits(model, pixels(model, 1)))
+
+
+@RUN_HERE
+def test_the_precision_is_the_one_asked_for(sapiens: Path, to: Target, tmp_path: Path) -> None:
+    export_model(open_model(sapiens), to, tmp_path / "model.pt2", dtype=torch.bfloat16)
+    assert open_model(tmp_path / "model.pt2", as_is=True).dtype == torch.bfloat16
+
+
+def test_a_batch_can_be_fixed(sapiens: Path, tmp_path: Path) -> None:
+    export_model(open_model(sapiens), "torch-export", tmp_path / "model.pt2", batch=3)
+    assert open_model(tmp_path / "model.pt2", as_is=True).fixed_batch == 3
+
+
+@pytest.mark.parametrize(("to", "batch", "said"), [("torchscript", 2, "takes any"), ("onnx", 0, "1 or more")])
+def test_a_batch_that_can_not_be_is_refused(sapiens: Path, tmp_path: Path, to: Target, batch: int, said: str) -> None:
+    with pytest.raises(UsageError, match=f"a batch of {batch} alone: .*{said}"):
+        export_model(open_model(sapiens), to, tmp_path / "model", batch=batch)
+
+
+@pytest.mark.parametrize("checkpoint", ["colour_torchscript", "colour_export"])
+def test_the_graph_of_an_unknown_network_is_refused_and_what_was_there_stays(
+    checkpoint: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.pt2"
+    file.write_text("as it was")
+    with pytest.raises(ModelError, match=r"colour is a .* graph, which runs as it is"):
+        export_model(open_model(request.getfixturevalue(checkpoint)), "torchscript", file)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("model.pt2", "as it was")]
+
+
+def test_a_file_that_can_not_be_written_is_named(sapiens: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OutputError, match=r"taken/model\.pt2 can't be written"):
+        export_model(open_model(sapiens), "torchscript", tmp_path / "taken" / "model.pt2")
+
+
+def test_without_the_libraries_the_error_says_how_to_install_them(
+    sapiens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sapiens_stream.models.export.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"pip install 'sapiens-stream\[onnx\]'"):
+        export_model(open_model(sapiens), "onnx", tmp_path / "model.onnx")
+
+
+def with_manifest(path: Path, out: Path, told: Any) -> Path:
+    """A copy of an archive that says this of itself."""
+    shutil.copy(path, out)
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr(f"colour/extra/{NAME}", json.dumps(told))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({}, "does not say mean and std"),
+        ([1], "does not say mean and std"),
+        ({"mean": [1, 2], "std": [1, 1, 1]}, "three numbers each"),
+        ({"mean": [0, 0, 0], "std": [1, 0, 1]}, "can not be"),
+        ({"mean": [0, 0, float("nan")], "std": [1, 1, 1]}, "can not be"),
+    ],
+)
+def test_a_file_that_says_what_can_not_be_is_refused(
+    told: Any, said: str, colour_torchscript: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        open_model(with_manifest(colour_torchscript, tmp_path / "other.pt2", told))
+
+
+def test_the_command_says_what_it_wrote(program: Program, sapiens: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.pt2"
+    arguments = ("models", "export", sapiens, "--to", "torchscript", "--shape", 64, 64, "-o", file)
+    plain = program(*arguments)
+    assert plain.code == 0 and plain.stdout.startswith(f"{file}: tiny as torchscript in fp32, ")
+    assert "(N, 3, 64, 64)" in plain.stdout and plain.stderr == ""
+    told = json.load(io.StringIO(program(*arguments, "--json").stdout))
+    assert told["size"] == file.stat().st_size and told["logits"] == [None, len(SAPIENS), 32, 32]
+    assert program(*arguments, "--quiet").stdout == ""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(("--to", "tflite"), 2), (("--to", "torchscript", "--batch", 2), 2)])
+def test_the_command_refuses_what_can_not_be(
+    program: Program, tmp_path: Path, arguments: tuple[object, ...], code: int
+) -> None:
+    refused = program("models", "export", "builtin", "-o", tmp_path / "model", *arguments)
+    assert refused.code == code and len(refused.complaints) == 1
