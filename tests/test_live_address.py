@@ -8,10 +8,12 @@ import struct
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.sources import list_cameras, parse_address
+from sapiens_stream.sources.live_pace import Backlog
 from sapiens_stream.sources.live_timeline import TIME_BASE, Timeline
 from sapiens_stream.sources.v4l2 import CameraMode, modes
 
@@ -129,6 +131,38 @@ def test_the_line_of_time(name: str) -> None:
             found.append(timeline.pts(None if stamp is None else Fraction(stamp), arrived) * TIME_BASE)
     assert [float(seconds) for seconds in found] == pytest.approx(expected, abs=2e-5)
     assert all(before < after for before, after in itertools.pairwise(found))
+
+
+def test_a_decoder_that_is_too_slow_leaves_out_what_it_can_not_catch_up_with() -> None:
+    """Ten packets a second come, the first of each ten a key; decoding one takes 0.2 s, leaving one out nothing."""
+    backlog = Backlog(0.0)
+    now, lags, decoded = 0.0, [], []
+    for number in range(600):
+        came = number / 10
+        waited = max(0.0, came - now)
+        now = max(now, came)
+        packet = av.Packet(b"0")
+        packet.is_keyframe = number % 10 == 0
+        if not backlog.skips(packet, waited, now):
+            lags.append(now - came)
+            decoded.append(number)
+            now += 0.2
+    assert max(lags) < 2
+    assert len(decoded) > 100
+    for before, after in itertools.pairwise(decoded):
+        assert after == before + 1 or after % 10 == 0
+
+
+def test_a_hiccup_of_the_network_is_caught_up_with() -> None:
+    """Nothing comes for two seconds, then all at once; decoding takes 0.01 s."""
+    backlog = Backlog(0.0)
+    now = 0.0
+    for number in range(100):
+        came = 4.0 if 20 <= number < 40 else number / 10
+        waited = max(0.0, came - now)
+        now = max(now, came)
+        assert not backlog.skips(av.Packet(b"0"), waited, now)
+        now += 0.01
 
 
 def test_cameras_are_listed() -> None:

@@ -15,7 +15,8 @@ from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.live_address import Address, parse_address
-from sapiens_stream.sources.live_connection import Arrived, Connection, Mailbox, Outcome
+from sapiens_stream.sources.live_connection import Connection
+from sapiens_stream.sources.live_mailbox import Arrived, Mailbox, Outcome
 from sapiens_stream.sources.live_timeline import TIME_BASE, Timeline
 from sapiens_stream.sources.source import Source, SourceInfo
 

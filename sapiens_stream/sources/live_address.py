@@ -32,7 +32,9 @@ _PROBE = {"probesize": "500000", "fpsprobesize": "0"}
 _DEFAULT_PORT = {"rtsp", "rtsps", "http", "https"}
 _PROTOCOL_OPTIONS = {
     "rtsp": {"rtsp_flags": "prefer_tcp", "allowed_media_types": "video"},
-    "udp": {"overrun_nonfatal": "1"},
+    # What comes this way is a transport stream, which holds a picture a packet: to look for its end is to wait for the
+    # next one. Over others there may be pieces of pictures.
+    "udp": {"overrun_nonfatal": "1", "fflags": "noparse"},
 }
 _PROTOCOL_OPTIONS["rtsps"] = _PROTOCOL_OPTIONS["rtsp"]
 

@@ -6,12 +6,10 @@ import errno
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from fractions import Fraction
-from threading import Condition, Thread
+from threading import Thread
 from typing import Any
 
 import av
@@ -21,13 +19,14 @@ from av.video.stream import VideoStream
 from sapiens_stream.errors import InputError
 from sapiens_stream.sources.demux import best_stream
 from sapiens_stream.sources.live_address import Address
+from sapiens_stream.sources.live_mailbox import Arrived, Mailbox, Outcome
+from sapiens_stream.sources.live_pace import Backlog, Pace
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take to its first picture: cameras need seconds to answer and to send a whole one."""
-GRACE_SECONDS, MOST_WAITING = 0.05, 8
-"""How long, and how many, frames may wait to be taken before the older ones are dropped."""
 MAX_DECODER_THREADS = 8
 _SEGMENTED = {"hls", "dash"}  # arrive in pieces of seconds, to be played at the speed of their times
+_UNSTAMPED = {"mpjpeg", "mjpeg"}  # without times; FFmpeg makes up those of 25 frames a second
 
 # Waiting does not mend these.
 _FINAL = (
@@ -42,81 +41,6 @@ _FINAL = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Arrived:
-    """A decoded frame, and when its last packet had come, by `time.monotonic()`."""
-
-    frame: av.VideoFrame
-    at: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Why a connection is over. `final` says that trying again can not help."""
-
-    reason: str
-    ended: bool = False
-    final: bool = False
-    bug: BaseException | None = None
-
-
-class Mailbox:
-    """From the thread that decodes to the one that reads: the newest frame wins.
-
-    A frame that waited for `GRACE_SECONDS` is dropped once there is a newer one, counted in `dropped`. Those that a
-    busy moment of the machine brings together all get through.
-    """
-
-    def __init__(self) -> None:
-        self.dropped = 0
-        self.closed = False
-        self._frames: deque[Arrived] = deque()
-        self._outcome: Outcome | None = None
-        self._changed = Condition()
-
-    def put(self, arrived: Arrived) -> None:
-        with self._changed:
-            self._frames.append(arrived)
-            if len(self._frames) > MOST_WAITING:
-                self._drop()
-            self._changed.notify_all()
-
-    def finish(self, outcome: Outcome) -> None:
-        """The connection's last word; frames that wait are taken before it."""
-        with self._changed:
-            self._outcome = outcome
-            self._changed.notify_all()
-
-    def take(self, timeout: float | None) -> Arrived | Outcome | None:
-        """What comes next; None if nothing did in time, or the mailbox is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.closed or self._frames or self._outcome, timeout)
-            if self.closed:
-                return None
-            while len(self._frames) > 1 and time.monotonic() - self._frames[0].at > GRACE_SECONDS:
-                self._drop()
-            if self._frames:
-                return self._frames.popleft()
-            outcome, self._outcome = self._outcome, None
-            return outcome
-
-    def sleep(self, seconds: float) -> None:
-        """Until then, or until the mailbox is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.closed, seconds)
-
-    def close(self) -> None:
-        """Wakes whoever waits."""
-        with self._changed:
-            self.closed = True
-            self._frames.clear()
-            self._changed.notify_all()
-
-    def _drop(self) -> None:
-        self._frames.popleft()
-        self.dropped += 1
-
-
 class Connection(Thread):
     """Opens an address once, and puts what arrives into the mailbox until it is over, then the `Outcome`.
 
@@ -128,6 +52,7 @@ class Connection(Thread):
         super().__init__(name="live", daemon=True)
         self.rate: Fraction | None = None
         self.aspect_ratio: Fraction | None = None
+        self._begun = False
         self._address = address
         self._mailbox = mailbox
         self._stall_seconds = stall_seconds
@@ -170,44 +95,58 @@ class Connection(Thread):
     def _play(self, container: InputContainer) -> Outcome:
         stream = best_stream(container)
         _configure(stream)
-        self.rate = _plausible(stream.average_rate) or _plausible(stream.guessed_rate)
+        format = container.format.name
+        stamped = format not in _UNSTAMPED
+        self.rate = _plausible(stream.average_rate) or _plausible(stream.guessed_rate) if stamped else None
         self.aspect_ratio = stream.sample_aspect_ratio
-        pace = Pace() if self._address.paced or container.format.name in _SEGMENTED else None
+        pace = Pace() if self._address.paced or format in _SEGMENTED else None
         limit = time.monotonic() + self._connect_seconds
-        whole = False
         asked = time.monotonic()
+        backlog = Backlog(asked)
         for packet in container.demux():
+            at = time.monotonic()
             if self._mailbox.closed:
                 return Outcome("closed", ended=True)
-            at = time.monotonic()
             if self._address.endless and at - asked >= self._stall_seconds:
                 # FFmpeg gave up waiting, and hands out the rest of what had come before.
                 return Outcome(f"nothing came for {self._stall_seconds:g} s")
-            if packet.stream is stream:
+            if packet.stream is not stream:
+                pass
+            elif not pace and backlog.skips(packet, at - asked, at):
+                self._mailbox.skipped()
+                limit = max(limit, at + self._stall_seconds)
+            else:
                 for frame in self._decoded(packet, stream, at):
-                    # Joined in the middle, some decoders begin with what they can guess.
-                    whole = whole or not frame.is_corrupt
-                    if whole:
-                        arrived = frame.opaque if isinstance(frame.opaque, float) else at
-                        if pace and (wait := pace.wait(frame, time.monotonic())) > 0:
-                            self._mailbox.sleep(wait)
-                            arrived = time.monotonic()
-                        self._mailbox.put(Arrived(frame, arrived))
-                        limit = time.monotonic() + self._stall_seconds
+                    self._deliver(frame, at, pace, stamped)
+                    limit = time.monotonic() + self._stall_seconds
             if self._address.endless and at > limit:
                 return Outcome("what comes has no picture that can be decoded")
             asked = time.monotonic()
-        return Outcome("the stream ended", ended=whole)
+        return Outcome("the stream ended", ended=self._begun)
+
+    def _deliver(self, frame: av.VideoFrame, at: float, pace: Pace | None, stamped: bool) -> None:
+        arrived = frame.opaque if isinstance(frame.opaque, float) else at
+        if pace and (wait := pace.wait(frame, time.monotonic())) > 0:
+            self._mailbox.sleep(wait)
+            arrived = time.monotonic()
+        if not stamped:
+            frame.pts = None
+        self._mailbox.put(Arrived(frame, arrived))
 
     def _decoded(self, packet: av.Packet[Any], stream: VideoStream, at: float) -> Iterator[av.VideoFrame]:
         packet.opaque = at
         try:
             if self._address.format == "v4l2" and stream.codec_context.name == "rawvideo" and packet.size:
-                yield from stream.codec_context.decode(_copied(packet))
+                frames = stream.codec_context.decode(_copied(packet))
             else:
-                yield from packet.decode()
-        except (av.InvalidDataError, av.EOFError):
+                frames = packet.decode()
+        except av.FFmpegError:
             return  # the next one may be whole; if none is, that is noticed
+        for frame in frames:
+            # Joined in the middle, some decoders begin with what they can guess.
+            self._begun = self._begun or not frame.is_corrupt
+            if self._begun:
+                yield frame
 
     def _why(self, error: Exception) -> str:
         """One line, without the URL, which FFmpeg's own message repeats."""
@@ -223,22 +162,6 @@ class Connection(Thread):
                 return f"{self._address.host}: {lookup.strerror}"
             return "the connection broke"
         return getattr(error, "strerror", None) or type(error).__name__
-
-
-class Pace:
-    """Holds back what comes faster than its own times say; what is late is late, and the rest not held for it."""
-
-    def __init__(self) -> None:
-        self._start: float | None = None
-
-    def wait(self, frame: av.VideoFrame, now: float) -> float:
-        """Seconds, from `now` by `time.monotonic()`, until the frame is due."""
-        if frame.pts is None or frame.time_base is None:
-            return 0.0
-        stamp = float(frame.pts * frame.time_base)
-        if self._start is None:
-            self._start = now - stamp
-        return self._start + stamp - now
 
 
 def _configure(stream: VideoStream) -> None:
