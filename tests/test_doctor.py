@@ -33,6 +33,7 @@ def healthy(report: Report) -> Report:
         devices=tuple(replace(device, memory=roomy, failure=None) for device in report.devices),
         encoders=(Ability(name="libx264"), Ability(name="libx265")),
         inputs=(Ability(name="v4l2"), Ability(name="rtsp")),
+        damaged_models=(),
     )
 
 
@@ -119,9 +120,19 @@ def _on_the_cpu(report: Report) -> tuple[Device, ...]:
             "libx264 of overlay videos is missing; those that work are: ffv1",
             "--codec",
         ),
+        (lambda r: {"damaged_models": ("sapiens-1b",)}, "sapiens-1b is cut short", "models pull sapiens-1b --force"),
         (lambda r: {"inputs": (Ability(name="v4l2", problem="x"), Ability(name="rtsp"))}, "no camera input", "av"),
     ],
-    ids=["old torch", "torch without CUDA", "old driver", "old GPU", "little memory", "no libx264", "no cameras"],
+    ids=[
+        "old torch",
+        "torch without CUDA",
+        "old driver",
+        "old GPU",
+        "little memory",
+        "no libx264",
+        "damaged model",
+        "no cameras",
+    ],
 )
 def test_a_problem_is_named_with_its_cure(healthy: Report, change: Any, what: str, cure: str) -> None:
     assert healthy.problems == ()

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from sapiens_stream import Segmenter
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.catalogue import KNOWN, PUBLISHED, HubFile, lookup
+from sapiens_stream.models.published import on_disk
 from tests.hub_server import HubServer, Request, Stored, running_hub
 from tests.media import make_photo, make_video, picture
 from tests.program import Outcome, Program, start
@@ -334,6 +335,7 @@ class TestRunning:
             assert f"cut short or damaged ({path})" in complaint(outcome)
             assert f"fetch it again: sapiens-stream models pull {name} --force" in complaint(outcome)
             assert "(damaged)" in program("models", "list").stdout
+            assert [each.name for each in on_disk(PUBLISHED[name]) if each.damaged] == [name]
             assert program("models", "pull", name, *mending).code == 0
             assert path.read_bytes() == whole
 

@@ -45,6 +45,7 @@ def _lines(report: Report) -> Iterator[str]:
         ("inputs", report.inputs),
     ):
         yield from _abilities(title, abilities)
+    yield _row("models", ", ".join(("builtin", *report.models)))
     yield _row("cameras", ", ".join(report.cameras) or "none found")
     yield ""
     if not report.problems:

@@ -16,6 +16,8 @@ import torch
 from sapiens_stream.doctor.devices import FRAME_TFLOP, WEIGHTS_BYTES, Device, Rate, devices, nvidia_driver
 from sapiens_stream.doctor.machine import Processor, Space, disk, memory, processor
 from sapiens_stream.doctor.video import CAMERA_INPUTS, Ability, cameras, encoders, hardware_decoders, inputs
+from sapiens_stream.models.catalogue import PUBLISHED
+from sapiens_stream.models.published import on_disk
 
 __all__ = ["FRAME_TFLOP", "Ability", "Device", "Problem", "Processor", "Rate", "Report", "Space", "examine"]
 
@@ -32,7 +34,10 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The preferred device stands first in `devices`. `disk` is that of the folder examined."""
+    """The preferred device stands first in `devices`. `disk` is that of the folder examined.
+
+    `models` are the published ones on disk, by the names that ask for them, `damaged_models` those cut short.
+    """
 
     versions: dict[str, str]
     system: str
@@ -45,11 +50,13 @@ class Report:
     hardware_decoders: tuple[Ability, ...]
     inputs: tuple[Ability, ...]
     cameras: tuple[str, ...]
+    models: tuple[str, ...]
+    damaged_models: tuple[str, ...]
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The worst first; none on a machine where all is well."""
-        return (*_torch_problems(self), *_memory_problems(self), *_video_problems(self))
+        return (*_torch_problems(self), *_memory_problems(self), *_model_problems(self), *_video_problems(self))
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as JSON types; sizes in bytes, rates in TFLOP/s, estimates of frames a second named so."""
@@ -65,6 +72,7 @@ def examine(folder: Path | None = None) -> Report:
 
     Takes a few seconds, as encoders, decoders and matrix products are tried.
     """
+    models = [each for model in PUBLISHED.values() for each in on_disk(model)]
     return Report(
         versions=_versions(),
         system=f"{platform.platform()} {platform.machine()}",
@@ -77,6 +85,8 @@ def examine(folder: Path | None = None) -> Report:
         hardware_decoders=hardware_decoders(),
         inputs=inputs(),
         cameras=cameras(),
+        models=tuple(each.name for each in models if not each.damaged),
+        damaged_models=tuple(each.name for each in models if each.damaged),
     )
 
 
@@ -91,6 +101,7 @@ def _versions() -> dict[str, str]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda or "none",
         "cudnn": str(torch.backends.cudnn.version() or "none"),  # type: ignore[no-untyped-call]
+        "huggingface_hub": version("huggingface_hub"),
         "numpy": np.__version__,
         "opencv": cv2.__version__,
         "av": av.__version__,
@@ -148,6 +159,13 @@ def _memory_problems(report: Report) -> list[Problem]:
                 )
             )
     return problems
+
+
+def _model_problems(report: Report) -> list[Problem]:
+    return [
+        Problem(f"{name} is cut short or damaged on disk", f"fetch it again: sapiens-stream models pull {name} --force")
+        for name in report.damaged_models
+    ]
 
 
 def _video_problems(report: Report) -> list[Problem]:

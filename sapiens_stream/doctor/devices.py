@@ -10,12 +10,15 @@ import torch
 from sapiens_stream.doctor.machine import Space, answer, memory, processor
 from sapiens_stream.errors import cause
 from sapiens_stream.inference.device import PRECISIONS, available_devices, bears_bfloat16
+from sapiens_stream.models.catalogue import PUBLISHED
 
-FRAME_TFLOP = {"sapiens-0.3b": 4.73, "sapiens-0.6b": 7.38, "sapiens-1b": 11.26}
+_SHOWN = [PUBLISHED[name] for name in ("sapiens-0.3b", "sapiens-0.6b", "sapiens-1b")]
+
+FRAME_TFLOP = {model.name: model.tflop for model in _SHOWN}
 """What one frame costs, head and attention included."""
 
-WEIGHTS_BYTES = {"sapiens-0.3b": 1_360_000_000, "sapiens-0.6b": 2_690_000_000, "sapiens-1b": 4_700_000_000}
-"""The weights in float32, about."""
+WEIGHTS_BYTES = {model.name: 4 * model.parameters for model in _SHOWN}
+"""The weights in float32."""
 
 _SECONDS = 0.2  # a rate's measurement
 _SIDES = {"cpu": 512, "cuda": 4096, "mps": 2048}  # matrices large enough to keep a device busy, and that fit any
