@@ -34,11 +34,14 @@ def export(
     """
     import torch
 
+    from sapiens_stream.cli.fetching import fetch_named
     from sapiens_stream.inference.device import PRECISION_NAMES, resolve_precision
     from sapiens_stream.models import open_model
     from sapiens_stream.models.export import export_model
 
-    opened = open_model(model, shape=shape, pull=pull)
+    if pull:
+        fetch_named(model, quiet=quiet)
+    opened = open_model(model, shape=shape)
     dtype = resolve_precision(precision, torch.device("cpu"), opened)
     export_model(opened, to, output, dtype=dtype, batch=batch)
     spec = opened.input
