@@ -1,0 +1,160 @@
+"""`sapiens-stream live` on real streams: what it writes, says and answers, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.media import make_video
+from tests.program import Program, start
+from tests.senders import Sender, free_port
+
+CAMERA = "lavfi:testsrc2=size=160x96:rate=30"
+HEADLESS = "--no-window"
+WAIT = 60.0  # seconds; a process of its own loads torch first
+
+
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+class TestFiles:
+    def test_recording_masks_json_and_record(self, program: Program, tmp_path: Path, colour_torchscript: Path) -> None:
+        out = tmp_path / "out"
+        arguments = ("--max-frames", 30, "--record", tmp_path / "cam.mp4", "--save", "classes,json", "-o", out)
+        outcome = program("live", CAMERA, "-m", colour_torchscript, HEADLESS, *arguments)
+        assert outcome.code == 0, outcome.stderr
+        record = json.loads((tmp_path / "cam_run.json").read_text())
+        live = record["live"]
+        assert record["status"] == "complete" and record["input"].startswith("lavfi:testsrc2")
+        assert live["received"] == live["shown"] + live["dropped"] and live["shown"] >= 30
+        assert set(live["delay_ms"]) == {"total", "decode", "wait", "infer", "draw"}
+        assert frames_of(tmp_path / "cam.mp4") == live["recorded"]["video"]["written"]
+        maps = sorted((out / "cam").glob("*_seg.npy"))
+        assert len(maps) == live["recorded"]["frames"]["written"]
+        assert np.load(maps[0]).shape == (96, 160)
+        assert record["settings"]["propagate"] is True and len(record["model"]["sha256"]) == 64
+        assert "30 frames shown" in outcome.stdout or "31 frames shown" in outcome.stdout
+
+    def test_nothing_is_written_unless_asked_for(
+        self, program: Program, tmp_path: Path, colour_torchscript: Path
+    ) -> None:
+        out = tmp_path / "out"
+        outcome = program("live", CAMERA, "-m", colour_torchscript, HEADLESS, "--max-frames", 3, "-o", out)
+        assert outcome.code == 0 and not out.exists()
+
+    def test_json_is_one_line_on_standard_output(self, program: Program, colour_torchscript: Path) -> None:
+        arguments = ("--duration", 1, "--json", "--quiet", "--no-propagate")
+        outcome = program("live", CAMERA, CAMERA, "-m", colour_torchscript, HEADLESS, *arguments)
+        [record] = [json.loads(line) for line in outcome.stdout.splitlines()]
+        assert record["status"] == "complete" and len(record["live"]["cameras"]) == 2
+        assert record["live"]["carried"] == 0 and outcome.stderr == ""
+
+    def test_a_file_at_its_own_speed(self, program: Program, tmp_path: Path, colour_torchscript: Path) -> None:
+        clip = make_video(tmp_path / "clip.mp4", frames=15)
+        record = tmp_path / "again.mkv"
+        outcome = program("live", clip, "--realtime", "-m", colour_torchscript, HEADLESS, "--record", record)
+        assert outcome.code == 0, outcome.stderr
+        live = json.loads((tmp_path / "again_run.json").read_text())["live"]
+        assert live["received"] == 15 == live["shown"] + live["dropped"]
+
+    def test_a_browser_can_watch(self, program: Program, colour_torchscript: Path) -> None:
+        pytest.importorskip("uvicorn", reason="the extra web is not installed")
+        port = free_port()
+        arguments = ("--web", f"127.0.0.1:{port}", "--max-frames", 5)
+        outcome = program("live", CAMERA, "-m", colour_torchscript, HEADLESS, *arguments)
+        assert outcome.code == 0 and f"live at http://127.0.0.1:{port}/" in outcome.stderr
+
+
+class TestTrouble:
+    @pytest.mark.parametrize("others, code", [((), 1), ((CAMERA,), 3)])
+    def test_a_camera_that_never_came(
+        self, program: Program, colour_torchscript: Path, others: tuple[str, ...], code: int
+    ) -> None:
+        dead = f"tcp://user:secret@127.0.0.1:{free_port()}"
+        arguments = ("--reconnect", "no", "--max-frames", 10)
+        outcome = program("live", dead, *others, "-m", colour_torchscript, HEADLESS, *arguments)
+        assert outcome.code == code, outcome.stderr
+        [complaint] = [line for line in outcome.complaints if line.startswith("error:")]
+        assert "127.0.0.1" in complaint and "refused" in complaint.lower()
+
+    def test_a_camera_that_is_waited_for_in_vain(self, program: Program, colour_torchscript: Path) -> None:
+        dead = f"tcp://127.0.0.1:{free_port()}"
+        outcome = program("live", dead, "-m", colour_torchscript, HEADLESS, "--duration", 2)
+        assert outcome.code == 1 and "no picture came" in outcome.stderr
+
+    def test_passwords_are_neither_said_nor_written(
+        self, program: Program, tmp_path: Path, colour_torchscript: Path
+    ) -> None:
+        with Sender("http") as sender:
+            address = sender.url.replace("http://", "http://user:verysecret@")
+            arguments = ("--max-frames", 5, "--save", "json", "-o", tmp_path, "--json")
+            outcome = program("live", address, "-m", colour_torchscript, HEADLESS, *arguments)
+        assert outcome.code == 0, outcome.stderr
+        written = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+        assert "verysecret" not in outcome.stdout + outcome.stderr + written
+        assert str(sender.port) in json.loads((tmp_path / "live_run.json").read_text())["input"]
+
+
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [
+        ([], "no SOURCE"),
+        (["nowhere.mp4"], "no such live source"),
+        ([CAMERA, "--reconnect", "often"], "--reconnect often"),
+        ([CAMERA, "--record", "cam.txt"], "can't record to cam.txt"),
+        ([CAMERA, "--save", "pictures"], "can't save pictures"),
+        ([CAMERA, "--codec", "h263"], "no codec 'h263'"),
+        ([CAMERA, "--classes", "wings"], "no class 'wings'"),
+        ([CAMERA, "--web=nowhere:x"], "no address"),
+    ],
+)
+def test_wrong_usage(program: Program, arguments: list[str], complaint: str) -> None:
+    recording = ["--record", "cam.mp4"] if "--codec" in arguments else []
+    outcome = program("live", *arguments, *recording, HEADLESS)
+    assert outcome.code == 2 and complaint in outcome.complaints[0] and len(outcome.complaints) == 1
+
+
+@pytest.mark.parametrize("arguments, code", [(["--list-devices"], 0), (["--help"], 0)])
+def test_what_needs_no_model_is_answered_at_once(program: Program, arguments: list[str], code: int) -> None:
+    outcome = program("live", *arguments)
+    assert outcome.code == code and outcome.stdout
+
+
+class TestEnding:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_finishes_the_files(
+        self, tmp_path: Path, colour_torchscript: Path, number: signal.Signals
+    ) -> None:
+        process = start("live", CAMERA, "-m", colour_torchscript, HEADLESS, "--record", tmp_path / "cam.mp4")
+        self.await_growth(tmp_path / ".cam.part.mp4", 20_000)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=WAIT)
+        assert process.returncode == 130 and "Traceback" not in err, err
+        assert frames_of(tmp_path / "cam.mp4") > 10
+        record = json.loads((tmp_path / "cam_run.json").read_text())
+        assert record["status"] == "interrupted"
+        assert record["live"]["received"] == record["live"]["shown"] + record["live"]["dropped"]
+
+    def test_a_killed_recording_is_playable(self, tmp_path: Path, colour_torchscript: Path) -> None:
+        process = start("live", CAMERA, "-m", colour_torchscript, HEADLESS, "--record", tmp_path / "cam.mp4")
+        growing = tmp_path / ".cam.part.mp4"
+        self.await_growth(growing, 50_000)
+        process.kill()
+        process.communicate(timeout=WAIT)
+        assert frames_of(growing) > 10
+        assert json.loads((tmp_path / "cam_run.json").read_text())["status"] == "interrupted"
+
+    @staticmethod
+    def await_growth(path: Path, size: int) -> None:
+        end = time.monotonic() + WAIT
+        while not path.exists() or path.stat().st_size < size:
+            assert time.monotonic() < end, f"{path} does not grow"
+            time.sleep(0.05)
