@@ -97,7 +97,7 @@ class Segmentation:
     """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright.
 
     `carried` is 0 where the class map was inferred from this very frame; else it was carried along to it from the
-    one that many frames before.
+    one that many frames before, or is empty where there was none yet.
     """
 
     frame: Frame

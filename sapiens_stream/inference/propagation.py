@@ -69,9 +69,11 @@ class Carrier:
         newest = self._last[1]
         field = self._between(newest, base.grey)
         best = _difference(newest, _taken(base.grey, field))
-        others = [] if base.steps is None else [base.steps]
-        for other in (*others, np.zeros_like(field)):
-            difference = _difference(newest, _taken(base.grey, other))
+        others = [(np.zeros_like(field), base.grey)]
+        if base.steps is not None:
+            others.append((base.steps, _taken(base.grey, base.steps)))
+        for other, taken in others:
+            difference = _difference(newest, taken)
             cv2.copyTo(other, cv2.compare(difference, best, cv2.CMP_LT), field)
             best = np.asarray(cv2.min(difference, best), np.uint8)
         return field

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.inference.propagation import Carrier
@@ -40,13 +42,14 @@ class Presenter:
     """Each frame it takes from the camera it gives to be shown, once and in order, or drops and counts.
 
     Where the model will be done with a frame before the next one comes, the frame waits for it; else it is shown at
-    once with the last class map, carried along. Without `propagate`, and until there is a class map to carry, only
-    frames are shown that the model has seen.
+    once with the last class map, carried along: an empty one until there is one of the camera's size. Without
+    `propagate` only frames are shown that the model has seen.
     """
 
     def __init__(self, camera: Camera, inference: Inference, *, propagate: bool) -> None:
         self.camera = camera
         self._inference = inference
+        self._classes = inference.classes
         self._propagate = propagate
         self._carrier = Carrier()
         self._held: deque[_Held] = deque()
@@ -59,7 +62,7 @@ class Presenter:
     @property
     def deadline(self) -> float | None:
         """When a frame that is held has to be shown, if nothing happens before."""
-        return self._held[0].until if self._held and self._carryable(self.camera.inferred, self._held[0]) else None
+        return self._held[0].until if self._held and self._propagate else None
 
     def clear(self) -> None:
         """Drops what is held or waits."""
@@ -81,7 +84,7 @@ class Presenter:
                 return Showing(self._held.popleft().arrival, inferred.result, inferred.seconds, time.monotonic())
         if not self._held:
             return None
-        if inferred is not None and self._carryable(inferred, self._held[0]):
+        if self._propagate:
             if len(self._held) > 1 or time.monotonic() >= self._held[0].until:
                 return self._carry(inferred, self._held.popleft().arrival)
             return None
@@ -103,14 +106,15 @@ class Presenter:
             self._held.popleft()
         self.camera.drop(count)
 
-    def _carryable(self, inferred: Inferred | None, held: _Held) -> bool:
-        return self._propagate and inferred is not None and inferred.result.frame.size == held.arrival.frame.size
-
-    def _carry(self, inferred: Inferred, arrival: Arrival) -> Showing:
+    def _carry(self, inferred: Inferred | None, arrival: Arrival) -> Showing:
         start = time.monotonic()
-        following = self._inference.in_flight(self.camera)
-        class_map = self._carrier.carry(inferred.result, arrival.frame, following=following)
-        age = arrival.frame.index - inferred.result.frame.index
-        carried = replace(inferred.result, frame=arrival.frame, class_map=class_map, carried=age)
+        frame = arrival.frame
+        if inferred is not None and inferred.result.frame.size == frame.size:
+            following = self._inference.in_flight(self.camera)
+            class_map = self._carrier.carry(inferred.result, frame, following=following)
+        else:
+            class_map = np.zeros(frame.size, np.uint8)
+        age = frame.index - (inferred.result.frame.index if inferred is not None else -1)
+        result = Segmentation(frame=frame, class_map=class_map, classes=self._classes, carried=age)
         ready = time.monotonic()
-        return Showing(arrival, carried, ready - start, ready)
+        return Showing(arrival, result, ready - start, ready)
