@@ -20,7 +20,10 @@ port, height, width, *user = sys.argv[1:]
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(
     f"( videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate=25/1"
-    " ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0 config-interval=-1 )"
+    # One thread, so one slice a picture: before each of several the payloader would repeat the parameter sets, which
+    # cuts a key picture in two.
+    " ! x264enc tune=zerolatency threads=1 speed-preset=ultrafast key-int-max=10"
+    " ! rtph264pay name=pay0 config-interval=-1 )"
 )
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
@@ -33,11 +36,8 @@ if user:
     auth = GstRtspServer.RTSPAuth()
     auth.add_basic(GstRtspServer.RTSPAuth.make_basic(name, password), allowed)
     server.set_auth(auth)
-    factory.add_role_from_structure(
-        Gst.Structure.new_from_string("viewer,media.factory.access=true,media.factory.construct=true")[0]
-        if isinstance(Gst.Structure.new_from_string("viewer"), tuple)
-        else Gst.Structure.new_from_string("viewer,media.factory.access=true,media.factory.construct=true")
-    )
+    role = "viewer,media.factory.access=true,media.factory.construct=true"
+    factory.add_role_from_structure(Gst.Structure.new_from_string(role))
 server.attach(None)
 print("ready", flush=True)
 GLib.MainLoop().run()
