@@ -67,7 +67,7 @@ def _text(screen: Screen) -> Text:
 
 
 def _every(seconds: float, show: Callable[[Screen], None]) -> Callable[[Screen], None]:
-    last = time.monotonic() - seconds + LINE_EVERY
+    last = time.monotonic()
 
     def now_and_then(screen: Screen) -> None:
         nonlocal last
