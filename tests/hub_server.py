@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ class Stored:
     """What it answers to any request."""
     breaks: list[int] = field(default_factory=list)
     """For each of the next requests for the content, after how many bytes it breaks off."""
+    delay: float = 0.0
+    """Seconds before it sends the content."""
     then: int | None = None
     """What it answers to requests for the content once it has broken off for the last time."""
 
@@ -98,6 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Location", f"http://localhost:{self.server.server_port}/storage/{path}")
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("X-Linked-ETag", f'"{stored.sha256 or hashlib.sha256(stored.content).hexdigest()}"')
+        # As the real hub it offers another way of fetching too, which is not to be taken: it can not go on.
+        self.send_header("X-Xet-Hash", "0" * 64)
+        self.send_header("X-Xet-Refresh-Route", f"{self.server.endpoint}/xet")
         if stored.size != -1:
             self.send_header("X-Linked-Size", str(len(stored.content) if stored.size is None else stored.size))
         self.send_header("Content-Length", "0")
@@ -117,6 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         part = stored.content[start : start + stored.breaks.pop(0) if stored.breaks else None]
         self.server.requests.append(Request(start, len(part), token))
+        time.sleep(stored.delay)
         self.wfile.write(part)
         self.close_connection = start + len(part) < len(stored.content)
 

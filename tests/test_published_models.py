@@ -24,6 +24,7 @@ from sapiens_stream.models.published import on_disk
 from tests.hub_server import HubServer, Request, Stored, running_hub
 from tests.media import make_photo, make_video, picture
 from tests.program import Outcome, Program, start
+from tests.sapiens import PublishedSapiens, torchscript
 
 SMALL, SAPIENS2 = "sapiens-0.3b", "sapiens2-0.4b"
 CHUNK = 1 << 14
@@ -136,6 +137,15 @@ class TestFetching:
         assert process.returncode == 0, err
         path = cached(home, SMALL)
         assert path is not None and f"{SMALL} is on disk (0.2 MB): {path}" in out
+
+    def test_two_programs_at_once_fetch_it_once(self, server: HubServer, home: Path, goliath: Path) -> None:
+        publish(server, SMALL, goliath.read_bytes(), delay=1.5)
+        both = [start("models", "pull", SMALL, env=elsewhere(home, server.endpoint), cwd=home.parent) for _ in range(2)]
+        for process in both:
+            with process:
+                _, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+        assert len(server.requests) == 1
 
     def test_builtin_needs_none(self, program: Program, home: Path) -> None:
         outcome = program("models", "pull", "builtin")
@@ -305,6 +315,26 @@ class TestRunning:
         with pytest.raises(UsageError, match="is not on disk"):
             Segmenter(SMALL)
         assert Segmenter(SMALL, pull=True).model.name == SMALL
+
+    @pytest.mark.parametrize(
+        ("name", "classes", "title"),
+        [("sapiens-0.6b:pth", 28, "Sapiens"), ("sapiens-foreground-1b", 1, "foreground")],
+    )
+    def test_published_weights_run_by_our_own_module(
+        self, program: Program, server: HubServer, tmp_path: Path, name: str, classes: int, title: str
+    ) -> None:
+        network = PublishedSapiens(classes).eval()
+        path = tmp_path / "weights"
+        if name.endswith("pth"):
+            torch.save({"state_dict": network.state_dict()}, path)
+        else:
+            torchscript(path, network)
+        publish(server, name, path.read_bytes())
+        model = Segmenter(name, pull=True).model
+        assert (model.name, model.kind, model.classes.title) == (name.partition(":")[0], "sapiens", title)
+        facts = json.loads(program("models", "info", name, "--json").stdout)
+        assert facts["parameters"] == sum(each.numel() for each in network.parameters())
+        assert facts["run_by"] == "sapiens"
 
     def test_a_name_takes_the_preferred_of_what_is_on_disk(
         self, program: Program, server: HubServer, colour_torchscript: Path, colour_export: Path

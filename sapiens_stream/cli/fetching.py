@@ -36,8 +36,12 @@ def fetch(choice: Choice, *, force: bool = False, accept_licence: bool = False, 
         _settle_licence(choice, accept_licence, console)
         if here is not None and here.damaged and not force:
             console.print(Text(f"{here.name} is cut short or damaged; fetching it again"), soft_wrap=True)
-        with _shown(choice.name, console) as progress:
-            return published.fetch(choice, force=force, progress=progress)
+        try:
+            with _shown(choice.name, console) as progress:
+                return published.fetch(choice, force=force, progress=progress)
+        except KeyboardInterrupt:
+            console.print(Text(f"stopped; fetch {choice.name} again, and it goes on from there"), soft_wrap=True)
+            raise
     return here
 
 

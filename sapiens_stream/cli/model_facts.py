@@ -93,7 +93,7 @@ def _published(choice: Choice, sha256: bool) -> dict[str, Any]:
 
     entry = published_entry(choice.model)
     if locate(choice) is None:
-        return entry
+        return entry | {"name": choice.name}
     here = require(choice)  # says how to mend what is damaged
     return entry | {"name": here.name} | _inspected(inspect_checkpoint(here.path, here.name), sha256)
 
