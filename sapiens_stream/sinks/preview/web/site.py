@@ -152,23 +152,22 @@ class Site:
         return _SeatedStream(self._parts(int(camera)), self._seat)
 
     async def _parts(self, camera: int) -> AsyncIterator[bytes]:
-        """Each picture with the boundary after it: a browser shows a picture once it has seen that."""
+        """Each picture with the head of the next after it: Chromium shows a picture once it has seen that."""
         painted = self._painted.get(camera)
         if painted is None:
             painted = Broadcast(PaintedEncoder(camera, self._painter, self._max_width).encode)
             self._painted[camera] = painted
             if self._newest:
                 painted.offer(self._newest)
-        boundary = f"--{_BOUNDARY}\r\n".encode()
+        head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\n\r\n".encode()
         number = 0
-        yield boundary
+        yield head
         with suppress(Closed):
             while True:
                 newest = await painted.newer_than(number)
                 number = newest.number
                 if jpeg := newest.content:
-                    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
-                    yield b"".join((head, jpeg, b"\r\n", boundary))
+                    yield b"".join((jpeg, b"\r\n", head))
 
 
 class _Flight:
