@@ -307,28 +307,30 @@ def test_weights_that_reach_beyond_their_storage_are_damage(tmp_path: Path) -> N
         open_model(path)
 
 
-# The share of a photo's pixels that may have another class than in fp32. Random weights are the harder case: their
-# logits lie close together, and every patch has its own winner.
-@pytest.mark.parametrize(("precision", "most"), [("bf16", 0.05), ("fp16", 0.01)])
-def test_few_pixels_change_their_class_in_half_precision(tmp_path: Path, precision: str, most: float) -> None:
-    path = pth(tmp_path / "model.pth", PublishedSapiens())
+# The share of a photo's pixels that may have another class than in fp32: a third more than was measured.
+@pytest.mark.parametrize(
+    ("model", "precision", "most"),
+    [("sapiens", "fp16", 0.003), ("sapiens", "bf16", 0.02), ("builtin", "fp16", 0.004), ("builtin", "bf16", 0.063)],
+)
+def test_few_pixels_change_their_class_in_half_precision(
+    tmp_path: Path, model: str, precision: str, most: float
+) -> None:
+    subject = pth(tmp_path / "model.pth", PublishedSapiens()) if model == "sapiens" else model
     for photo in sorted(PHOTOS.glob("astronaut*.jpg")):
-        assert changed(path, precision, photo) < most
+        assert changed(subject, precision, photo) < most
 
 
-@pytest.mark.parametrize(("precision", "most"), [("bf16", 0.05), ("fp16", 0.01)])
+@pytest.mark.parametrize(("precision", "most"), [("fp16", 0.003), ("bf16", 0.02)])
 def test_few_pixels_change_their_class_with_the_larger_toy(shared: Path, precision: str, most: float) -> None:
-    path = shared / "golden" / "tiny_sapiens_v1.pth"
-    for photo in sorted((shared / "golden" / "input").glob("coco_*.jpg"))[:2]:
-        assert changed(path, precision, photo) < most
+    photos = sorted((shared / "golden" / "input").glob("coco_*.jpg"))
+    for photo in photos[:2]:
+        assert changed(shared / "golden" / "tiny_sapiens_v1.pth", precision, photo) < most
 
 
-def changed(path: Path, precision: str, photo: Path) -> float:
+def changed(model: str | Path, precision: str, photo: Path) -> float:
     image = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
-    half, full = (Segmenter(path, precision=each)(image).class_map for each in (precision, "fp32"))
-    share = float((half != full).mean())
-    print(f"{precision} {photo.name}: {share:.4%}")
-    return share
+    half, full = (Segmenter(model, precision=each)(image).class_map for each in (precision, "fp32"))
+    return float((half != full).mean())
 
 
 @pytest.mark.cuda
