@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import itertools
 import os
 import queue
@@ -388,7 +390,30 @@ def test_a_graph_plays_at_its_own_speed_and_ends() -> None:
     assert arrivals[-1] - arrivals[0] == pytest.approx(9 / 25, abs=0.15)
 
 
-def test_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_in_segments_plays_at_its_own_speed(tmp_path: Path) -> None:
+    make_video(tmp_path / "clip.m3u8", format="hls", frames=40, rate=Fraction(50))
+    handler = functools.partial(QuietFiles, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        with watched(f"http://127.0.0.1:{server.server_address[1]}/clip.m3u8", reconnect="no") as camera:
+            camera.to_the_end()
+        server.shutdown()
+    assert [number_of(frame.rgb) for frame in camera.frames] == list(range(40))
+    arrivals = [frame.arrived or 0 for frame in camera.frames]
+    assert arrivals[-1] - arrivals[0] == pytest.approx(39 / 50, abs=0.15)
+
+
+class QuietFiles(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+def test_a_camera_that_is_not_there() -> None:
+    with watched(63, reconnect="no") as camera, pytest.raises(InputError, match="camera 63: there is no such camera"):
+        camera.until(lambda _: False)
+
+
+def test_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     if not shutil.which("Xvfb"):
         pytest.skip("there is no virtual X server (xvfb)")
     reading, writing = os.pipe()
@@ -398,9 +423,10 @@ def test_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv("DISPLAY", f":{os.read(reading, 16).decode().strip()}")
             with watched("screen") as screen:
                 screen.until_frames(5)
+                server.kill()
+                assert screen.until_event("lost") < 3
             assert screen.frames[0].size == (240, 320)
             assert screen.frames[0].name == "screen/000000"
-            server.kill()
         finally:
             server.kill()
             os.close(reading)

@@ -28,6 +28,13 @@ MAX_DECODER_THREADS = 8
 _SEGMENTED = {"hls", "dash"}  # arrive in pieces of seconds, to be played at the speed of their times
 _UNSTAMPED = {"mpjpeg", "mjpeg"}  # without times; FFmpeg makes up those of 25 frames a second
 
+_CAMERA_TROUBLE = {
+    errno.ENOENT: "there is no such camera",
+    errno.ENODEV: "it was unplugged",
+    errno.EBUSY: "another program uses it",
+    errno.EACCES: "this user may not open it",
+}
+
 # Waiting does not mend these.
 _FINAL = (
     av.ProtocolNotFoundError,
@@ -154,7 +161,11 @@ class Connection(Thread):
             return "what comes is not a video stream"
         if isinstance(error, av.ProtocolNotFoundError):
             return f"this build of FFmpeg can not read {self._address.url.partition(':')[0]}"
+        if isinstance(error, av.ExternalError):
+            return "the device failed"
         number = getattr(error, "errno", None)
+        if self._address.kind == "camera" and number in _CAMERA_TROUBLE:
+            return _CAMERA_TROUBLE[number]
         if number == errno.EIO and self._address.host:  # what FFmpeg says of a name that nobody knows, too
             try:
                 socket.getaddrinfo(self._address.host, None)
