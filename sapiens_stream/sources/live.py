@@ -100,7 +100,7 @@ class Live(Source):
 
     @property
     def dropped(self) -> int:
-        """Frames that were decoded, but replaced by a newer one before they were taken."""
+        """Frames that arrived, but were left out for newer ones."""
         return self._mailbox.dropped
 
     def frames(self) -> Iterator[Frame | Skipped]:
