@@ -82,7 +82,7 @@ class PublishedSapiens(nn.Module):
 
 
 class Wrapped(nn.Module):
-    """As training tools wrap it: under a name, with the preprocessing's numbers beside it."""
+    """As training tools wrap it: under a name."""
 
     def __init__(self, network: PublishedSapiens) -> None:
         super().__init__()
