@@ -1,4 +1,4 @@
-"""Gives what is seen the processor before the model."""
+"""Gives what is seen the processor before the model and the encoder."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ Made = TypeVar("Made")
 NICENESS = 5  # a third of the weight that a thread of the display has
 
 
-def in_background(make: Callable[[], Made]) -> Made:
-    """Calls `make` in a thread of lower priority, which the threads that it starts inherit; on Linux alone.
+def step_back() -> None:
+    """Lowers the priority of this thread, and of those that it will start; on Linux alone."""
+    if sys.platform == "linux":  # elsewhere threads have no priority of their own, or inherit none
+        here = get_native_id()
+        os.setpriority(os.PRIO_PROCESS, here, min(19, os.getpriority(os.PRIO_PROCESS, here) + NICENESS))
 
-    Where the model computes on the CPU it takes all cores; with this the picture is shown twice as often on a busy
-    machine, and in two thirds of the time on an idle one.
+
+def in_background(make: Callable[[], Made]) -> Made:
+    """Calls `make` in a thread that steps back, so that the threads which it starts do so too.
+
+    A model on the CPU takes all cores; with this the picture is shown twice as often on a busy machine, and in two
+    thirds of the time on an idle one.
     """
-    if sys.platform != "linux":  # elsewhere threads have no priority of their own, or inherit none
-        return make()
 
     def lowered() -> Made:
-        niceness = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), min(19, niceness + NICENESS))
+        step_back()
         return make()
 
     with ThreadPoolExecutor(1) as background:

@@ -18,6 +18,7 @@ from sapiens_stream.pipeline.live.camera import Arrival, Camera, Inferred
 from sapiens_stream.pipeline.live.delays import per_second
 
 _TIMES_KEPT = 1000
+_LATENCIES_KEPT = 16
 _CLOSE_SECONDS = 10.0  # a large model on a slow machine may be long about its frame
 
 
@@ -47,7 +48,7 @@ class Inference:
         self._on_change = on_change
         self._slots = len(engine.devices)
         self._flights: list[_Flight] = []
-        self._latency: float | None = None
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._finished: deque[float] = deque(maxlen=_TIMES_KEPT)
         self._closed = False
         self._changed = Condition()
@@ -82,16 +83,18 @@ class Inference:
     def expected(self, arrival: Arrival) -> float:
         """When the class map of a frame that has just arrived will be there, by `time.monotonic()`."""
         with self._changed:
-            if self._latency is None:
+            if not self._latencies:
                 return math.inf
             now = time.monotonic()
+            # The better ones: carrying maps along slows the model down, which must not keep it carrying.
+            latency = sorted(self._latencies)[len(self._latencies) // 4]
             for flight in self._flights:
                 if any(frame is arrival.frame for frame in flight.frames):
-                    return max(now, flight.started + self._latency)
+                    return max(now, flight.started + latency)
             free = now
             if len(self._flights) >= self._slots:
-                free = max(now, min(flight.started for flight in self._flights) + self._latency)
-            return free + self._latency
+                free = max(now, min(flight.started for flight in self._flights) + latency)
+            return free + latency
 
     def per_second(self, now: float) -> float:
         """Frames inferred a second, lately."""
@@ -122,7 +125,7 @@ class Inference:
         with self._changed:
             self._flights.remove(flight)
             self._finished.extend([now] * len(flight.frames))
-            self._latency = seconds if self._latency is None else self._latency + 0.2 * (seconds - self._latency)
+            self._latencies.append(seconds)
             self._changed.notify_all()
         self.feed()
         self._on_change()

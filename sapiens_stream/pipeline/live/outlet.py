@@ -7,6 +7,7 @@ from threading import Thread
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.pipeline.channel import Cancelled, Channel
+from sapiens_stream.pipeline.live.background import step_back
 from sapiens_stream.sinks import Sink
 
 QUEUED_RESULTS = 8  # what an encoder may fall behind for a moment; a 4K frame holds some 50 MB
@@ -53,6 +54,7 @@ class Outlet:
         return [str(path) for sink in self._sinks for path in sink.written]
 
     def _work(self) -> None:
+        step_back()
         try:
             for result in self._channel:
                 for sink in self._sinks:
