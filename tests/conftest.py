@@ -9,7 +9,7 @@ import torch
 
 from tests.checkpoints import tiny_export, tiny_torchscript
 
-pytest_plugins = ["tests.program", "tests.small_disk"]
+pytest_plugins = ["tests.display", "tests.program", "tests.small_disk"]
 
 DATA = Path(__file__).parent / "data"
 
