@@ -82,7 +82,7 @@ class WebPreview(Viewer):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=16 + 2 * max_viewers,
+                limit_concurrency=64 + 8 * max_viewers,  # connections and requests; a page asks for its files at once
                 timeout_graceful_shutdown=2,
             )
         )
