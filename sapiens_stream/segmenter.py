@@ -12,6 +12,7 @@ import numpy as np
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation, Skipped, UInt8Array
 from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.worker import BatchSize
 from sapiens_stream.models import open_model
 from sapiens_stream.models.model import Model
 from sapiens_stream.painting import Painter
@@ -79,7 +80,9 @@ class Segmenter:
     "cuda:all", "mps", or several ("cuda:0,cuda:1"); `precision` "auto", "fp32", "fp16" or "bf16"; `fit` "stretch",
     "letterbox" or "crop". `shape` is the (height, width) that the model gets, the checkpoint's own if None. `as_is`
     runs the graph in a Sapiens checkpoint's file. `batch_size` matters to `segment` alone; None takes 1 on the CPU, 8
-    elsewhere. `pull` fetches a model of that name if it is not on disk.
+    elsewhere, "auto" tries which is fastest. `compile` has torch compile the network, which can take minutes and is
+    kept for later runs. `pull` fetches a model of that name if it is not on disk. `warn` and `note` are told sentences
+    for the user.
 
     Raises ModelError, DeviceError or UsageError.
     """
@@ -93,12 +96,23 @@ class Segmenter:
         fit: str = "stretch",
         shape: tuple[int, int] | None = None,
         as_is: bool = False,
-        batch_size: int | None = None,
+        batch_size: BatchSize | None = None,
+        compile: bool = False,
         pull: bool = False,
         warn: Callable[[str], None] = warnings.warn,
+        note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.model = model if isinstance(model, Model) else open_model(model, shape=shape, as_is=as_is, pull=pull)
-        self.engine = Engine(self.model, device=device, precision=precision, batch_size=batch_size, fit=fit, warn=warn)
+        self.engine = Engine(
+            self.model,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            fit=fit,
+            compile=compile,
+            warn=warn,
+            note=note,
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ def images(
     ] = None,
     pull: options.PullOption = False,
     device: options.DeviceOption = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", "--batch_size", min=1, help="Photos at a time.")] = 4,
+    batch_size: options.BatchSizeOption = 4,
+    compile: options.CompileOption = False,
     shape: options.ShapeOption = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="The same as --precision fp16.")] = False,
     precision: Annotated[
@@ -80,7 +81,9 @@ def images(
             precision="fp16" if fp16 else precision or default,
             fit=fit,
             batch_size=batch_size,
+            compile=compile,
             warn=display.warn,
+            note=display.note,
         )
         known = opened.classes
         outputs = Outputs(

@@ -81,6 +81,7 @@ def live(
     precision: options.PrecisionOption = "auto",
     shape: options.ShapeOption = None,
     as_is: options.AsIsOption = False,
+    compile: options.CompileOption = False,
     fit: options.FitOption = "stretch",
     opacity: options.OpacityOption = 0.5,
     keep_background: options.BackgroundOption = False,
@@ -120,7 +121,15 @@ def live(
         fetch_named(model, quiet=quiet)
     segmenter = in_background(
         lambda: Segmenter(
-            model, device=device, precision=precision, fit=fit, shape=shape, as_is=as_is, warn=display.warn
+            model,
+            device=device,
+            precision=precision,
+            fit=fit,
+            shape=shape,
+            as_is=as_is,
+            compile=compile,
+            warn=display.warn,
+            note=display.note,
         )
     )
     known = segmenter.model.classes

@@ -37,6 +37,29 @@ ShapeOption = Annotated[
 AsIsOption = Annotated[
     bool, typer.Option("--as-is", help="Run the graph in a Sapiens checkpoint's file, not our own module.")
 ]
+
+
+def _batch_size(value: str | int) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if not str(value).isdecimal() or int(value) < 1:
+        raise typer.BadParameter(f"{value!r}; it is 1 or more, or auto")
+    return int(value)
+
+
+BatchSizeOption = Annotated[
+    Any,
+    typer.Option(
+        "--batch-size",
+        "--batch_size",
+        metavar="N|auto",
+        parser=_batch_size,
+        help="Frames at a time; auto tries which is fastest.",
+    ),
+]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="Have torch compile the network; takes minutes once, and is kept.")
+]
 FitOption = Annotated[
     Fit,
     typer.Option(

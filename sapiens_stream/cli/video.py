@@ -29,9 +29,8 @@ def video(
     ] = "classes,json",
     device: options.DeviceOption = "auto",
     precision: options.PrecisionOption = "auto",
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Frames at a time; 1 on the CPU, 8 on a GPU.")
-    ] = None,
+    batch_size: options.BatchSizeOption = None,
+    compile: options.CompileOption = False,
     shape: options.ShapeOption = None,
     as_is: options.AsIsOption = False,
     fit: options.FitOption = "stretch",
@@ -100,7 +99,9 @@ def video(
                     shape=shape,
                     as_is=as_is,
                     batch_size=batch_size,
+                    compile=compile,
                     warn=display.warn,
+                    note=display.note,
                 )
                 known = segmenter.model.classes
                 if classes:

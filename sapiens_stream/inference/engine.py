@@ -16,7 +16,7 @@ from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
 from sapiens_stream.inference.preprocess import check_fit
-from sapiens_stream.inference.worker import Flight, Stage, Worker
+from sapiens_stream.inference.worker import BatchSize, Flight, Stage, Worker
 from sapiens_stream.models.model import Model
 
 BATCH_SIZES = {"cpu": 1, "cuda": 8, "mps": 8}
@@ -31,8 +31,10 @@ class Engine:
     """Runs a model over batches of frames, each device in a thread of its own.
 
     `device` is a name or several, separated by commas: see `resolve_devices`. `devices` and `dtype` are those in use.
-    `batch_size` is the largest batch that is computed at once (unless given, 1 on the CPU, 8 elsewhere), and shrinks
-    where a device has not the memory. `warn` is told in a sentence of whatever has to be changed on the way.
+    `batch_size` is the largest batch that is computed at once (unless given, 1 on the CPU, 8 elsewhere; "auto": the
+    fastest, by a short probe), and shrinks where a device has not the memory. `compile` has torch compile the network
+    first, which can take minutes. `warn` is told in a sentence of whatever has to be changed on the way, `note` of what
+    takes long and of what was chosen.
 
     Raises UsageError, DeviceError or ModelError for settings that can not be, and a model that can not be placed.
     """
@@ -43,16 +45,18 @@ class Engine:
         *,
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int | None = None,
+        batch_size: BatchSize | None = None,
         fit: str = "stretch",
+        compile: bool = False,
         warn: Callable[[str], None],
+        note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
+        if isinstance(batch_size, int) and batch_size < 1:
             raise UsageError(f"a batch size of {batch_size}; it is 1 or more")
         self.model = model
         self.devices = resolve_devices(device, model)
         threads = max(1, torch.get_num_threads() // len(self.devices)) if self.devices[0].type == "cpu" else None
-        warned = _Once(warn)
+        warned, noted = _Once(warn), _Once(note)
         self._threads = [
             _WorkerThread(
                 partial(
@@ -62,7 +66,9 @@ class Engine:
                     dtype=resolve_precision(precision, each, model),
                     batch_size=model.fixed_batch or batch_size or BATCH_SIZES[each.type],
                     fit=check_fit(fit),
+                    compile=compile,
                     warn=warned,
+                    note=noted,
                 ),
                 threads=threads if len(self.devices) > 1 else None,
             )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -14,13 +15,17 @@ from torch import Tensor
 
 from sapiens_stream.errors import DeviceError, InputError, ModelError, SapiensStreamError, cause
 from sapiens_stream.frame import Frame, Segmentation, UInt8Array
+from sapiens_stream.inference.batch_probe import choose_batch_size
 from sapiens_stream.inference.class_map import class_map
+from sapiens_stream.inference.compilation import compiled, warm_up
 from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
 from sapiens_stream.inference.lanes import CudaLanes, Lanes, Span
+from sapiens_stream.inference.memory import out_of_memory
 from sapiens_stream.inference.preprocess import Fit, Placement, draw, normalise, placement
 from sapiens_stream.models.model import Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
+BatchSize = int | Literal["auto"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ class Worker:
     """Runs a model over batches on one device. All of it is called from one thread.
 
     `dtype` and `batch_size` are those in use: the latter, the largest batch that is computed at once, shrinks where the
-    device has not the memory, the former widens where logits overflow. `warn` is told in a sentence.
+    device has not the memory, the former widens where logits overflow. `warn` is told in a sentence, `note` what takes
+    long and what was found. "auto" as `batch_size` is the fastest, which is tried for a few seconds; with `compile`
+    the network is compiled for batches of that size, and smaller ones are filled up to it.
 
     On CUDA a batch is resized and copied up while the one before it computes: `start` the next before you `finish`.
 
@@ -50,17 +57,21 @@ class Worker:
         *,
         device: torch.device,
         dtype: torch.dtype,
-        batch_size: int,
+        batch_size: BatchSize,
         fit: Fit,
+        compile: bool,
         warn: Callable[[str], None],
+        note: Callable[[str], None],
     ) -> None:
         self.model = model
         self.device = device
         self.dtype = dtype
-        self.batch_size = batch_size
+        self.batch_size = 1 if batch_size == "auto" else batch_size
         self.seconds: dict[Stage, float] = {"preprocess": 0.0, "infer": 0.0, "class_map": 0.0}
         self._fit = fit
+        self._compile = compile
         self._warn = warn
+        self._note = note
         self._finite = False
         self._pool: ThreadPoolExecutor | None = None
         self._lanes = Lanes(device)
@@ -69,6 +80,11 @@ class Worker:
             self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "resize")
             self._lanes = CudaLanes(device)
         self._place()
+        if batch_size == "auto":
+            self.batch_size = choose_batch_size(self._compute_zeros, device, note)
+            self._lanes.release()
+        if compile:
+            self._compile_network()
 
     @property
     def depth(self) -> int:
@@ -87,7 +103,7 @@ class Worker:
             try:
                 flights.append(self._infer(part))
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 self._halve(part, error)
                 continue
@@ -99,7 +115,8 @@ class Worker:
         start = time.perf_counter()
         spec = self.model.input
         places = [placement(frame.size, spec, self._fit) for frame in frames]
-        pixels = self._lanes.buffer((self.model.fixed_batch or len(frames), spec.height, spec.width, 3))
+        batch = self.model.fixed_batch or (max(self.batch_size, len(frames)) if self._compile else len(frames))
+        pixels = self._lanes.buffer((batch, spec.height, spec.width, 3))
         canvases = list(pixels.numpy())
         list((self._pool.map if self._pool else map)(self._draw, frames, places, canvases))
         pixels[len(frames) :] = pixels[len(frames) - 1]
@@ -108,11 +125,11 @@ class Worker:
         uploaded = self._lanes.upload(pixels)
         while True:
             with self._lanes.compute() as span:
-                batch = normalise(uploaded, self._mean, self._std, self.dtype)
+                given = normalise(uploaded, self._mean, self._std, self.dtype)
                 try:
-                    logits = self._forward(batch)
+                    logits = self._forward(given)
                 except Exception as error:
-                    if _out_of_memory(error):
+                    if out_of_memory(error):
                         raise
                     raise ModelError(f"{frames[0].name}: {self.model.name} failed: {_reason(error)}") from error
             if self._finite or bool(logits.isfinite().all()):
@@ -133,7 +150,7 @@ class Worker:
             try:
                 maps = self._reduce(flight)
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 # The batch that computes meanwhile holds the memory; once it is done there is some.
                 self._lanes.release()
@@ -174,9 +191,22 @@ class Worker:
             raise
         except Exception as error:
             precision = PRECISION_NAMES[self.dtype]
-            if _out_of_memory(error):
+            if out_of_memory(error):
                 raise DeviceError(f"{self.device} has not the memory for {self.model.name} in {precision}") from error
             raise ModelError(f"{self.model.name}: not to be run on {self.device}: {_reason(error)}") from error
+
+    def _compile_network(self) -> None:
+        self._forward = compiled(self._forward, self.model)
+        what = f"{self.model.name} for batches of {self.batch_size} in {PRECISION_NAMES[self.dtype]} on {self.device}"
+        warm_up(partial(self._compute_zeros, self.batch_size), what, self._note)
+
+    @torch.inference_mode()
+    def _compute_zeros(self, batch: int) -> None:
+        """Runs the network on nothing in particular, and waits for it."""
+        shape = (batch, 3, self.model.input.height, self.model.input.width)
+        with self._lanes.compute() as span:
+            self._forward(torch.zeros(shape, device=self.device, dtype=self.dtype))
+        assert span.seconds >= 0  # asking waits
 
     def _fall_back(self) -> None:
         """Goes to the next precision of a wider range."""
@@ -187,6 +217,8 @@ class Worker:
         self.dtype = torch.bfloat16 if half else torch.float32
         self._warn(f"{self.model.name} overflows in {was}; going on in {PRECISION_NAMES[self.dtype]}")
         self._place()
+        if self._compile:
+            self._compile_network()
 
     def _halve(self, frames: Sequence[Frame], error: RuntimeError) -> None:
         """Goes to half the batch that was too large for the device."""
@@ -201,14 +233,6 @@ class Worker:
         self._warn(
             f"{self.device} has not the memory for {len(frames)} frames at once; going on with {self.batch_size}"
         )
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    # TorchScript passes the device's error on as a plain RuntimeError, as do the CPU and MPS.
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
-    )
 
 
 def _reason(error: BaseException) -> str:
