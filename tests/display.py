@@ -68,6 +68,12 @@ class VirtualDisplay:
         self._window(title).configure(width=width, height=height)
         self._x.sync()
 
+    def expose(self, title: str) -> None:
+        """Has the window paint itself, as window managers do: without one, Qt misses the first call at times."""
+        time.sleep(0.1)
+        self._window(title).clear_area(exposures=True)
+        self._x.sync()
+
     def close(self) -> None:
         self._x.close()
 

@@ -64,6 +64,7 @@ def asks(window: Window, wanted: Command) -> bool:
 @pytest.fixture
 def window(on_display: VirtualDisplay) -> Iterator[Window]:
     window = Window(TITLE, SAPIENS)
+    on_display.expose(TITLE)
     yield window
     window.close()
 
@@ -213,6 +214,7 @@ def test_a_picture_is_never_painted_while_it_is_written(on_display: VirtualDispl
 
 def test_the_terminal_stays_clean(on_display: VirtualDisplay, capfd: pytest.CaptureFixture[str]) -> None:
     window = Window(TITLE, SAPIENS)
+    on_display.expose(TITLE)
     window.show(screen(view(GREEN, label=HAIR)))
     assert shows(on_display, GREEN, (400, 240))
     window.close()

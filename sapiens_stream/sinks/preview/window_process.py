@@ -27,6 +27,7 @@ from sapiens_stream.sinks.preview.viewer import Command
 
 _WAIT = 0.01  # seconds for a new screen, before the keys are looked at again
 _WORD_LASTS = 1.2  # seconds
+_REDRAWN_EVERY = 0.5  # seconds
 _KEYPAD = {0xFFAB: "+", 0xFFAD: "-"}  # X11's keysyms
 _SMALLEST = 64  # pixels of a side that are worth drawing on
 
@@ -78,15 +79,15 @@ class PreviewWindow:
         self._sight = sight
 
     def refresh(self) -> None:
-        """Draws, if there is anything new to draw."""
+        """Draws, if there is anything new to draw, or nothing was drawn for a while: legend and figures lag behind."""
         now = time.monotonic()
         word = self._word if now < self._word_until else ""
-        size = self._size()
-        if self._sight is None or self._drawn == (self._sight, self._look, size, word):
+        wanted = (self._sight, self._look, self._size(), word, int(now / _REDRAWN_EVERY))
+        if self._sight is None or wanted == self._drawn:
             return
-        picture = self._drawing.draw(self._sight, self._look, size, now, word)
+        picture = self._drawing.draw(self._sight, self._look, wanted[2], now, word)
         cv2.imshow(self._title, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        self._drawn = (self._sight, self._look, size, word)
+        self._drawn = wanted
 
     def keys(self) -> Command | None:
         """Lets the window live, and answers a key if one was pressed."""
