@@ -162,6 +162,15 @@ def test_as_is_runs_the_files_own_graph(tmp_path: Path, make: Make, kind: str) -
     assert off(logits(model, pixels()), network(pixels())) < SAME
 
 
+def test_a_graph_around_other_weights_is_offered_as_it_is(tmp_path: Path) -> None:
+    network = PublishedSapiens()
+    network.register_parameter("extra", torch.nn.Parameter(torch.zeros(1)))
+    path = torchscript(tmp_path / "model.pt2", network)
+    with pytest.raises(ModelError, match=r"1 left over \(extra\); --as-is runs the file's own graph$"):
+        open_model(path)
+    assert off(logits(open_model(path, as_is=True), pixels()), network(pixels())) < SAME
+
+
 @pytest.mark.parametrize("make", [pth, safetensors])
 def test_bare_weights_have_no_graph_to_run_as_it_is(tmp_path: Path, make: Make) -> None:
     with pytest.raises(ModelError, match=r"^.*model.pth holds bare weights .* leave --as-is out$"):

@@ -54,4 +54,11 @@ def _open_native(path: Path, kind: Format, shape: Shape | None) -> Model | None:
         if kind in _WITH_GRAPH:
             return None  # whoever runs the graph knows better what is wrong with it
         raise
-    return open_sapiens(path, weights, shape) if is_sapiens(weights) else None
+    if not is_sapiens(weights):
+        return None
+    try:
+        return open_sapiens(path, weights, shape)
+    except ModelError as error:
+        if kind in _WITH_GRAPH:
+            raise ModelError(f"{error}; --as-is runs the file's own graph") from error
+        raise
