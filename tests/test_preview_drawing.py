@@ -1,0 +1,86 @@
+"""What the preview's keys mean, how screens pass through shared memory, and that any of them can be drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sapiens_stream import Frame, Segmentation
+from sapiens_stream.classes import SAPIENS, ClassSet, numbered
+from sapiens_stream.sinks.preview.controls import Look, press
+from sapiens_stream.sinks.preview.drawing import Drawing, first_size
+from sapiens_stream.sinks.preview.handover import PIXELS, SharedSlots
+from sapiens_stream.sinks.preview.viewer import LiveFigures, Screen, View
+
+FIGURES = LiveFigures(model="builtin", device="cpu", delay_median=4.0, parts_median=(("decode", 1.5), ("infer", 2.5)))
+
+
+def view(size: tuple[int, int], classes: ClassSet = SAPIENS, **more: object) -> View:
+    random = np.random.default_rng(0)
+    rgb = random.integers(0, 256, (*size, 3), np.uint8)
+    class_map = random.integers(0, len(classes), size, np.uint8)
+    result = Segmentation(frame=Frame(index=0, name="x", decoded=rgb), class_map=class_map, classes=classes)
+    return View(**{"camera": "0", "latest": result, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("keys", "look"),
+    [
+        ("+", Look(opacity=0.6)),
+        ("-" * 9, Look(opacity=0.0)),
+        ("=" * 9, Look(opacity=1.0)),
+        ("c", Look(only=2)),
+        ("cc", Look(only=5)),
+        ("ccc", Look()),
+        ("C", Look(only=5)),
+        ("bl", Look(beside=True, legend=False)),
+        ("ff", Look()),
+        ("h", Look(help=True)),
+        ("x", Look()),
+        ("", Look()),
+    ],
+)
+def test_keys_change_the_look(keys: str, look: Look) -> None:
+    reached = Look()
+    for key in keys:
+        reached = press(key, reached, SAPIENS, [2, 5]).look
+    assert reached == look
+
+
+@pytest.mark.parametrize("sizes", [[(480, 640)], [(2160, 3840)], [(3000, 100), (480, 640), (1080, 1920)], []])
+def test_a_screen_passes_through_shared_memory(sizes: list[tuple[int, int]]) -> None:
+    views = [view(size, camera=str(place), carried=place) for place, size in enumerate(sizes)]
+    views.append(View(camera="gone", trouble="refused"))
+    slots = SharedSlots.create()
+    slots.write(1, Screen(views=views, figures=FIGURES, recording=True))
+    sight = slots.read(1)
+    assert (sight.figures, sight.recording, sight.paused) == (FIGURES, True, False)
+    assert [picture.camera for picture in sight.pictures] == [view.camera for view in views]
+    assert (sight.pictures[-1].rgb, sight.pictures[-1].trouble) == (None, "refused")
+    shown = 0
+    for size, sent, picture in zip(sizes, views, sight.pictures, strict=False):
+        assert picture.rgb is not None and picture.class_map is not None and sent.latest is not None
+        shown += picture.class_map.size
+        if size[0] * size[1] * len(views) <= PIXELS:
+            assert np.array_equal(picture.rgb, sent.latest.frame.rgb)
+            assert np.array_equal(picture.class_map, sent.latest.class_map)
+        else:
+            height, width = picture.class_map.shape
+            assert height / width == pytest.approx(size[0] / size[1], rel=0.02)
+    assert shown <= PIXELS
+    slots.close()
+
+
+@pytest.mark.parametrize("classes", [SAPIENS, numbered(255)], ids=["sapiens", "numbered"])
+@pytest.mark.parametrize("size", [(64, 64), (320, 240), (1920, 1080)])
+@pytest.mark.parametrize("look", [Look(help=True), Look(beside=True, only=3, legend=False)])
+def test_any_screen_can_be_drawn(classes: ClassSet, size: tuple[int, int], look: Look) -> None:
+    views = [view((60, 80), classes), view((80, 60), classes, trouble="stalled " * 40), View(camera="c" * 200)]
+    slots = SharedSlots.create()
+    slots.write(0, Screen(views=views, figures=FIGURES, recording=True, paused=True))
+    sight = slots.read(0)
+    picture = Drawing(classes).draw(sight, look, size, 0.0, "snapshot")
+    assert picture.shape == (size[1], size[0], 3)
+    assert picture.any()
+    assert min(first_size(sight, look)) >= 240
+    slots.close()
