@@ -161,7 +161,7 @@ class Camera:
         with self._lock:
             self._read += 1
             if self._last is not None and (period := arrival.at - self._last) < LONGEST_PERIOD:
-                self.period += 0.1 * (period - self.period)
+                self.period += max(0.1, 1 / (self._read - 1)) * (period - self.period)
             self._last = arrival.at
             if self.paused:
                 self._dropped += 1

@@ -21,6 +21,7 @@ class Outlet:
 
     def __init__(self, sinks: Sequence[Sink], on_failure: Callable[[BaseException], None]) -> None:
         self.written = 0
+        self.failed = False
         self._sinks = sinks
         self._on_failure = on_failure
         self._channel: Channel[Segmentation] = Channel(QUEUED_RESULTS, newest_wins=True)
@@ -63,6 +64,7 @@ class Outlet:
         except BaseException as error:
             self._lost += 1 + len(self._channel)
             self._channel.cancel()
+            self.failed = True
             self._on_failure(error)
         for sink in self._sinks:
             try:

@@ -16,6 +16,7 @@ from sapiens_stream.painting import Painter
 from sapiens_stream.pipeline.live.camera import Camera
 from sapiens_stream.pipeline.live.outlet import Outlet
 from sapiens_stream.sinks import JsonSink, MaskSink, OverlayVideo, PictureSink, Sink
+from sapiens_stream.sinks.encoders import require_working
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +63,8 @@ class Recorder:
         model: Model,
         warn: Callable[[str], None],
     ) -> None:
+        require_working(outputs.codec)
         self.failure: BaseException | None = None
-        self.recording = False
         self._outputs = outputs
         self._cameras = cameras
         self._model = model.name
@@ -79,6 +80,11 @@ class Recorder:
         if outputs.video is not None:
             self._begin(outputs.video)
 
+    @property
+    def recording(self) -> bool:
+        """Whether a recording is going on."""
+        return any(not video.failed for video in self._videos)
+
     def write(self, camera: int, result: Segmentation) -> None:
         """Takes what was shown of a camera, by its place; returns at once."""
         if self._videos:
@@ -90,13 +96,9 @@ class Recorder:
 
     def toggle(self) -> None:
         """Begins a recording, named by the time, or ends the one that is going on."""
-        if self.recording:
-            self.recording = False
-            for video in self._videos:
-                video.end()
-            self._done += self._videos
-            self._videos = []
-        else:
+        begins = not self.recording
+        self._end_videos()
+        if begins:
             first = self._outputs.video
             folder, stem, ending = (
                 (first.parent, first.stem, first.suffix) if first else (self._outputs.folder, "live", ".mp4")
@@ -118,8 +120,7 @@ class Recorder:
 
     def close(self) -> None:
         """Finishes all files."""
-        if self.recording:
-            self.toggle()
+        self._end_videos()
         for outlet in self._outlets:
             outlet.end()
         for outlet in self._outlets:
@@ -157,7 +158,12 @@ class Recorder:
             Outlet([self._video(path.with_stem(self._for_camera(path.stem, place)), place)], self._fail)
             for place in range(len(self._cameras))
         ]
-        self.recording = True
+
+    def _end_videos(self) -> None:
+        for video in self._videos:
+            video.end()
+        self._done += self._videos
+        self._videos = []
 
     def _video(self, path: Path, camera: int) -> Sink:
         def of_this_size(part: int) -> OverlayVideo:
@@ -204,21 +210,22 @@ class _VideoPerSize(Sink):
 
     def __init__(self, begin: Callable[[int], OverlayVideo]) -> None:
         self._begin = begin
-        self._parts = [begin(1)]
+        self._parts: list[OverlayVideo] = []
         self._size: tuple[int, int] | None = None
 
     def write(self, result: Segmentation) -> None:
-        if self._size not in (None, result.frame.size):
-            self._parts[-1].close()
+        if result.frame.size != self._size:
+            self.close()
             self._parts.append(self._begin(len(self._parts) + 1))
-        self._size = result.frame.size
+            self._size = result.frame.size
         self._parts[-1].write(result)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
-        return self._parts[-1].bytes_per_frame(size)
+        return self._begin(1).bytes_per_frame(size)
 
     def close(self) -> None:
-        self._parts[-1].close()
+        if self._parts:
+            self._parts[-1].close()
 
     @property
     def written(self) -> list[Path]:

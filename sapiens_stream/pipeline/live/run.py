@@ -24,6 +24,7 @@ from sapiens_stream.sinks.files import written_aside
 from sapiens_stream.sinks.preview.viewer import Command, Screen, View, Viewer
 
 LOOK_EVERY = 0.05  # seconds: how long a viewer's command may wait where no frame comes
+SCREEN_EVERY = 1.0  # seconds: where no frame comes, its figures tell that
 
 
 class LiveRun:
@@ -63,7 +64,7 @@ class LiveRun:
         self._paused = self._quit = False
         self._stale_screen = True
         """Whether something but a new frame is to be shown."""
-        self._saved = time.monotonic()
+        self._screened = self._saved = time.monotonic()
 
     def stop(self) -> None:
         """Ends the run: what is on its way is dropped, and the files are closed. Safe in a signal handler."""
@@ -144,9 +145,10 @@ class LiveRun:
         """Shows what is due, at most one frame of each camera; None if nothing is."""
         due = [presenter.due() for presenter in self._presenters]
         views = [self._view(*each) for each in zip(self._cameras, self._views, due, strict=True)]
-        if views == self._views and not self._stale_screen:
+        now = time.monotonic()
+        if views == self._views and not self._stale_screen and now - self._screened < SCREEN_EVERY:
             return None
-        self._views, self._stale_screen = views, False
+        self._views, self._stale_screen, self._screened = views, False, now
         screen = Screen(
             views=views, figures=self.ledger.figures(), recording=self._recorder.recording, paused=self._paused
         )
