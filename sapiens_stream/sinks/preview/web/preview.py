@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from contextlib import suppress
 from threading import Thread
 
 from sapiens_stream.classes import ClassSet
@@ -99,7 +100,10 @@ class WebPreview(Viewer):
         return [self._commands.popleft() for _ in range(len(self._commands))]
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._site.close)
+        # The server would cut the viewers off without a word.
+        told = asyncio.run_coroutine_threadsafe(self._site.close(), self._loop)
+        with suppress(TimeoutError):
+            told.result(_SECONDS_TO_LEAVE)
         self._server.should_exit = True
         self._thread.join(_SECONDS_TO_LEAVE)
 

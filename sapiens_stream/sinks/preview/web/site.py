@@ -27,6 +27,7 @@ _WINDOW = 2  # screens on their way to a viewer: one travels while one is painte
 _COMMANDS = {"pause": Command.PAUSE, "snapshot": Command.SNAPSHOT, "record": Command.RECORD}
 _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _BOUNDARY = "frame"
+_SECONDS_TO_TELL = 1.0
 
 _POLICY_VIOLATION, _GOING_AWAY, _TRY_AGAIN_LATER = 1008, 1001, 1013  # RFC 6455, and IANA's registry for the last
 
@@ -57,6 +58,7 @@ class Site:
         self._free_seats = max_viewers
         self._on_command = on_command
         self._newest: Screen | None = None
+        self._watching: set[asyncio.Task[Any]] = set()
         self._screens = Broadcast(ScreenEncoder(max_width).encode)
         self._painted: dict[int, Broadcast[bytes]] = {}
         self._app = Starlette(
@@ -78,11 +80,13 @@ class Site:
         for painted in self._painted.values():
             painted.offer(screen)
 
-    def close(self) -> None:
-        """Sends everybody away."""
+    async def close(self) -> None:
+        """Sends everybody away, and returns when those who watch the page were told why, or can not be."""
         self._screens.close()
         for painted in self._painted.values():
             painted.close()
+        if self._watching:
+            await asyncio.wait(self._watching, timeout=_SECONDS_TO_TELL)
 
     @contextmanager
     def _seat(self) -> Iterator[None]:
@@ -95,6 +99,10 @@ class Site:
             self._free_seats += 1
 
     async def _watch(self, websocket: WebSocket) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
         await websocket.accept()
         with suppress(WebSocketDisconnect):
             try:
