@@ -1,17 +1,18 @@
-"""How far a class map that was carried along is from the one that the model gives, by age, against leaving it in place.
+"""How far a class map that was carried along is from the one that the model gives, by age, and against other ways.
 
     python -m benchmarks.propagation [MODEL] [--clips FILE ...]
 
 A map of every few frames is carried to the frames after it, as `live` does where the model is slower than the camera,
 and compared with what the model says of them: IoU of the foreground, and the mean over the classes, pixels pooled.
+The other ways: the map left in place; the flow straight to the newest picture; the flow added up from picture to
+picture; and the straight flow where it leads back to where it came from, with the unmoved class elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,25 +20,62 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.timing import compare
 from sapiens_stream import Segmenter
 from sapiens_stream.frame import Frame, Segmentation
-from sapiens_stream.inference.propagation import Carrier
+from sapiens_stream.inference.propagation import Carrier, Field, low_resolution, moved
 from sapiens_stream.models.builtin.recipe.evaluate import Agreement, UInt8Array
 from sapiens_stream.sources import Video
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SHARED = Path(__file__).parents[2] / "shared" / "media"
 AGES = (1, 2, 3, 5, 8, 12, 18, 25)
-EVERY = 5  # frames between two maps that are carried
+EVERY = 10  # frames between two maps that are carried
 
 
-@dataclass(frozen=True)
-class Row:
-    """Of all maps that are `age` frames old: IoU of foreground and mean over classes, carried and in place."""
+WAYS = ("carried", "in place", "straight", "step by step", "checked back")
 
-    age: int
-    carried: Agreement
-    in_place: Agreement
+Pair = tuple[UInt8Array, UInt8Array]
+
+
+class Ways:
+    """Brings a class map to the frames after its own, in every way."""
+
+    def __init__(self, base: Segmentation) -> None:
+        self._base = base
+        self._carrier = Carrier()
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._first = self._before = low_resolution(base.frame)
+        self._steps: Field | None = None
+
+    def __call__(self, frame: Frame) -> dict[str, UInt8Array]:
+        """The class map for the next frame, by each way."""
+        class_map, grey = self._base.class_map, low_resolution(frame)
+        step = self._between(grey, self._before)
+        self._steps = step if self._steps is None else step + sampled(self._steps, step)
+        self._before = grey
+        straight, back = self._between(grey, self._first), self._between(self._first, grey)
+        astray = np.abs(straight + sampled(back, straight)).max(axis=2) > 1  # low-resolution pixels
+        failed = cv2.resize(astray.astype(np.uint8), class_map.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        along = moved(class_map, straight)
+        maps = (
+            self._carrier.carry(self._base, frame),
+            class_map,
+            along,
+            moved(class_map, self._steps),
+            np.where(failed, class_map, along),
+        )
+        return dict(zip(WAYS, maps, strict=True))
+
+    def _between(self, newer: UInt8Array, older: UInt8Array) -> Field:
+        return np.asarray(self._flow.calc(newer, older, None), np.float32)
+
+
+def sampled(field: Field, by: Field) -> Field:
+    """A field at where another one leads."""
+    rows, columns = np.mgrid[0 : by.shape[0], 0 : by.shape[1]].astype(np.float32)
+    places = np.dstack([columns, rows]) + by
+    return np.asarray(cv2.remap(field, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def small(frame: Frame, long_side: int) -> Frame:
@@ -57,31 +95,25 @@ def inferred(clip: Path, segmenter: Segmenter, long_side: int) -> Iterator[Segme
                 yield Segmentation(frame=frame, class_map=result.class_map, classes=result.classes)
 
 
-def rows(results: list[Segmentation]) -> Iterator[Row]:
-    """One row an age."""
-    pairs: dict[int, list[tuple[UInt8Array, UInt8Array]]] = {age: [] for age in AGES}
-    in_place: dict[int, list[tuple[UInt8Array, UInt8Array]]] = {age: [] for age in AGES}
+def agreements(results: list[Segmentation]) -> dict[int, dict[str, Agreement]]:
+    """Of the maps that are so many frames old, by each way, with the model's own."""
+    pairs: dict[int, dict[str, list[Pair]]] = {age: {way: [] for way in WAYS} for age in AGES}
     for start in range(0, len(results) - max(AGES), EVERY):
-        carrier = Carrier()
+        ways = Ways(results[start])
         for age in range(1, max(AGES) + 1):
             target = results[start + age]
-            carried = carrier.carry(results[start], target.frame)
-            if age in AGES:
-                pairs[age].append((target.class_map, carried))
-                in_place[age].append((target.class_map, results[start].class_map))
-    for age in AGES:
-        yield Row(age, Agreement.of(pairs[age]), Agreement.of(in_place[age]))
+            for way, class_map in ways(target.frame).items():
+                if age in pairs:
+                    pairs[age][way].append((target.class_map, class_map))
+    return {age: {way: Agreement.of(each) for way, each in by_way.items()} for age, by_way in pairs.items()}
 
 
-def cost(results: list[Segmentation]) -> float:
-    """Seconds that carrying a map one frame on takes, the median."""
+def cost(results: list[Segmentation], segmenter: Segmenter) -> float:
+    """How many times as long the model takes as carrying a map; OpenCV in one thread, as in a live run."""
     carrier = Carrier()
-    taken = []
-    for each in results[1:30]:
-        start = time.perf_counter()
-        carrier.carry(results[0], each.frame)
-        taken.append(time.perf_counter() - start)
-    return float(np.median(taken))
+    cv2.setNumThreads(1)
+    frame = results[3].frame
+    return compare(lambda: carrier.carry(results[0], frame), lambda: segmenter(frame.rgb), repeats=15).speedup
 
 
 def main() -> None:
@@ -94,14 +126,15 @@ def main() -> None:
     segmenter = Segmenter(given.model)
     for clip in clips:
         results = list(inferred(clip, segmenter, given.long_side))
-        table = Table("frames old", "foreground", "in place", "mean IoU", "in place", title=clip.name)
-        for row in rows(results):
-            values = (row.carried.foreground, row.in_place.foreground, row.carried.mean, row.in_place.mean)
-            table.add_row(str(row.age), *(f"{value:.3f}" for value in values))
-        Console().print(table)
-        ours = 1000 * cost(results)
+        by_age = agreements(results)
+        for title, of in (("foreground", "foreground"), ("mean over the classes", "mean")):
+            table = Table("frames old", *WAYS, title=f"{clip.name}: IoU, {title}")
+            for age, by_way in by_age.items():
+                table.add_row(str(age), *(f"{getattr(by_way[way], of):.3f}" for way in WAYS))
+            Console().print(table)
         height, width = results[0].frame.size
-        print(f"carrying a map of {width}x{height}: {ours:.1f} ms")
+        ratio = cost(results, segmenter)
+        print(f"{clip.name}, {width}x{height}: carrying a map takes 1 / {ratio:.1f} of the time of {given.model}\n")
 
 
 if __name__ == "__main__":

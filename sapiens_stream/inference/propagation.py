@@ -3,8 +3,8 @@
 Each pixel of the new picture takes the class of the place that it came from in the picture that was inferred. There are
 three guesses at that place: the flow straight from one picture to the other, the flow added up from picture to picture,
 and no motion at all. Per pixel that one counts whose surroundings look most like it there. On real clips this is
-nearer to what the model says than either flow alone, or than what a forward-backward check leaves of it, be it filled
-up with the unmoved classes or with background; `python -m benchmarks.propagation` measures it.
+nearer to what the model says than either flow alone, or than a flow that is checked forward and backward with the
+unmoved classes where that fails; `python -m benchmarks.propagation` measures it.
 """
 
 from __future__ import annotations
