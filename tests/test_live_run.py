@@ -361,7 +361,7 @@ def test_soak(tmp_path: Path) -> None:
     setting = Setting(
         tmp_path,
         "lavfi:testsrc2=size=640x480:rate=30",
-        "lavfi:mandelbrot=size=320x240:rate=25",
+        "lavfi:testsrc=size=320x240:rate=10",
         model=halves(0.1),
         duration=seconds,
         video=tmp_path / "soak.mp4",
@@ -377,7 +377,8 @@ def test_soak(tmp_path: Path) -> None:
             delays.append(screen.figures.delay_median or 0.0)
 
     live = setting.execute(watch)
-    assert live["shown"] > 0.5 * live["received"], live
+    print(f"{live['shown']} shown, {live['dropped']} dropped; MB {[size >> 20 for size in sizes]}; ms {delays}")
+    assert live["shown"] > 5 * seconds, live
     early, late = max(sizes[5:10]), max(sizes[-5:])
     assert late - early < 20_000_000, [size >> 20 for size in sizes]
     assert np.median(delays[-5:]) < 2 * np.median(delays[5:10]) + 30, delays
