@@ -207,7 +207,7 @@ class TestBadInput:
             ((), 2, ["--input"]),
             (("--input", "{photos}", "--nonsense"), 2, ["--nonsense"]),
             (("--input", "{photos}", "--opacity", "1.5"), 2, ["--opacity", "less than or equal to 1"]),
-            (("--input", "{photos}", "--batch_size", "0"), 2, ["--batch_size", "greater than or equal to 1"]),
+            (("--input", "{photos}", "--batch_size", "0"), 2, ["--batch_size", "1 or more"]),
             (("--input", "{photos}", "--save_format", "gif"), 2, ["gif", "png"]),
             (("--input", "{photos}", "--shape", "1024"), 2, ["--shape"]),
             (("--input", "{photos}", "--shape", "0", "192"), 2, ["shape", "0x192"]),

@@ -182,7 +182,7 @@ class TestBadInput:
             (("--codec", "nonsense"), 2, ["nonsense"]),
             (("--crf", "99"), 2, ["--crf", "63"]),
             (("--overlay", "gif"), 2, ["gif"]),
-            (("--batch-size", "0"), 2, ["--batch-size", "greater than or equal to 1"]),
+            (("--batch-size", "0"), 2, ["--batch-size", "1 or more"]),
             (("--opacity", "-1"), 2, ["--opacity", "greater than or equal to 0"]),
             (("--classes", "nose"), 2, ["nose", "Hair"]),
             (("--device", "cuda:77"), 1, ["cuda:77"]),
