@@ -209,23 +209,34 @@ class TestSeveralCameras:
         assert last.trouble and last.latest is not None, "the last picture stays, marked"
         assert [event.kind for _, event in dying.events][:2] == ["lost", "reconnecting"]
 
-    def test_one_that_comes_back_is_shown_again(self, tmp_path: Path) -> None:
+    def test_one_that_comes_back_in_another_size_is_shown_and_recorded_again(self, tmp_path: Path) -> None:
         with Sender("tcp") as sender:
-            setting = Setting(tmp_path, sender.url, duration=30.0)
+            setting = Setting(tmp_path, sender.url, duration=30.0, video=tmp_path / "cam.mp4")
             [camera] = setting.cameras
-            state = {"killed": False}
+            state = {"killed": False, "shown": 0}
 
             def watch(screen: Screen) -> None:
                 if camera.shown >= 10 and not state["killed"]:
                     state["killed"] = True
                     sender.kill()
-                    sender.start()
+                    sender.start((64, 120))
                 if camera.reconnects and screen.views[0].trouble is None:
+                    state["shown"] += 1
+                if state["shown"] > 10:
                     setting.run.stop()
 
             setting.execute(watch)
         assert camera.reconnects == 1 and setting.run.status == "interrupted"
-        assert setting.run.ledger.elapsed < 25
+        [view] = setting.watcher.screens[-1].views
+        assert view.latest is not None and view.latest.class_map.shape == (64, 120) == view.latest.frame.size
+        kinds = dict.fromkeys(event.kind for _, event in camera.events)  # it may take several tries
+        assert list(kinds) == ["lost", "reconnecting", "back", "resized"]
+        sizes = {}
+        for name in ("cam.mp4", "cam_2.mp4"):
+            with av.open(str(tmp_path / name)) as container:
+                frame = next(container.decode(video=0))
+                sizes[name] = (frame.height, frame.width)
+        assert sizes == {"cam.mp4": (96, 160), "cam_2.mp4": (64, 120)}
 
 
 class TestCommands:

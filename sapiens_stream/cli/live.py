@@ -49,7 +49,8 @@ def live(
     output: options.OutputOption = Path("output"),
     pull: options.PullOption = False,
     window: Annotated[
-        bool | None, typer.Option("--window/--no-window", help="Show a window; by default where there is a display.")
+        bool | None,
+        typer.Option("--window/--no-window", help="Show a window; by default if there is a display and no --web."),
     ] = None,
     web: Annotated[
         str | None,
