@@ -220,7 +220,7 @@ def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, dis
                 raise camera.failure
             error(cause(camera.failure))
         elif not camera.received:
-            error(f"{camera.name}: no picture came" + (f": {camera.trouble}" if camera.trouble else ""))
+            error(f"{camera.name}: no picture came" + (f": {camera.events[-1][1].reason}" if camera.events else ""))
     ledger = run.ledger
     figures = ledger.figures()
     if figures.shown:
