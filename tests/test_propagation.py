@@ -98,7 +98,7 @@ class TestCarrier:
         small = Frame(index=2, name="small", decoded=noise(3, (100, 100)))
         result = Segmentation(frame=small, class_map=np.ones((100, 100), np.uint8), classes=SAPIENS)
         later = Frame(index=3, name="small", decoded=noise(3, (100, 100)))
-        assert (carrier.carry(result, later) == 1).all()
+        assert (carrier.carry(result, later, following=[scene(1).frame]) == 1).all()
 
     def test_a_real_clip(self) -> None:
         segmenter, results = Segmenter("builtin", device="cpu"), []

@@ -59,8 +59,8 @@ class Carrier:
         """
         self._step(frame.index, low_resolution(frame))
         base = self._track(inferred.frame)
-        tracks = {each.index: self._track(each) for each in following if each.index <= frame.index}
-        self._tracks = {**tracks, inferred.frame.index: base}
+        usable = (each for each in following if each.index <= frame.index and each.size == frame.size)
+        self._tracks = {inferred.frame.index: base} | {each.index: self._track(each) for each in usable}
         return moved(inferred.class_map, self._field(base))
 
     def _field(self, base: _Track) -> Field:
