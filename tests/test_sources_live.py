@@ -421,10 +421,11 @@ def test_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL) as server:
         try:
             monkeypatch.setenv("DISPLAY", f":{os.read(reading, 16).decode().strip()}")
-            with watched("screen") as screen:
+            with watched("screen", reconnect="no") as screen:
                 screen.until_frames(5)
                 server.kill()
-                assert screen.until_event("lost") < 3
+                with pytest.raises(InputError):
+                    screen.until(lambda _: False, seconds=3)
             assert screen.frames[0].size == (240, 320)
             assert screen.frames[0].name == "screen/000000"
         finally:
