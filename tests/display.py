@@ -84,7 +84,7 @@ class VirtualDisplay:
         raise AssertionError(f"no window is called {title!r}")
 
 
-def eventually(what: Callable[[], bool], within: float = 5.0) -> bool:
+def eventually(what: Callable[[], bool], within: float = 15.0) -> bool:
     """Whether it comes true in time."""
     end = time.monotonic() + within
     while not what():

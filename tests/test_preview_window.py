@@ -192,7 +192,7 @@ def test_a_window_that_hangs_never_holds_the_run_up(on_display: VirtualDisplay, 
         start = time.monotonic()
         for _ in range(300):
             window.show(screen(view(GREY)))
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 15
     finally:
         process.resume()
     assert shows(on_display, GREY, (400, 240))
