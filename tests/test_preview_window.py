@@ -42,9 +42,15 @@ def screen(*views: View, recording: bool = False) -> Screen:
     return Screen(views=views, figures=FIGURES, recording=recording)
 
 
-def shows(display: VirtualDisplay, colour: tuple[int, int, int], at: tuple[int, int], tolerance: int = 3) -> bool:
+def shows(
+    display: VirtualDisplay, colour: tuple[int, int, int], at: tuple[int, int], tolerance: int = 3, within: float = 15
+) -> bool:
     """Whether the display has the colour at (x, y) before long."""
-    return eventually(lambda: bool(np.abs(display.screenshot()[at[1], at[0]].astype(int) - colour).max() <= tolerance))
+
+    def there() -> bool:
+        return bool(np.abs(display.screenshot()[at[1], at[0]].astype(int) - colour).max() <= tolerance)
+
+    return eventually(there, within)
 
 
 def blend(colour: tuple[int, int, int], label: int, opacity: float) -> tuple[int, int, int]:
@@ -63,10 +69,21 @@ def asks(window: Window, wanted: Command) -> bool:
 
 @pytest.fixture
 def window(on_display: VirtualDisplay) -> Iterator[Window]:
-    window = Window(TITLE, SAPIENS)
-    on_display.expose(TITLE)
+    window = opened(on_display)
     yield window
     window.close()
+
+
+def opened(display: VirtualDisplay) -> Window:
+    """A window that paints: without a window manager Qt misses at times, on a busy machine, that it was uncovered."""
+    for _ in range(8):
+        window = Window(TITLE, SAPIENS)
+        display.expose(TITLE)
+        window.show(screen(view((70, 80, 90))))
+        if shows(display, (70, 80, 90), (400, 240), within=3):
+            return window
+        window.close()
+    raise AssertionError("no window paints")
 
 
 def test_the_windows_process_loads_neither_av_nor_torch() -> None:
@@ -83,8 +100,12 @@ def test_the_picture_and_its_classes_are_shown(on_display: VirtualDisplay, windo
     assert shows(on_display, GREEN, (400, 240))
     picture = on_display.screenshot()
     assert np.abs(picture[240, 100].astype(int) - blend(GREEN, HAIR, 0.5)).max() <= 3
-    legend = picture[:480, 640:840].reshape(-1, 3)
-    assert (legend == SAPIENS.colours[HAIR]).all(axis=1).sum() > 100, "the legend has no swatch of the class"
+
+    def in_legend() -> bool:
+        legend = on_display.screenshot()[:480, 640:840].reshape(-1, 3)
+        return bool((legend == SAPIENS.colours[HAIR]).all(axis=1).sum() > 100)
+
+    assert eventually(in_legend), "the legend has no swatch of the class"
     bar = picture[480:500, :640]
     assert bar.max() > 180, "the figures are not written below the picture"
 
@@ -208,13 +229,12 @@ def test_a_picture_is_never_painted_while_it_is_written(on_display: VirtualDispl
         window.show(screen(views[turn % len(views)]))
         if turn % 12 == 11:
             time.sleep(0.05)
-            torn += len(np.unique(on_display.screenshot()[40:560:20, 300].reshape(-1, 3), axis=0)) > 2
+            torn += len(np.unique(on_display.screenshot()[40:400:20, 300].reshape(-1, 3), axis=0)) > 2
     assert torn <= 1  # the X server itself may be photographed between two pictures
 
 
 def test_the_terminal_stays_clean(on_display: VirtualDisplay, capfd: pytest.CaptureFixture[str]) -> None:
-    window = Window(TITLE, SAPIENS)
-    on_display.expose(TITLE)
+    window = opened(on_display)
     window.show(screen(view(GREEN, label=HAIR)))
     assert shows(on_display, GREEN, (400, 240))
     window.close()
