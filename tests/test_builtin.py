@@ -69,8 +69,8 @@ def test_it_finds_the_person_at_any_input_size(astronaut, size):
 
 def test_it_is_as_good_on_labelled_photos_as_its_card_says(shared):
     agreement = measure(Segmenter("builtin", device="cpu"), shared / "labelled")
-    assert agreement.foreground > 0.89
-    assert agreement.mean > 0.25
+    assert agreement.foreground > 0.91
+    assert agreement.mean > 0.30
 
 
 def astronaut_face(found):
