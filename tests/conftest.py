@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,12 @@ def colour_torchscript(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def colour_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a torch.export program in bf16, for batches of 1 to 64."""
     return tiny_export(tmp_path_factory.mktemp("export") / "colour.pt2")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """On networks as small as the tests', threads spend their time waiting for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

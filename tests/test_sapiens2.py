@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ transformers = pytest.importorskip("transformers", "5.10.1", reason="the extra s
 
 SHAPE = (64, 48)
 Tensors = dict[str, torch.Tensor]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def config(**changed: Any) -> Any:
@@ -41,15 +42,6 @@ def config(**changed: Any) -> Any:
         "head_config": {"upsample_out_channels": [16, 12, 8, 8], "conv_out_channels": [8, 8]},
     }
     return transformers.Sapiens2Config(**sizes | changed)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a network so small, threads spend their time waiting for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
