@@ -21,6 +21,8 @@ PHOTO_SIDE = 480
 """Shorter side of a photograph in memory, pixels."""
 MIN_BYTES = 60_000
 """Smaller files among wallpapers are icons and previews."""
+WARM_LIGHT = np.array([235.0, 192.0, 160.0])
+"""RGB of pale skin, cream leather and light wood; times a shade, of dark ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,22 +105,35 @@ class Scenery:
         photos = self.backgrounds.photos
         return crop_photo(photos[self.rng.integers(len(photos))], height, width, self.rng)
 
+    def tone(self) -> FloatArray:
+        """(3,) RGB of a plain material: any grey, any colour, or one that skin, wood, leather and sand share."""
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.45:
+            return np.asarray(rng.uniform(0, 255) + rng.normal(0, 14, 3), np.float32)
+        if kind < 0.7:
+            return np.asarray(rng.uniform(0, 255, 3), np.float32)
+        light = np.clip(rng.uniform(0.15, 1.05) * WARM_LIGHT, 0, 255)
+        return np.asarray(light * np.exp(rng.normal(0, 0.06, 3)), np.float32)
+
     def surface(self, height: int, width: int) -> FloatArray:
         """A material: part of a photograph in another colour, or a plain tone with a gradient."""
         rng = self.rng
         if rng.random() < 0.5:
             piece: FloatArray = self.photo(height, width).astype(np.float32)
-            grey = piece.mean(-1, keepdims=True)
-            piece = grey + (piece - grey) * rng.uniform(0, 0.9)
-            flatness = rng.uniform(0, 0.8)
-            piece = piece * (1 - flatness) + piece.mean((0, 1)) * flatness
-            return piece * rng.uniform(0.35, 1.35) * np.exp(rng.normal(0, 0.15, 3)).astype(np.float32)
-        tone = rng.uniform(0, 255) + rng.normal(0, 14, 3) if rng.random() < 0.6 else rng.uniform(0, 255, 3)
-        down, across = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[None, :, None]
-        return np.asarray(tone + rng.normal(0, 25) * down + rng.normal(0, 20) * across + np.zeros(3), np.float32)
+            colourful, flatness = rng.uniform(0, 0.9), rng.uniform(0, 0.8)
+            tint = rng.uniform(0.35, 1.35) * np.exp(rng.normal(0, 0.15, 3))
+            # Towards grey, towards the mean, and tinted: one matrix for all three.
+            to_grey = colourful * np.eye(3) + (1 - colourful) / 3
+            mean = to_grey @ cv2.mean(piece)[:3]
+            matrix = np.column_stack([to_grey * (1 - flatness), mean * flatness]) * tint[:, None]
+            return cv2.transform(piece, matrix.astype(np.float32))
+        down, across = np.linspace(-1, 1, height, dtype=np.float32), np.linspace(-1, 1, width, dtype=np.float32)
+        light = np.float32(rng.normal(0, 25)) * down[:, None] + np.float32(rng.normal(0, 20)) * across
+        return self.tone() + light[..., None]
 
-    def shape(self, height: int, width: int, low: float, high: float) -> FloatArray:
-        """A soft mask (height, width, 1), 0..1, of a box, an ellipse or a polygon; sizes are shares of the picture."""
+    def shape(self, height: int, width: int, low: float, high: float) -> UInt8Array:
+        """A mask (height, width), 0..255, of a box, an ellipse or a polygon; sizes are shares of the picture."""
         rng = self.rng
         mask = np.zeros((height, width), np.uint8)
         centre = rng.uniform(0, width), rng.uniform(0, height)
@@ -134,20 +149,35 @@ class Scenery:
             reach = rng.uniform(0.3, 0.6, len(turn))
             corners = np.stack([centre[0] + np.cos(turn) * a * reach, centre[1] + np.sin(turn) * b * reach], 1)
             cv2.fillPoly(mask, [corners.astype(np.int32)], 255)
-        soft = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.4, 1.5))
-        return np.asarray(soft, np.float32)[..., None] / 255
+        return cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.4, 1.5))
+
+    def thing(self, canvas: FloatArray, mask: UInt8Array) -> None:
+        """Lays a thing of the mask's shape over the canvas, in place: flat, or bulging as cushions and bodies do."""
+        rng = self.rng
+        x, y, width, height = cv2.boundingRect(mask)
+        if width < 2 or height < 2:
+            return
+        box = slice(y, y + height), slice(x, x + width)
+        surface, inside = self.surface(height, width), mask[box].astype(np.float32) / 255
+        if rng.random() < 0.4:
+            bulge = cv2.GaussianBlur(inside, (0, 0), rng.uniform(0.03, 0.2) * min(width, height) + 1)
+            turn = rng.uniform(0, 2 * np.pi)
+            slope = np.cos(turn) * cv2.Sobel(bulge, -1, 1, 0) + np.sin(turn) * cv2.Sobel(bulge, -1, 0, 1)
+            steepest = float(np.abs(slope).max())
+            surface = surface * (1 + np.float32(rng.uniform(0.1, 0.6) / (steepest + 1e-6)) * slope)[..., None]
+        canvas[box] += (surface - canvas[box]) * inside[..., None]
 
     def clutter(self, canvas: FloatArray, count: int, low: float, high: float) -> FloatArray:
-        """Lays `count` shapes over the canvas, some of them in rows, as seats, windows and books stand."""
+        """Lays `count` shapes over the canvas, in place, some in rows, as seats, windows and books stand."""
         height, width = canvas.shape[:2]
         for _ in range(count):
             mask = self.shape(height, width, low, high)
-            surface = self.surface(height, width)
-            repeats = int(self.rng.integers(2, 7)) if self.rng.random() < 0.25 else 1
-            step = self.rng.normal(0, 0.15, 2) * (height, width)
-            for k in range(repeats):
-                moved = np.roll(mask, (int(step[0] * k), int(step[1] * k)), (0, 1)) if k else mask
-                canvas = canvas + (surface - canvas) * moved
+            self.thing(canvas, mask)
+            if self.rng.random() < 0.25:
+                y, x = (int(step) for step in self.rng.normal(0, 0.15, 2) * (height, width))
+                for k in range(1, int(self.rng.integers(2, 7))):
+                    shift = np.array([[1, 0, x * k], [0, 1, y * k]], np.float32)
+                    self.thing(canvas, cv2.warpAffine(mask, shift, (width, height)))
         return canvas
 
     def room(self, height: int, width: int) -> FloatArray:

@@ -15,9 +15,8 @@ UInt8Array = npt.NDArray[Any]
 
 def shoot(canvas: FloatArray, level: float, rng: np.random.Generator) -> UInt8Array:
     """(H, W, 3) float32 RGB, 0..255, as a camera might have stored it; `level` 0 (mild) to 1 (everything)."""
-    image = np.clip(canvas, 0, 255) / 255
-    image = _exposure(image, level, rng)
-    image = _optics(np.clip(image, 0, 1).astype(np.float32), level, rng)
+    image = _exposure(np.clip(canvas, 0, 255).astype(np.uint8), level, rng)
+    image = _optics(np.clip(image, 0, 1), level, rng)
     if rng.random() < 0.6:
         fine = rng.random() < 0.7
         grain = rng.standard_normal(image.shape[:2] + ((3,) if fine else (1,)), np.float32)
@@ -29,21 +28,24 @@ def shoot(canvas: FloatArray, level: float, rng: np.random.Generator) -> UInt8Ar
     return stored
 
 
-def _exposure(image: FloatArray, level: float, rng: np.random.Generator) -> FloatArray:
+def _exposure(image: UInt8Array, level: float, rng: np.random.Generator) -> FloatArray:
+    """(H, W, 3) float32 RGB, 1 for white: gamma, contrast and tint by a table, then saturation."""
     gamma, contrast = np.exp(rng.normal(0, 0.16 + 0.12 * level)), np.exp(rng.normal(0, 0.16))
-    image = (image**gamma - 0.5) * contrast + 0.5 + rng.normal(0, 0.04)
-    image = image * np.exp(rng.normal(0, 0.05 + 0.03 * level, 3))
+    curve = ((np.arange(256) / 255) ** gamma - 0.5) * contrast + 0.5 + rng.normal(0, 0.04)
+    table = curve[:, None] * np.exp(rng.normal(0, 0.05 + 0.03 * level, 3))
     if rng.random() < 0.1 * level:  # a dim room
-        image = image * rng.uniform(0.2, 0.6)
+        table = table * rng.uniform(0.2, 0.6)
     elif rng.random() < 0.1 * level:  # haze, or light into the lens
-        image = image * rng.uniform(0.55, 0.9) + rng.uniform(0.05, 0.35)
+        table = table * rng.uniform(0.55, 0.9) + rng.uniform(0.05, 0.35)
+    exposed: FloatArray = cv2.LUT(image, table[None].astype(np.float32))
     saturation = rng.random()
     if saturation < 0.05:
-        image = np.repeat(image.mean(-1, keepdims=True), 3, -1) * np.exp(rng.normal(0, 0.05, 3))
+        to_grey = np.full((3, 3), 1 / 3) * np.exp(rng.normal(0, 0.05, 3))[:, None]
+        exposed = cv2.transform(exposed, to_grey.astype(np.float32))
     elif saturation < 0.4:
-        grey = image.mean(-1, keepdims=True)
-        image = grey + (image - grey) * rng.uniform(0.3, 1.5)
-    return np.asarray(image, np.float32)
+        colourful = rng.uniform(0.3, 1.5)
+        exposed = cv2.transform(exposed, (colourful * np.eye(3) + (1 - colourful) / 3).astype(np.float32))
+    return exposed
 
 
 def _optics(image: FloatArray, level: float, rng: np.random.Generator) -> FloatArray:

@@ -59,8 +59,8 @@ class Composer:
         """Things before the people: furniture, posts, leaves."""
         for _ in range(int(self.rng.integers(1, 4))):
             mask = self.scenery.shape(canvas.shape[0], canvas.shape[1], 0.04, 0.3)
-            canvas += (self.scenery.surface(*canvas.shape[:2]) - canvas) * mask
-            label[cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5] = 0
+            self.scenery.thing(canvas, mask)
+            label[cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_AREA) > 127] = 0
 
     def _place(self, cutout: Cutout, height: int, width: int, people: int, stretch: float, level: float) -> _Place:
         rng = self.rng
@@ -121,32 +121,39 @@ class Composer:
             rotate = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
             linear = rotate @ scale
             to_picture.append(np.column_stack([linear, (place.x, place.y) - linear @ (w / 2, h / 2)]))
-        # The label's grid has half the picture's pixels: (x - 0.5) / 2, centres on centres.
+        # Only the box of the person is worked on; even, so that the label's grid, half the picture's, lies on it.
+        reach = np.abs(to_picture[1][:, :2]) @ (columns / 2, rows / 2)
+        centre, size = np.array([place.x, place.y]), np.array([width, height])
+        low = np.clip((centre - reach) // 2 * 2 - 2, 0, size).astype(int)
+        high = np.clip((centre + reach) // 2 * 2 + 4, 0, size).astype(int)
+        if (high <= low).any():
+            return
+        for matrix in to_picture:
+            matrix[:, 2] -= low
+        # (x - 0.5) / 2: centres on centres.
         to_label = to_picture[1] * 0.5
         to_label[:, 2] -= 0.25
-        warped = cv2.warpAffine(rgba, to_picture[0], (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
-        warped_ids = cv2.warpAffine(np.ascontiguousarray(ids), to_label, label.shape[::-1], flags=cv2.INTER_NEAREST)
+        box_size, label_size = tuple((high - low).tolist()), tuple(((high - low) // 2).tolist())
+        warped = cv2.warpAffine(rgba, to_picture[0], box_size, flags=cv2.INTER_LINEAR).astype(np.float32)
+        warped_ids = cv2.warpAffine(np.ascontiguousarray(ids), to_label, label_size, flags=cv2.INTER_NEAREST)
         alpha = warped[..., 3:] / 255
         colour = self._light(warped[..., :3])
+        (x0, y0), (x1, y1) = low, high
         if rng.random() < 0.3 and not any(cutout.cut):
-            self._shadow(canvas, alpha)
-        canvas *= 1 - alpha
-        canvas += np.minimum(colour, 255 * alpha)
-        inside = cv2.resize(alpha, label.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
-        label[inside] = warped_ids[inside]
+            self._shadow(canvas, np.pad(alpha[..., 0], ((y0, height - y1), (x0, width - x1))))
+        under = canvas[y0:y1, x0:x1]
+        under *= 1 - alpha
+        under += np.minimum(colour, 255 * alpha)
+        inside = cv2.resize(alpha, label_size, interpolation=cv2.INTER_AREA) > 0.5
+        label[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2][inside] = warped_ids[inside]
 
     def _redress(self, rgba: UInt8Array, ids: UInt8Array) -> UInt8Array:
         """Other colours for clothes and hair: darkened, tinted, or overlaid with a piece of a photograph."""
         rng = self.rng
         gain = np.ones((256, 3), np.float32)
-        for part in (UPPER, LOWER):
-            kind = rng.random()
-            if kind < 0.18:  # dark cloth, hardly any light on it
-                gain[part] = rng.uniform(0.08, 0.4) * np.exp(rng.normal(0, 0.08, 3))
-            elif kind < 0.4:
-                gain[part] = np.exp(rng.normal(0, 0.4, 3))
-            elif kind < 0.55:  # red, orange, blue: as strong as working clothes are
-                gain[part] = rng.permutation([rng.uniform(1, 2.2), rng.uniform(0.2, 1), rng.uniform(0.05, 0.5)])
+        gain[UPPER], gain[LOWER] = self._dye(), self._dye()
+        if rng.random() < 0.15:  # a suit, a dress, overalls
+            gain[LOWER] = gain[UPPER]
         gain[HAIR] = np.exp(rng.normal(0, 0.25)) if rng.random() < 0.5 else 1
         image = rgba[..., :3] * gain[ids]
         if rng.random() < 0.2:
@@ -159,20 +166,33 @@ class Composer:
                 image = np.where(mask[..., None], print_ * shade * alpha * rng.uniform(0.5, 1.2), image)
         return np.dstack([np.clip(image, 0, rgba[..., 3:]).astype(np.uint8), rgba[..., 3]])
 
+    def _dye(self) -> FloatArray:
+        """(3,) factors on a cloth's colour."""
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.18:  # dark cloth, hardly any light on it
+            return rng.uniform(0.08, 0.4) * np.exp(rng.normal(0, 0.08, 3))
+        if kind < 0.4:
+            return np.exp(rng.normal(0, 0.4, 3))
+        if kind < 0.58:  # red, orange, blue: as strong as working clothes are
+            return rng.permutation([rng.uniform(1, 2.2), rng.uniform(0.2, 1), rng.uniform(0.05, 0.5)])
+        return np.ones(3)
+
     def _light(self, colour: FloatArray) -> FloatArray:
         """Brightness, tint and saturation of the person's own, and light that falls off across them."""
         rng = self.rng
         height, width = colour.shape[:2]
         colour = colour * (np.exp(rng.normal(0, 0.22)) * np.exp(rng.normal(0, 0.05, 3))).astype(np.float32)
         if rng.random() < 0.3:
-            across, down = np.linspace(-1, 1, width)[None, :, None], np.linspace(-1, 1, height)[:, None, None]
-            colour = colour * np.clip(1 + rng.normal(0, 0.35) * across + rng.normal(0, 0.25) * down, 0.2, 2)
+            across, down = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
+            fall = np.float32(rng.normal(0, 0.25)) * down[:, None] + np.float32(rng.normal(0, 0.35)) * across
+            colour = colour * np.clip(1 + fall, 0.2, 2)[..., None]
         if rng.random() < 0.25:
             grey = colour.mean(-1, keepdims=True)
-            colour = grey + (colour - grey) * rng.uniform(0.5, 1.4)
-        return np.asarray(np.maximum(colour, 0), np.float32)
+            colour = grey + (colour - grey) * np.float32(rng.uniform(0.5, 1.4))
+        return np.maximum(colour, 0)
 
     def _shadow(self, canvas: FloatArray, alpha: FloatArray) -> None:
         shift = int(self.rng.normal(4, 6)), int(self.rng.normal(0, 10))
-        soft = cv2.GaussianBlur(np.roll(alpha[..., 0], shift, (0, 1)), (0, 0), self.rng.uniform(2, 8))
+        soft = cv2.GaussianBlur(np.roll(alpha, shift, (0, 1)), (0, 0), self.rng.uniform(2, 8))
         canvas *= 1 - self.rng.uniform(0, 0.6) * soft[..., None]
