@@ -1,12 +1,13 @@
 """`python -m benchmarks.cpu`: what this program gains on a CPU, as ratios against baselines of the same run.
 
 Give it a checkpoint (`--model`) to measure with; by default the small random one of the tests, so that the network
-hides nothing. `--only class-map,photos,video,memory` picks sections.
+hides nothing. `--only class-map,photos,video,builtin,memory` picks sections; builtin is always of the built-in model.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,10 @@ import numpy as np
 import torch
 
 from benchmarks import class_map, original
-from benchmarks.timing import Comparison, compare, peak_memory
+from benchmarks.timing import Comparison, compare, peak_memory, seconds
 from sapiens_stream import Segmenter
+from sapiens_stream.cli.allocator import keep_freed_memory
+from sapiens_stream.frame import Frame
 from sapiens_stream.pipeline import Run
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sources import Photos, Source, Video
@@ -26,6 +29,7 @@ from sapiens_stream.sources import Photos, Source, Video
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "data" / "tiny_goliath_torchscript.pt2"
 PHOTO = ROOT / "tests" / "data" / "golden" / "astronaut.png"
+PEOPLE = ROOT / "samples" / "people.mp4"
 PHOTOS = 4
 VIDEO_FRAMES = 60
 
@@ -128,6 +132,25 @@ def video_section(segmenter: Segmenter, folder: Path) -> None:
         print(f"  {'':<44} {VIDEO_FRAMES / 25 / result.ours:6.2f} x   the speed at which the clip plays (25 frames/s)")
 
 
+def builtin_section(folder: Path) -> None:
+    """The built-in model at its own input size, and `video` with it on the shipped 720p clip: overlay, masks, JSON."""
+    segmenter = Segmenter("builtin", device="cpu", batch_size=1)
+    spec = segmenter.model.input
+    with Video(PEOPLE) as clip:
+        info, pictures = clip.info, [frame.rgb for frame in clip.frames() if isinstance(frame, Frame)]
+    small = [cv2.resize(picture, (spec.width, spec.height)) for picture in pictures]
+    frames = [[Frame(index=index, name=str(index), decoded=picture)] for index, picture in enumerate(small)]
+    result = compare(lambda: list(segmenter.engine.run(frames)), model_alone(segmenter, len(frames)), repeats=3)
+    label = f"{spec.height}x{spec.width} alone, {len(frames) / result.ours:.1f} frames/s"
+    show(label, result, "the network alone, all cores at each frame")
+    assert info.size and info.frame_rate
+    run(Video(PEOPLE), segmenter, Outputs(), folder)
+    taken = statistics.median(seconds(lambda: run(Video(PEOPLE), segmenter, Outputs(), folder)) for _ in range(3))
+    label = f"{info.size[1]}x{info.size[0]}, {len(frames) / taken:.1f} frames/s end to end"
+    plays = f"the speed at which the clip plays ({float(info.frame_rate):g} frames/s)"
+    print(f"  {label:<44} {len(frames) / float(info.frame_rate) / taken:6.2f} x   {plays}")
+
+
 def memory_section(model: str, folder: Path) -> None:
     """Peak resident memory of whole processes: a clip against one ten times as long."""
     peaks = []
@@ -142,9 +165,10 @@ def main() -> None:
     """Prints the sections asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(TINY))
-    parser.add_argument("--only", default="class-map,photos,video,memory")
+    parser.add_argument("--only", default="class-map,photos,video,builtin,memory")
     chosen = parser.parse_args()
     sections = set(chosen.only.split(","))
+    keep_freed_memory()
     segmenter = Segmenter(chosen.model, device="cpu", batch_size=1)
     print(f"{segmenter.model.name} on the CPU, {torch.get_num_threads()} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as name:
@@ -158,6 +182,9 @@ def main() -> None:
         if "video" in sections:
             print("video")
             video_section(segmenter, Path(name))
+        if "builtin" in sections:
+            print("the built-in model")
+            builtin_section(Path(name) / "builtin")
         if "memory" in sections:
             print("memory")
             memory_section(chosen.model, Path(name))
