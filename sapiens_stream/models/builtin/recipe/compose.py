@@ -106,35 +106,32 @@ class Composer:
         height, width = canvas.shape[:2]
         cutout = self.cutouts.draw(rng)
         rgba: UInt8Array = cutout.rgba
-        ids, cut = cutout.label, cutout.cut
+        ids: UInt8Array = cutout.label
+        cut = cutout.cut
         if rng.random() < 0.5:
             rgba, ids, cut = rgba[:, ::-1], LEFT_RIGHT[ids[:, ::-1]], (cut[0], cut[1], cut[3], cut[2])
-        rgba = self._redress(np.ascontiguousarray(rgba), ids)
         place = self._place(Cutout(rgba, ids, cut), height, width, people, stretch, level)
         rows, columns = ids.shape
         shrink = min(1.0, 1.4 * max(place.height / rows, place.width / columns))
         if shrink < 0.7:  # averaged before it is warped, or edges alias
             rgba = cv2.resize(rgba, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        turn, to_picture = np.deg2rad(place.angle), []
-        for h, w in (rgba.shape[:2], ids.shape):
-            scale = np.diag([place.width / w, place.height / h])
-            rotate = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-            linear = rotate @ scale
-            to_picture.append(np.column_stack([linear, (place.x, place.y) - linear @ (w / 2, h / 2)]))
+            ids = cv2.resize(ids, rgba.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        rgba = self._redress(np.ascontiguousarray(rgba), ids)
+        turn, (rows, columns) = np.deg2rad(place.angle), ids.shape
+        rotate = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        linear = rotate @ np.diag([place.width / columns, place.height / rows])
         # Only the box of the person is worked on; even, so that the label's grid, half the picture's, lies on it.
-        reach = np.abs(to_picture[1][:, :2]) @ (columns / 2, rows / 2)
+        reach = np.abs(linear) @ (columns / 2, rows / 2)
         centre, size = np.array([place.x, place.y]), np.array([width, height])
         low = np.clip((centre - reach) // 2 * 2 - 2, 0, size).astype(int)
         high = np.clip((centre + reach) // 2 * 2 + 4, 0, size).astype(int)
         if (high <= low).any():
             return
-        for matrix in to_picture:
-            matrix[:, 2] -= low
-        # (x - 0.5) / 2: centres on centres.
-        to_label = to_picture[1] * 0.5
-        to_label[:, 2] -= 0.25
+        to_picture = np.column_stack([linear, centre - low - linear @ (columns / 2, rows / 2)])
+        to_label = to_picture * 0.5
+        to_label[:, 2] -= 0.25  # (x - 0.5) / 2: centres on centres
         box_size, label_size = tuple((high - low).tolist()), tuple(((high - low) // 2).tolist())
-        warped = cv2.warpAffine(rgba, to_picture[0], box_size, flags=cv2.INTER_LINEAR).astype(np.float32)
+        warped = cv2.warpAffine(rgba, to_picture, box_size, flags=cv2.INTER_LINEAR).astype(np.float32)
         warped_ids = cv2.warpAffine(np.ascontiguousarray(ids), to_label, label_size, flags=cv2.INTER_NEAREST)
         alpha = warped[..., 3:] / 255
         colour = self._light(warped[..., :3])

@@ -75,11 +75,10 @@ class Cutouts:
 
     @staticmethod
     def _weights(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Chance of each cut-out: up to thrice the usual for those with much of a rare class."""
-        share = counts / counts.sum(1, keepdims=True)
-        rarity = 1 / np.sqrt(share.mean(0) + 1e-4)
-        score = (share[:, 1:] * rarity[1:]).sum(1)
-        weight = np.clip(score / np.median(score), 0.6, 3)
+        """Chance of each cut-out: the more classes it shows, and the rarer they are, up to thrice the usual."""
+        shown = counts[:, 1:] > 0.002 * counts[:, 1:].sum(1, keepdims=True)
+        score = shown @ (1 / np.sqrt(shown.mean(0) + 1e-3))
+        weight = np.clip(score / np.median(score), 0.4, 3)
         return np.asarray(weight / weight.sum())
 
     def __len__(self) -> int:
