@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from sapiens_stream.models.builtin.recipe.backgrounds import read_panorama
 from sapiens_stream.models.builtin.recipe.body import Transforms
-from sapiens_stream.models.builtin.recipe.person import Casting, Dressing, Person
+from sapiens_stream.models.builtin.recipe.dressing import dress
+from sapiens_stream.models.builtin.recipe.person import Casting, Person
 from sapiens_stream.models.builtin.recipe.photographer import look, perspective, shadow_camera
 from sapiens_stream.models.builtin.recipe.poses import AHEAD, Pose, X, Y, Z, turn
 from sapiens_stream.models.builtin.recipe.scene import Canvas, Shot
@@ -121,7 +122,7 @@ class Scene:
             self.rng.bit_generator.state = state  # the same clothes again
             still = self.casting.body.transforms(person.figure, pose)
             lowest = float(self.casting.body.posed(person.figure.rest, still)[:, 2].min())
-            posed = Dressing(self.casting, person, pose, placed(x, y, yaw, lowest)).posed()
+            posed = dress(self.casting, person, pose, placed(x, y, yaw, lowest))
             light = {**LIGHT, "neck_at": posed.neck_at}
             shot = Shot(camera=self.camera, sun=shadow_camera(posed.vertices, KEY), light=light)
             rgba, _ = self.canvas.draw(posed.parts, shot)

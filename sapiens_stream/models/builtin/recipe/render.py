@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.models.builtin.recipe.dressing import pose
 from sapiens_stream.models.builtin.recipe.person import Casting
 from sapiens_stream.models.builtin.recipe.photographer import Photographer
 from sapiens_stream.models.builtin.recipe.scene import Canvas
@@ -36,7 +37,7 @@ def render(
     for index in range(count):
         if index % PICTURES_A_BODY == 0:
             person = casting.person()
-        posed = casting.pose(person)
+        posed = pose(casting, person)
         yield canvas.draw(posed.parts, photographer.shoot(posed.vertices, posed.joints, posed.neck_at))
 
 
