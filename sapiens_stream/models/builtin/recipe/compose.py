@@ -20,6 +20,8 @@ UInt8Array = npt.NDArray[Any]
 
 UPPER, LOWER = SAPIENS.names.index("Upper_Clothing"), SAPIENS.names.index("Lower_Clothing")
 HAIR = SAPIENS.names.index("Hair")
+SLEEVED = [UPPER, *(id for id, name in enumerate(SAPIENS.names) if name == "Torso" or name.endswith("_Arm"))]
+TROUSERED = [LOWER, *(id for id, name in enumerate(SAPIENS.names) if name.endswith("_Leg"))]
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class Composer:
         cut = cutout.cut
         if rng.random() < 0.5:
             rgba, ids, cut = rgba[:, ::-1], LEFT_RIGHT[ids[:, ::-1]], (cut[0], cut[1], cut[3], cut[2])
+        if rng.random() < 0.2:
+            rgba, ids = self._wrap(rgba, ids, cut)
         place = self._place(Cutout(rgba, ids, cut), height, width, people, stretch, level)
         rows, columns = ids.shape
         shrink = min(1.0, 1.4 * max(place.height / rows, place.width / columns))
@@ -143,6 +147,40 @@ class Composer:
         under += np.minimum(colour, 255 * alpha)
         inside = cv2.resize(alpha, label_size, interpolation=cv2.INTER_AREA) > 0.5
         label[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2][inside] = warped_ids[inside]
+
+    def _wrap(
+        self, rgba: UInt8Array, ids: UInt8Array, cut: tuple[bool, bool, bool, bool]
+    ) -> tuple[UInt8Array, UInt8Array]:
+        """A thick garment over the others: a padded jacket, a gown, a suit in one piece, with patches and straps."""
+        rng = self.rng
+        reach = 1 + int(rng.uniform(0.005, 0.06) * max(ids.shape))
+        top, bottom, left, right = (0 if side else reach for side in cut)
+        rgba = np.pad(rgba, ((top, bottom), (left, right), (0, 0)))
+        ids = np.pad(ids, ((top, bottom), (left, right)))
+        thick = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+
+        def around(parts: list[int]) -> UInt8Array:
+            return cv2.dilate(np.isin(ids, parts).view(np.uint8) * np.uint8(255), thick)
+
+        jacket = around(SLEEVED if rng.random() < 0.7 else [UPPER])
+        trousers = around(TROUSERED if rng.random() < 0.5 else [LOWER]) if rng.random() < 0.5 else np.zeros_like(ids)
+        free = np.isin(ids, [0, *SLEEVED, *TROUSERED]) & (np.maximum(jacket, trousers) > 0)
+        height, width = ids.shape
+        colour = self.scenery.surface(height, width)
+        if rng.random() < 0.5:  # a signal colour
+            colour = colour * 0.2 + rng.permutation([rng.uniform(150, 255), rng.uniform(0, 200), rng.uniform(0, 80)])
+        for _ in range(int(rng.integers(0, 5))):
+            self.scenery.thing(colour, self.scenery.shape(height, width, 0.02, 0.15))
+        coarse = rng.normal(0, 1, (max(3, height // int(rng.integers(8, 40))), max(3, width // 16))).astype(np.float32)
+        relief = cv2.GaussianBlur(free.astype(np.float32), (0, 0), reach + 1.0)
+        relief = relief + rng.uniform(0, 0.3) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        turn = rng.uniform(0, 2 * np.pi)
+        slope = np.cos(turn) * cv2.Sobel(relief, -1, 1, 0) + np.sin(turn) * cv2.Sobel(relief, -1, 0, 1)
+        shade = np.float32(rng.uniform(0.5, 1)) + np.float32(rng.uniform(0.1, 0.5) / (slope.std() * 3 + 1e-6)) * slope
+        worn = np.dstack([np.clip(colour * shade[..., None], 0, 255), np.full((height, width), 255)])
+        share = cv2.GaussianBlur(free.astype(np.float32), (0, 0), 0.6)[..., None]
+        ids = np.where(free, np.where(jacket > 0, UPPER, LOWER), ids).astype(np.uint8)
+        return np.asarray(rgba + (worn - rgba) * share, np.uint8), ids
 
     def _redress(self, rgba: UInt8Array, ids: UInt8Array) -> UInt8Array:
         """Other colours for clothes and hair: darkened, tinted, or overlaid with a piece of a photograph."""
