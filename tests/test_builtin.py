@@ -113,6 +113,61 @@ def test_those_who_only_run_it_import_nothing_of_the_recipe():
     )
 
 
+class TestComposer:
+    """Composites of two blocks, a person's left hand beside their right."""
+
+    @pytest.fixture
+    def composer(self, tmp_path):
+        from sapiens_stream.models.builtin.recipe.backgrounds import Backgrounds
+        from sapiens_stream.models.builtin.recipe.compose import Composer
+        from sapiens_stream.models.builtin.recipe.shards import Cutouts, write_shard
+
+        rgba, label = np.zeros((2, 128, 96, 4), np.uint8), np.zeros((2, 128, 96), np.uint8)
+        rgba[:, 20:110, 10:90] = 255
+        label[:, 20:110, 10:50], label[:, 20:110, 50:90] = ID["Left_Hand"], ID["Right_Hand"]
+        write_shard(tmp_path, "0000", rgba, label)
+        black = np.zeros((200, 200, 3), np.uint8)
+        composer = Composer(Cutouts([tmp_path], held_out=False), Backgrounds((black,), ()), seed=1)
+        composer.scenery.draw = lambda height, width, level: np.zeros((height, width, 3), np.float32)
+        return composer
+
+    def test_labels_lie_where_the_people_are(self, composer):
+        overlaps = []
+        for _ in range(30):
+            image, label = composer.draw(160, 128, 0.0)
+            assert image.shape == (160, 128, 3) and label.shape == (80, 64)
+            person, grey = label > 0, cv2.resize(image, (64, 80), interpolation=cv2.INTER_AREA).mean(-1)
+            if person.any() and not person.all():
+                bright = grey > (grey[person].mean() + grey[~person].mean()) / 2
+                overlaps.append((bright & person).sum() / (bright | person).sum())
+        assert len(overlaps) > 20
+        assert np.median(overlaps) > 0.97
+
+    def test_a_mirrored_person_has_their_sides_swapped(self, composer):
+        both = 0
+        for _ in range(30):
+            _, label = composer.draw(160, 128, 0.0)
+            left, right = (np.nonzero(label == ID[name])[1] for name in ("Left_Hand", "Right_Hand"))
+            if len(left) > 50 and len(right) > 50 and np.unique(label[:, -1]).tolist() == [0]:
+                both += 1
+                assert left.mean() < right.mean()
+        assert both > 5
+
+    def test_a_thick_garment_covers_clothes_and_spares_hands(self, composer):
+        from sapiens_stream.models.builtin.recipe.compose import UPPER
+
+        rgba, ids = np.full((60, 40, 4), 255, np.uint8), np.full((60, 40), ID["Left_Hand"], np.uint8)
+        ids[20:40, 10:30] = UPPER
+        rgba[:10], ids[:10] = 0, 0
+        worn, labels = composer._wrap(rgba, ids, (False, False, False, False))
+        margin = (labels.shape[0] - 60) // 2
+        inner = labels[margin : margin + 60, margin : margin + 40]
+        assert margin > 0 and worn.shape == (*labels.shape, 4)
+        assert (inner[20:40, 10:30] == UPPER).all()
+        assert (inner[10:20] == ID["Left_Hand"]).all()
+        assert (worn[..., :3].max(-1) <= worn[..., 3].astype(int) + 1).all()  # premultiplied
+
+
 class TestRecipe:
     """Renders a handful and trains a few steps on them."""
 
