@@ -32,7 +32,8 @@ ASPECTS = (0.65, 0.8, 1.0, 1.0, 1.25, 1.5)
 """Widths over heights of the batches; one a batch, each of about the same number of pixels."""
 WEIGHT_LIMITS = (0.5, 4.0)
 """Of a class in the loss: rare ones count more, within reason."""
-AVERAGE = 0.999
+AVERAGE = 0.99
+"""Of the weights that are kept: over a hundred steps, since with few steps a longer mean stays behind."""
 FROZEN_STAGES = 2
 """The stem and so many stages keep ImageNet's features, which know real photographs."""
 CHECKPOINT_SECONDS = 240.0
