@@ -62,15 +62,15 @@ def test_missing_or_foreign_weights_are_the_users_to_read(tmp_path):
 def test_it_finds_the_person_at_any_input_size(astronaut, size):
     found = class_map(astronaut, **size)
     height, width = found.shape
-    assert 0.12 < (found > 0).mean() < 0.8  # most of her bulky orange suit is missed
+    assert 0.14 < (found > 0).mean() < 0.8  # most of her bulky orange suit is missed
     face = astronaut_face(found)
     assert face[0] < 0.5 * height and abs(face[1] - 0.45 * width) < 0.2 * width
 
 
 def test_it_is_as_good_on_labelled_photos_as_its_card_says(shared):
     agreement = measure(Segmenter("builtin", device="cpu"), shared / "labelled")
-    assert agreement.foreground > 0.91
-    assert agreement.mean > 0.30
+    assert agreement.foreground > 0.92
+    assert agreement.mean > 0.50
 
 
 def astronaut_face(found):
