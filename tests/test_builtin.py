@@ -172,7 +172,8 @@ class TestRecipe:
     """Renders a handful and trains a few steps on them."""
 
     @pytest.fixture(scope="class")
-    def cutouts(self, tmp_path_factory):
+    @classmethod
+    def cutouts(cls, tmp_path_factory):
         pytest.importorskip("anny", reason="the extra `train` is not installed")
         moderngl = pytest.importorskip("moderngl", reason="the extra `train` is not installed")
         if not ASSETS.exists():
