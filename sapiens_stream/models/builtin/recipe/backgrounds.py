@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sapiens_stream.models.builtin.recipe.camera import saturation_matrix
+
 # float32 and uint8: OpenCV's stubs can not tell.
 FloatArray = npt.NDArray[Any]
 UInt8Array = npt.NDArray[Any]
@@ -95,6 +97,12 @@ def look_into(panorama: UInt8Array, height: int, width: int, rng: np.random.Gene
     return cv2.remap(panorama, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
 
 
+def slope_to_light(relief: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """(H, W) float32: how much a surface of these heights rises towards a light from a random side."""
+    turn = rng.uniform(0, 2 * np.pi)
+    return np.asarray(np.cos(turn) * cv2.Sobel(relief, -1, 1, 0) + np.sin(turn) * cv2.Sobel(relief, -1, 0, 1))
+
+
 class Scenery:
     """Draws backgrounds: (height, width, 3) float32 RGB, 0..255."""
 
@@ -124,7 +132,7 @@ class Scenery:
             colourful, flatness = rng.uniform(0, 0.9), rng.uniform(0, 0.8)
             tint = rng.uniform(0.35, 1.35) * np.exp(rng.normal(0, 0.15, 3))
             # Towards grey, towards the mean, and tinted: one matrix for all three.
-            to_grey = colourful * np.eye(3) + (1 - colourful) / 3
+            to_grey = saturation_matrix(colourful)
             mean = to_grey @ cv2.mean(piece)[:3]
             matrix = np.column_stack([to_grey * (1 - flatness), mean * flatness]) * tint[:, None]
             return cv2.transform(piece, matrix.astype(np.float32))
@@ -161,8 +169,7 @@ class Scenery:
         surface, inside = self.surface(height, width), mask[box].astype(np.float32) / 255
         if rng.random() < 0.4:
             bulge = cv2.GaussianBlur(inside, (0, 0), rng.uniform(0.03, 0.2) * min(width, height) + 1)
-            turn = rng.uniform(0, 2 * np.pi)
-            slope = np.cos(turn) * cv2.Sobel(bulge, -1, 1, 0) + np.sin(turn) * cv2.Sobel(bulge, -1, 0, 1)
+            slope = slope_to_light(bulge, rng)
             steepest = float(np.abs(slope).max())
             surface = surface * (1 + np.float32(rng.uniform(0.1, 0.6) / (steepest + 1e-6)) * slope)[..., None]
         canvas[box] += (surface - canvas[box]) * inside[..., None]

@@ -28,6 +28,11 @@ def shoot(canvas: FloatArray, level: float, rng: np.random.Generator) -> UInt8Ar
     return stored
 
 
+def saturation_matrix(amount: float) -> npt.NDArray[np.float64]:
+    """(3, 3) RGB to RGB: 0 grey, 1 unchanged, more is stronger."""
+    return amount * np.eye(3) + (1 - amount) / 3
+
+
 def _exposure(image: UInt8Array, level: float, rng: np.random.Generator) -> FloatArray:
     """(H, W, 3) float32 RGB, 1 for white: gamma, contrast and tint by a table, then saturation."""
     gamma, contrast = np.exp(rng.normal(0, 0.16 + 0.12 * level)), np.exp(rng.normal(0, 0.16))
@@ -40,11 +45,10 @@ def _exposure(image: UInt8Array, level: float, rng: np.random.Generator) -> Floa
     exposed: FloatArray = cv2.LUT(image, table[None].astype(np.float32))
     saturation = rng.random()
     if saturation < 0.05:
-        to_grey = np.full((3, 3), 1 / 3) * np.exp(rng.normal(0, 0.05, 3))[:, None]
-        exposed = cv2.transform(exposed, to_grey.astype(np.float32))
+        toned = saturation_matrix(0) * np.exp(rng.normal(0, 0.05, 3))[:, None]
+        exposed = cv2.transform(exposed, toned.astype(np.float32))
     elif saturation < 0.4:
-        colourful = rng.uniform(0.3, 1.5)
-        exposed = cv2.transform(exposed, (colourful * np.eye(3) + (1 - colourful) / 3).astype(np.float32))
+        exposed = cv2.transform(exposed, saturation_matrix(rng.uniform(0.3, 1.5)).astype(np.float32))
     return exposed
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.models.builtin.recipe.backgrounds import Backgrounds, Scenery
+from sapiens_stream.models.builtin.recipe.backgrounds import Backgrounds, Scenery, slope_to_light
 from sapiens_stream.models.builtin.recipe.camera import shoot
 from sapiens_stream.models.builtin.recipe.shards import LEFT_RIGHT, Cutout, Cutouts
 
@@ -174,8 +174,7 @@ class Composer:
         coarse = rng.normal(0, 1, (max(3, height // int(rng.integers(8, 40))), max(3, width // 16))).astype(np.float32)
         relief = cv2.GaussianBlur(free.astype(np.float32), (0, 0), reach + 1.0)
         relief = relief + rng.uniform(0, 0.3) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-        turn = rng.uniform(0, 2 * np.pi)
-        slope = np.cos(turn) * cv2.Sobel(relief, -1, 1, 0) + np.sin(turn) * cv2.Sobel(relief, -1, 0, 1)
+        slope = slope_to_light(relief, rng)
         shade = np.float32(rng.uniform(0.5, 1)) + np.float32(rng.uniform(0.1, 0.5) / (slope.std() * 3 + 1e-6)) * slope
         worn = np.dstack([np.clip(colour * shade[..., None], 0, 255), np.full((height, width), 255)])
         share = cv2.GaussianBlur(free.astype(np.float32), (0, 0), 0.6)[..., None]
