@@ -198,7 +198,10 @@ class Canvas:
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
-        context = self._context = moderngl.create_context(standalone=True, backend="egl")
+        create: Any = (
+            moderngl.create_context
+        )  # its types do not know the options of a backend, nor what a program holds
+        context = self._context = create(standalone=True, backend="egl")
         self._program = context.program(_VERTEX, _FRAGMENT)
         self._shadow_program = context.program(_SHADOW_VERTEX, _SHADOW_FRAGMENT)
         size = width * SUPERSAMPLED, height * SUPERSAMPLED
@@ -213,7 +216,7 @@ class Canvas:
         self._noise = self._upload(_noise())
 
     def _upload(self, image: UInt8Array) -> moderngl.Texture:
-        texture = self._context.texture(image.shape[1::-1], 4, np.ascontiguousarray(image[::-1]).tobytes())
+        texture: moderngl.Texture = self._context.texture(image.shape[1::-1], 4, np.ascontiguousarray(image[::-1]).tobytes())
         texture.build_mipmaps()
         texture.filter = moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR
         return texture
