@@ -21,29 +21,41 @@ UInt8Array = npt.NDArray[Any]
 
 PHOTO_SIDE = 480
 """Shorter side of a photograph in memory, pixels."""
+OBJECT_SIDE = 160
+"""Longer side of an object in memory, pixels."""
 MIN_BYTES = 60_000
 """Smaller files among wallpapers are icons and previews."""
+OBJECTS = 0.4
+"""Share of photographed objects, where there are any, among the clutter."""
 WARM_LIGHT = np.array([235.0, 192.0, 160.0])
 """RGB of pale skin, cream leather and light wood; times a shade, of dark ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class Backgrounds:
-    """`photos`: (H, W, 3) uint8 RGB each; `panoramas`: equirectangular, (H, 2 H, 3) uint8 RGB each."""
+    """Pictures, uint8 each.
+
+    `photos`: (H, W, 3) RGB; `panoramas`: equirectangular, (H, 2 H, 3) RGB; `objects`: things cut out of photographs,
+    (H, W, 4) RGBA, colour not premultiplied.
+    """
 
     photos: tuple[UInt8Array, ...]
     panoramas: tuple[UInt8Array, ...]
+    objects: tuple[UInt8Array, ...] = ()
 
 
 def load_backgrounds(folders: Iterable[Path]) -> Backgrounds:
     """Every picture below the folders, and the EXR panoramas inside `*.exr.js` modules (npm `@pmndrs/assets`).
 
-    Several sizes of one wallpaper count once.
+    Several sizes of one wallpaper count once. A PNG whose corners are transparent is an object.
     """
     photos: dict[tuple[Path, str], UInt8Array] = {}
-    panoramas = []
+    panoramas, objects = [], []
     for path in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
-        if path.suffix in {".jpg", ".jpeg", ".png", ".webp"} and path.stat().st_size > MIN_BYTES:
+        cut_out = read_object(path) if path.suffix == ".png" else None
+        if cut_out is not None:
+            objects.append(cut_out)
+        elif path.suffix in {".jpg", ".jpeg", ".png", ".webp"} and path.stat().st_size > MIN_BYTES:
             image = cv2.imread(str(path), cv2.IMREAD_REDUCED_COLOR_4)
             if image is None or min(image.shape[:2]) < 150:
                 continue
@@ -55,7 +67,22 @@ def load_backgrounds(folders: Iterable[Path]) -> Backgrounds:
             panoramas.append(read_panorama(path))
     if not photos:
         raise FileNotFoundError(f"no background photographs in {', '.join(map(str, folders))}")
-    return Backgrounds(tuple(photos.values()), tuple(panoramas))
+    return Backgrounds(tuple(photos.values()), tuple(panoramas), tuple(objects))
+
+
+def read_object(path: Path) -> UInt8Array | None:
+    """(H, W, 4) uint8 RGBA, H and W at most OBJECT_SIDE, cut to what is opaque; None if the corners are not clear."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 4:
+        return None
+    if np.count_nonzero(image[[0, 0, -1, -1], [0, -1, 0, -1], 3]) > 1:
+        return None
+    x, y, width, height = cv2.boundingRect((image[..., 3] > 127).view(np.uint8))
+    if min(width, height) < 8:
+        return None
+    scale = min(1.0, OBJECT_SIDE / max(width, height))
+    cut = cv2.resize(image[y : y + height, x : x + width], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(cut, cv2.COLOR_BGRA2RGBA))
 
 
 def read_panorama(module: Path) -> UInt8Array:
@@ -174,12 +201,37 @@ class Scenery:
             surface = surface * (1 + np.float32(rng.uniform(0.1, 0.6) / (steepest + 1e-6)) * slope)[..., None]
         canvas[box] += (surface - canvas[box]) * inside[..., None]
 
+    def object(self, canvas: FloatArray, low: float, high: float) -> UInt8Array:
+        """Lays a photographed thing over the canvas, in place; sizes are shares of the picture. Returns its mask."""
+        rng, (height, width) = self.rng, canvas.shape[:2]
+        rgba = self.backgrounds.objects[rng.integers(len(self.backgrounds.objects))]
+        if rng.random() < 0.5:
+            rgba = rgba[:, ::-1]
+        rows, columns = rgba.shape[:2]
+        scale = np.exp(rng.uniform(np.log(low), np.log(high))) * max(height, width) / max(rows, columns)
+        turn = rng.normal(0, 0.15) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)
+        linear = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        centre = np.array([rng.uniform(0, width), rng.uniform(0, height)])
+        matrix = np.column_stack([linear, centre - linear @ (columns / 2, rows / 2)])
+        warped = cv2.warpAffine(np.ascontiguousarray(rgba), matrix, (width, height), flags=cv2.INTER_AREA)
+        light = np.exp(rng.normal(0, 0.25)) * np.exp(rng.normal(0, 0.07, 3))
+        colour = warped[..., :3] * light.astype(np.float32)
+        canvas += (colour - canvas) * (warped[..., 3:] / np.float32(255))
+        return np.asarray(warped[..., 3])
+
+    def obstacle(self, canvas: FloatArray, low: float, high: float) -> UInt8Array:
+        """Lays anything over the canvas, in place, and returns its mask (height, width), 0..255."""
+        if self.backgrounds.objects and self.rng.random() < OBJECTS:
+            return self.object(canvas, low, high)
+        mask = self.shape(canvas.shape[0], canvas.shape[1], low, high)
+        self.thing(canvas, mask)
+        return mask
+
     def clutter(self, canvas: FloatArray, count: int, low: float, high: float) -> FloatArray:
         """Lays `count` shapes over the canvas, in place, some in rows, as seats, windows and books stand."""
         height, width = canvas.shape[:2]
         for _ in range(count):
-            mask = self.shape(height, width, low, high)
-            self.thing(canvas, mask)
+            mask = self.obstacle(canvas, low, high)
             if self.rng.random() < 0.25:
                 y, x = (int(step) for step in self.rng.normal(0, 0.15, 2) * (height, width))
                 for k in range(1, int(self.rng.integers(2, 7))):

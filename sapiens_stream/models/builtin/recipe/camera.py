@@ -12,6 +12,11 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[Any]
 UInt8Array = npt.NDArray[Any]
 
+METERED = 0.7
+"""Share of the pictures whose exposure is set by their own light, as cameras do; the others stay as they are."""
+MEAN_GREY = 0.3, 0.58
+"""What it is set to: the mean of such a picture's values, 1 for white."""
+
 
 def shoot(canvas: FloatArray, level: float, rng: np.random.Generator) -> UInt8Array:
     """(H, W, 3) float32 RGB, 0..255, as a camera might have stored it; `level` 0 (mild) to 1 (everything)."""
@@ -35,7 +40,12 @@ def saturation_matrix(amount: float) -> npt.NDArray[np.float64]:
 
 def _exposure(image: UInt8Array, level: float, rng: np.random.Generator) -> FloatArray:
     """(H, W, 3) float32 RGB, 1 for white: gamma, contrast and tint by a table, then saturation."""
-    gamma, contrast = np.exp(rng.normal(0, 0.16 + 0.12 * level)), np.exp(rng.normal(0, 0.16))
+    metered = 1.0
+    if rng.random() < METERED:
+        grey = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA).mean() / 255
+        metered = np.log(rng.uniform(*MEAN_GREY)) / np.log(np.clip(grey, 0.02, 0.98))
+    gamma = np.clip(metered, 0.45, 1.6) * np.exp(rng.normal(0, 0.1 + 0.12 * level))
+    contrast = np.exp(rng.normal(0, 0.16))
     curve = ((np.arange(256) / 255) ** gamma - 0.5) * contrast + 0.5 + rng.normal(0, 0.04)
     table = curve[:, None] * np.exp(rng.normal(0, 0.05 + 0.03 * level, 3))
     if rng.random() < 0.1 * level:  # a dim room
@@ -54,6 +64,9 @@ def _exposure(image: UInt8Array, level: float, rng: np.random.Generator) -> Floa
 
 def _optics(image: FloatArray, level: float, rng: np.random.Generator) -> FloatArray:
     height, width = image.shape[:2]
+    if rng.random() < 0.25 * level + 0.05:  # what is bright outshines the edges before it
+        glare = np.maximum(image - np.float32(rng.uniform(0.5, 0.85)), 0)
+        image = image + cv2.GaussianBlur(glare, (0, 0), rng.uniform(1, 12)) * np.float32(rng.uniform(0.3, 1.5))
     kind = rng.random()
     if kind < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.6 + 0.8 * level))

@@ -22,6 +22,10 @@ UPPER, LOWER = SAPIENS.names.index("Upper_Clothing"), SAPIENS.names.index("Lower
 HAIR = SAPIENS.names.index("Hair")
 SLEEVED = [UPPER, *(id for id, name in enumerate(SAPIENS.names) if name == "Torso" or name.endswith("_Arm"))]
 TROUSERED = [LOWER, *(id for id, name in enumerate(SAPIENS.names) if name.endswith("_Leg"))]
+STRETCH = 0.17
+"""Standard deviation of the logarithm of a picture's stretch in width."""
+CUT_HEIGHT = 2.5
+"""A whole person's height over what is seen of one whom the frame cuts off, about."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,13 @@ class Composer:
         label = np.zeros((height // 2, width // 2), np.uint8)
         chances = np.array([0.04, 0.9 - 0.34 * level, 0.04 + 0.16 * level, 0.02 + 0.1 * level, 0.08 * level])
         people = int(rng.choice(5, p=chances / chances.sum()))
-        # One stretch for the whole picture: engines squeeze photos of any shape into the network's.
-        stretch = float(np.exp(rng.uniform(np.log(0.55), np.log(1.7)))) if rng.random() < 0.7 else 1.0
-        for _ in range(people):
-            self._paste(canvas, label, people, stretch, level)
+        # One stretch for the whole picture: the network's input has the photo's aspect, but not exactly.
+        stretch = float(np.exp(rng.normal(0, STRETCH)))
+        cast = [self._dressed() for _ in range(people)]
+        placed = [(cutout, self._place(cutout, height, width, people, stretch, level)) for cutout in cast]
+        # The farther ones first; of those cut off by the frame less is seen than there is.
+        for cutout, place in sorted(placed, key=lambda pair: pair[1].height * (CUT_HEIGHT if any(pair[0].cut) else 1)):
+            self._paste(canvas, label, cutout, place)
         if rng.random() < 0.3 * level:
             self._occlude(canvas, label)
         return shoot(canvas, level, rng), label
@@ -60,8 +67,7 @@ class Composer:
     def _occlude(self, canvas: FloatArray, label: UInt8Array) -> None:
         """Things before the people: furniture, posts, leaves."""
         for _ in range(int(self.rng.integers(1, 4))):
-            mask = self.scenery.shape(canvas.shape[0], canvas.shape[1], 0.04, 0.3)
-            self.scenery.thing(canvas, mask)
+            mask = self.scenery.obstacle(canvas, 0.04, 0.3)
             label[cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_AREA) > 127] = 0
 
     def _place(self, cutout: Cutout, height: int, width: int, people: int, stretch: float, level: float) -> _Place:
@@ -103,9 +109,9 @@ class Composer:
             angle = rng.uniform(-100, 100)
         return _Place(x, y, w, h, angle)
 
-    def _paste(self, canvas: FloatArray, label: UInt8Array, people: int, stretch: float, level: float) -> None:
+    def _dressed(self) -> Cutout:
+        """A person of either handedness, at times in a thick garment."""
         rng = self.rng
-        height, width = canvas.shape[:2]
         cutout = self.cutouts.draw(rng)
         rgba: UInt8Array = cutout.rgba
         ids: UInt8Array = cutout.label
@@ -114,7 +120,13 @@ class Composer:
             rgba, ids, cut = rgba[:, ::-1], LEFT_RIGHT[ids[:, ::-1]], (cut[0], cut[1], cut[3], cut[2])
         if rng.random() < 0.2:
             rgba, ids = self._wrap(rgba, ids, cut)
-        place = self._place(Cutout(rgba, ids, cut), height, width, people, stretch, level)
+        return Cutout(rgba, ids, cut)
+
+    def _paste(self, canvas: FloatArray, label: UInt8Array, cutout: Cutout, place: _Place) -> None:
+        rng = self.rng
+        height, width = canvas.shape[:2]
+        rgba: UInt8Array = cutout.rgba
+        ids: UInt8Array = cutout.label
         rows, columns = ids.shape
         shrink = min(1.0, 1.4 * max(place.height / rows, place.width / columns))
         if shrink < 0.7:  # averaged before it is warped, or edges alias
@@ -142,6 +154,8 @@ class Composer:
         (x0, y0), (x1, y1) = low, high
         if rng.random() < 0.3 and not any(cutout.cut):
             self._shadow(canvas, np.pad(alpha[..., 0], ((y0, height - y1), (x0, width - x1))))
+        if rng.random() < 0.3 and not cutout.cut[1]:
+            self._cast(canvas, alpha[..., 0], x0, y0)
         under = canvas[y0:y1, x0:x1]
         under *= 1 - alpha
         under += np.minimum(colour, 255 * alpha)
@@ -225,6 +239,21 @@ class Composer:
             grey = colour.mean(-1, keepdims=True)
             colour = grey + (colour - grey) * np.float32(rng.uniform(0.5, 1.4))
         return np.maximum(colour, 0)
+
+    def _cast(self, canvas: FloatArray, alpha: FloatArray, left: int, top: int) -> None:
+        """The shadow, or the reflection in a shiny floor's dark, of a person whose box begins at (left, top)."""
+        rng, (height, width) = self.rng, canvas.shape[:2]
+        rows = np.flatnonzero((alpha > 0.5).any(1))
+        if not len(rows):
+            return
+        feet = float(rows[-1])
+        length, lean = -np.exp(rng.uniform(np.log(0.15), np.log(1.3))), rng.normal(0, 0.7)
+        # Mirrored at the feet: y goes to feet + length * (y - feet), and leans aside as it goes.
+        down = np.array([[1, lean, left - lean * feet], [0, length, top + feet * (1 - length)]])
+        shadow = cv2.warpAffine(alpha, down, (width, height), flags=cv2.INTER_LINEAR)
+        if rng.random() < 0.7:
+            shadow = cv2.GaussianBlur(shadow, (0, 0), rng.uniform(0.5, 4))
+        canvas *= 1 - np.float32(rng.uniform(0.15, 0.75)) * shadow[..., None]
 
     def _shadow(self, canvas: FloatArray, alpha: FloatArray) -> None:
         shift = int(self.rng.normal(4, 6)), int(self.rng.normal(0, 10))
