@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from sapiens_stream.models.builtin.recipe.compose import Composer
 from sapiens_stream.models.builtin.recipe.evaluate import Agreement, UInt8Array, held_out
 from sapiens_stream.models.builtin.recipe.shards import Cutouts
 
-ASPECTS = (0.65, 0.8, 1.0, 1.0, 1.25, 1.5)
+ASPECTS = (0.57, 0.67, 0.78, 1.0, 1.25, 1.4, 1.75)
 """Widths over heights of the batches; one a batch, each of about the same number of pixels."""
 WEIGHT_LIMITS = (0.5, 4.0)
 """Of a class in the loss: rare ones count more, within reason."""
@@ -36,7 +36,8 @@ AVERAGE = 0.99
 """Of the weights that are kept: over a hundred steps, since with few steps a longer mean stays behind."""
 FROZEN_STAGES = 2
 """The stem and so many stages keep ImageNet's features, which know real photographs."""
-CHECKPOINT_SECONDS = 240.0
+CHECKPOINT_SECONDS = 60.0
+EVALUATION_SECONDS = 240.0
 HELD_OUT_PICTURES = 48
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -52,9 +53,10 @@ class Plan:
     peers: tuple[Path, ...] = ()
     start: Path | None
     seconds: float
-    side: int
+    sides: tuple[int, int]
     batch: int
     rate: float
+    mixed: bool
     levels: tuple[float, float]
     workers: int
     seed: int
@@ -71,12 +73,13 @@ class Composites(IterableDataset[Batch]):
         worker = torch.utils.data.get_worker_info()
         seed = [self.plan.seed, worker.id if worker else 0, int(self.progress * 1e6)]
         composer = Composer(*self.data, int(np.random.SeedSequence(seed).generate_state(1)[0]))
-        low, high = self.plan.levels
+        (low, high), (first, last) = self.plan.levels, self.plan.sides
         while True:
             aspect = composer.rng.choice(ASPECTS)
-            side = self.plan.side * composer.rng.choice([0.85, 1.0, 1.0, 1.2])
+            progress = float(self.progress)
+            side = (first + (last - first) * progress) * composer.rng.choice([0.85, 1.0, 1.0, 1.2])
             height, width = (max(96, round(side * k / 32) * 32) for k in (aspect**-0.5, aspect**0.5))
-            level = low + (high - low) * min(1.0, float(self.progress) / 0.6)
+            level = low + (high - low) * min(1.0, progress / 0.6)
             pairs = [composer.draw(height, width, level * composer.rng.uniform(0.5, 1)) for _ in range(self.plan.batch)]
             images, labels = zip(*pairs, strict=True)
             yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
@@ -87,6 +90,18 @@ def normalised(images: torch.Tensor) -> torch.Tensor:
     pixels = images.permute(0, 3, 1, 2).float()
     mean, std = torch.tensor(INPUT.mean), torch.tensor(INPUT.std)
     return ((pixels - mean[:, None, None]) / std[:, None, None]).contiguous(memory_format=torch.channels_last)
+
+
+def keep_slow_gradients_in_float32(network: nn.Module) -> None:
+    """Spares autocast the depthwise convolutions whose bf16 gradients oneDNN computes several times slower."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.groups > 1 and (layer.kernel_size[0] > 3 or layer.stride[0] > 1):
+
+            def forward(pixels: torch.Tensor, forward: Callable[..., torch.Tensor] = layer.forward) -> torch.Tensor:
+                with torch.autocast("cpu", enabled=False):
+                    return forward(pixels.float())
+
+            layer.forward = forward  # type: ignore[method-assign, assignment]
 
 
 def class_weights(cutouts: Cutouts, samples: int = 400) -> torch.Tensor:
@@ -132,6 +147,8 @@ class Training:
         self.frozen = [self.network.stem, *self.network.stages[:FROZEN_STAGES]]
         for module in self.frozen:
             module.requires_grad_(False)
+        if plan.mixed:
+            keep_slow_gradients_in_float32(self.network)
         trained = [weight for weight in self.network.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(trained, plan.rate, weight_decay=0.01)
         self.steps, self.seconds = 0, 0.0
@@ -155,7 +172,9 @@ class Training:
         self.network.train()
         for module in self.frozen:
             module.eval()
-        loss = loss_of(self.network(normalised(images)), labels.long(), weights)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.mixed):
+            logits = self.network(normalised(images))
+        loss = loss_of(logits.float(), labels.long(), weights)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -230,7 +249,7 @@ def train(plan: Plan) -> None:
     batches = DataLoader(
         composites, batch_size=None, num_workers=plan.workers, prefetch_factor=4 if plan.workers else None
     )
-    started = saved = said = time.monotonic()
+    started = saved = said = evaluated = time.monotonic()
     before, losses = training.seconds, []
     for images, labels in batches:
         losses.append(training.step(images, labels, weights))
@@ -248,9 +267,11 @@ def train(plan: Plan) -> None:
         if done or now - saved > CHECKPOINT_SECONDS:
             training.meet()
             training.save()
+            saved = time.monotonic()
+        if done or now - evaluated > EVALUATION_SECONDS:
             found = agreement(training.average.eval(), pairs)
             print(f"held out: foreground {found.foreground:.3f}, mean {found.mean:.3f}", flush=True)
-            saved = time.monotonic()
+            evaluated = time.monotonic()
         if done:
             return
 
@@ -275,12 +296,15 @@ def main() -> None:
         "--start", type=Path, help="weights.safetensors to go on from (ImageNet's encoder if not given)"
     )
     parser.add_argument("--hours", type=float, default=8.0)
-    parser.add_argument("--side", type=int, default=224, help="root of a picture's pixels")
+    parser.add_argument(
+        "--sides", type=int, nargs=2, default=(160, 272), help="root of a picture's pixels at the start and at the end"
+    )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument(
         "--levels", type=float, nargs=2, default=(0.1, 1.0), help="difficulty at the start and from 60% on"
     )
+    parser.add_argument("--mixed", action="store_true", help="compute in bf16 where it is faster (AVX512-BF16, AMX)")
     parser.add_argument("--workers", type=int, default=1, help="processes that compose")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -291,9 +315,10 @@ def main() -> None:
         peers=tuple(given.peers),
         start=given.start,
         seconds=given.hours * 3600,
-        side=given.side,
+        sides=(given.sides[0], given.sides[1]),
         batch=given.batch,
         rate=given.rate,
+        mixed=given.mixed,
         levels=(given.levels[0], given.levels[1]),
         workers=given.workers,
         seed=given.seed,
