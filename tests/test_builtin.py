@@ -21,9 +21,9 @@ MAX_BYTES = 10_000_000
 ID = {name: index for index, name in enumerate(SAPIENS.names)}
 
 
-def class_map(photo, **size):
+def class_map(photo, shape=None):
     """(H, W) of a photo, by a plain bilinear enlargement of the logits."""
-    model = load_builtin(**size)
+    model = load_builtin(shape=shape)
     run = model.place(torch.device("cpu"), torch.float32)
     stretched = cv2.resize(photo, (model.input.width, model.input.height))
     pixels = (torch.from_numpy(stretched).float() - torch.tensor(model.input.mean)) / torch.tensor(model.input.std)
@@ -58,9 +58,9 @@ def test_missing_or_foreign_weights_are_the_users_to_read(tmp_path):
             load_builtin(weights=path)
 
 
-@pytest.mark.parametrize("size", [{}, {"height": 320, "width": 240}, {"height": 224, "width": 320}], ids=str)
-def test_it_finds_the_person_at_any_input_size(astronaut, size):
-    found = class_map(astronaut, **size)
+@pytest.mark.parametrize("shape", [None, (320, 240), (224, 320)], ids=str)
+def test_it_finds_the_person_at_any_input_size(astronaut, shape):
+    found = class_map(astronaut, shape)
     height, width = found.shape
     assert 0.14 < (found > 0).mean() < 0.8  # most of her bulky orange suit is missed
     face = astronaut_face(found)
@@ -217,9 +217,10 @@ class TestRecipe:
             out=tmp_path / "run",
             start=BUILTIN_WEIGHTS,
             seconds=3,
-            side=96,
+            sides=(96, 128),
             batch=2,
             rate=1e-4,
+            mixed=False,
             levels=(0.0, 1.0),
             workers=0,
             seed=0,

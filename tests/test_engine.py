@@ -17,7 +17,7 @@ from torch import Tensor
 from sapiens_stream.classes import class_set
 from sapiens_stream.errors import DeviceError, InputError, ModelError, UsageError
 from sapiens_stream.frame import Frame
-from sapiens_stream.inference.device import MAX_SPREAD, resolve_device, resolve_precision
+from sapiens_stream.inference.device import MAX_SPREAD, multiplies_bfloat16, resolve_device, resolve_precision
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.preprocess import draw, normalise, placement
 from sapiens_stream.models.model import InputSpec, Model
@@ -344,6 +344,9 @@ def test_a_device_that_is_not_there_is_answered_with_those_that_are() -> None:
     ("precision", "device", "changes", "wanted"),
     [
         ("auto", "cpu", {}, torch.float32),
+        ("auto", "cpu", {"half_on_cpu": True}, torch.bfloat16 if multiplies_bfloat16() else torch.float32),
+        ("fp32", "cpu", {"half_on_cpu": True}, torch.float32),
+        ("auto", "cuda", {"half_on_cpu": True}, torch.float16),
         ("auto", "cuda", {}, torch.float16),
         ("bf16", "cpu", {}, torch.bfloat16),
         ("auto", "cpu", {"dtype": torch.bfloat16}, torch.float32),
@@ -354,6 +357,52 @@ def test_a_device_that_is_not_there_is_answered_with_those_that_are() -> None:
 )
 def test_precision(precision: str, device: str, changes: dict[str, object], wanted: torch.dtype) -> None:
     assert resolve_precision(precision, torch.device(device), model(**changes)) == wanted
+
+
+@pytest.mark.parametrize(("supported", "wanted"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_takes_bfloat16_by_itself_only_where_it_multiplies_it(
+    supported: bool, wanted: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sapiens_stream.inference.device.multiplies_bfloat16", lambda: supported)
+    assert resolve_precision("auto", torch.device("cpu"), model(half_on_cpu=True)) == wanted
+    assert resolve_precision("auto", torch.device("cpu"), model()) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [
+        ((480, 640), (256, 320)),
+        ((720, 1280), (224, 384)),
+        ((1920, 1080), (384, 224)),
+        ((768, 576), (320, 256)),
+        ((500, 500), (288, 288)),
+        ((100, 4000), (128, 576)),
+        ((3, 1), (480, 160)),
+    ],
+)
+def test_a_network_for_any_size_keeps_the_pictures_aspect(size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    spec = replace(SPEC, height=256, width=320)
+    for step, expected in ((32, wanted), (None, (256, 320))):
+        found = model(input=spec, aspect_step=step).input_for(size)
+        assert (found.height, found.width) == expected
+        assert found.mean == spec.mean
+
+
+def test_frames_of_several_aspects_in_a_batch_are_computed_in_their_own() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def watch(pixels: Tensor) -> Tensor:
+        seen.append(tuple(pixels.shape))
+        return by_brightness(pixels)
+
+    subject = engine(model(watch, aspect_step=8), batch_size=8)
+    sizes = [(90, 70), (90, 70), (40, 80), (80, 40), (90, 70)]
+    frames = [grey(index, size) for index, size in enumerate(sizes)]
+    [results] = subject.run([frames])
+    assert [each.frame.index for each in results] == [0, 1, 2, 3, 4]
+    for index, (each, size) in enumerate(zip(results, sizes, strict=True)):
+        np.testing.assert_array_equal(each.class_map, np.full(size, index))
+    assert seen == [(2, 3, 64, 48), (1, 3, 40, 80), (1, 3, 80, 40), (1, 3, 64, 48)]
 
 
 def test_a_model_of_fixed_precision_refuses_another() -> None:

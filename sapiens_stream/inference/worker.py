@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Literal
 
 import torch
@@ -22,7 +23,7 @@ from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
 from sapiens_stream.inference.lanes import CudaLanes, Lanes, Span
 from sapiens_stream.inference.memory import out_of_memory
 from sapiens_stream.inference.preprocess import Fit, Placement, draw, normalise, placement
-from sapiens_stream.models.model import Model
+from sapiens_stream.models.model import InputSpec, Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
 BatchSize = int | Literal["auto"]
@@ -33,6 +34,7 @@ class Flight:
     """Frames whose logits are computed, or being computed."""
 
     frames: Sequence[Frame]
+    spec: InputSpec
     places: Sequence[Placement]
     logits: Tensor
     span: Span
@@ -99,7 +101,7 @@ class Worker:
         """
         flights: list[Flight] = []
         while frames:
-            part = frames[: self.batch_size]
+            part = self._alike(frames[: self.batch_size])
             try:
                 flights.append(self._infer(part))
             except RuntimeError as error:
@@ -110,15 +112,24 @@ class Worker:
             frames = frames[len(part) :]
         return flights
 
+    def _spec(self, frame: Frame) -> InputSpec:
+        """What the frame is brought to; a network is compiled for one size alone."""
+        return self.model.input if self._compile else self.model.input_for(frame.size)
+
+    def _alike(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """The first of the frames, as far as they are brought to the same size."""
+        spec = self._spec(frames[0])
+        return list(takewhile(lambda frame: self._spec(frame) == spec, frames))
+
     @torch.inference_mode()
     def _infer(self, frames: Sequence[Frame]) -> Flight:
         start = time.perf_counter()
-        spec = self.model.input
+        spec = self._spec(frames[0])
         places = [placement(frame.size, spec, self._fit) for frame in frames]
         batch = self.model.fixed_batch or (max(self.batch_size, len(frames)) if self._compile else len(frames))
         pixels = self._lanes.buffer((batch, spec.height, spec.width, 3))
         canvases = list(pixels.numpy())
-        list((self._pool.map if self._pool else map)(self._draw, frames, places, canvases))
+        list((self._pool.map if self._pool else map)(partial(self._draw, spec), frames, places, canvases))
         pixels[len(frames) :] = pixels[len(frames) - 1]
         self.seconds["preprocess"] += time.perf_counter() - start
 
@@ -134,12 +145,13 @@ class Worker:
                     raise ModelError(f"{frames[0].name}: {self.model.name} failed: {_reason(error)}") from error
             if self._finite or bool(logits.isfinite().all()):
                 self._finite = True
-                return Flight(frames, places, logits[: len(frames)], span)
+                return Flight(frames, spec, places, logits[: len(frames)], span)
             self._fall_back()
 
-    def _draw(self, frame: Frame, place: Placement, canvas: UInt8Array) -> None:
+    @staticmethod
+    def _draw(spec: InputSpec, frame: Frame, place: Placement, canvas: UInt8Array) -> None:
         try:
-            draw(frame, place, self.model.input, canvas)
+            draw(frame, place, spec, canvas)
         except Exception as error:
             raise InputError(f"{frame.name}: {cause(error)}") from error
 
@@ -163,7 +175,7 @@ class Worker:
     def _reduce(self, flight: Flight) -> list[UInt8Array]:
         with self._lanes.reduce(flight.span) as span:
             maps = [
-                self._class_map(logits, frame.size, place)
+                self._class_map(logits, frame.size, place, flight.spec)
                 for logits, frame, place in zip(flight.logits, flight.frames, flight.places, strict=True)
             ]
         host = self._lanes.download(maps)
@@ -171,8 +183,8 @@ class Worker:
         self.seconds["class_map"] += span.seconds
         return host
 
-    def _class_map(self, logits: Tensor, size: tuple[int, int], place: Placement) -> Tensor:
-        region = place.region(self.model.input, (logits.shape[1], logits.shape[2]))
+    def _class_map(self, logits: Tensor, size: tuple[int, int], place: Placement, spec: InputSpec) -> Tensor:
+        region = place.region(spec, (logits.shape[1], logits.shape[2]))
         seen = class_map(logits, (place.seen.height, place.seen.width), threshold=self.model.threshold, region=region)
         if tuple(seen.shape) == size:
             return seen
@@ -223,10 +235,10 @@ class Worker:
     def _halve(self, frames: Sequence[Frame], error: RuntimeError) -> None:
         """Goes to half the batch that was too large for the device."""
         if len(frames) == 1 or self.model.fixed_batch:
-            height, width = self.model.input.height, self.model.input.width
+            spec = self._spec(frames[0])
             raise DeviceError(
                 f"{frames[0].name}: {self.device} has not the memory for {self.model.name} on"
-                f" {self.model.fixed_batch or 1} x {height}x{width} pixels in {PRECISION_NAMES[self.dtype]}"
+                f" {self.model.fixed_batch or 1} x {spec.height}x{spec.width} pixels in {PRECISION_NAMES[self.dtype]}"
             ) from error
         self._lanes.release()
         self.batch_size = len(frames) // 2

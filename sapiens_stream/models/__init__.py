@@ -64,4 +64,4 @@ def _open_published(choice: Choice, shape: tuple[int, int] | None, as_is: bool, 
 def _builtin(shape: tuple[int, int] | None) -> Model:
     from sapiens_stream.models.builtin import load_builtin
 
-    return load_builtin() if shape is None else load_builtin(height=shape[0], width=shape[1])
+    return load_builtin(shape=shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -44,10 +44,26 @@ class Model:
     fixed_batch: int | None = None
     fixed_dtype: bool = False
     """True where the graph runs in `dtype` alone."""
+    aspect_step: int | None = None
+    """Where not None, pictures keep their aspect: each side of their input is a multiple of this; see `input_for`."""
+    half_on_cpu: bool = False
+    """True where bfloat16 has been measured to give as good class maps, so that a CPU may use it for speed."""
     spread: bool = False
     """True for a model so small that a CPU's cores are better used on a frame each than together on one."""
     threshold: float = 0.0
     path: Path | None = None
+
+    def input_for(self, size: tuple[int, int]) -> InputSpec:
+        """What a picture of `size` (H, W) is brought to.
+
+        It is `input`, or with `aspect_step` as many pixels, about, in the picture's aspect (at most 4 to 1).
+        """
+        if self.aspect_step is None:
+            return self.input
+        step, area = self.aspect_step, self.input.height * self.input.width
+        taller = min(4.0, max(0.25, size[0] / size[1])) ** 0.5
+        height, width = (max(1, round(area**0.5 * stretch / step)) * step for stretch in (taller, 1 / taller))
+        return replace(self.input, height=height, width=width)
 
     @cached_property
     def sha256(self) -> str | None:

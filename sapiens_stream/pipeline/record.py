@@ -80,6 +80,7 @@ class RunRecord:
                 "sha256": sha256,
                 "classes": model.classes.title,
                 "input": [model.input.height, model.input.width],
+                "keeps_aspect": model.aspect_step is not None,
             },
             "device": str(self.engine.device),
             "precision": str(self.engine.dtype).removeprefix("torch."),

@@ -21,10 +21,16 @@ from sapiens_stream.models.model import InputSpec, Model
 INPUT = InputSpec(height=256, width=320, mean=(127.5, 127.5, 127.5), std=(58.0, 58.0, 58.0))
 
 
-def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weights: Path = BUILTIN_WEIGHTS) -> Model:
-    """The built-in model of 28 classes (`sapiens_stream.classes.SAPIENS`), for an input of any size.
+STEP = 32
+"""The network's coarsest grid, pixels."""
 
-    Multiples of 32 use the network's grid best. Raises ModelError if the weights are missing or not this network's.
+
+def load_builtin(*, shape: tuple[int, int] | None = None, weights: Path = BUILTIN_WEIGHTS) -> Model:
+    """The built-in model of 28 classes (`sapiens_stream.classes.SAPIENS`).
+
+    Pictures are stretched to `shape` (height, width); where it is None they keep their aspect, at about as many pixels
+    as INPUT has. Multiples of STEP use the network's grid best. Raises ModelError if the weights are missing or not
+    this network's.
     """
     network = BodyPartNet(len(SAPIENS)).eval()
     try:
@@ -32,10 +38,13 @@ def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weight
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{weights} does not hold the built-in network's weights: {error}") from error
     fold_batch_norm(network)
+    height, width = shape or (INPUT.height, INPUT.width)
 
     def place(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
         # Channels last is the faster layout on a CPU and on tensor cores.
         placed = deepcopy(network).to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if dtype == torch.bfloat16:
+            placed.head.float()  # logits of 8 bits would tie where classes meet
         return _ChannelsLast(placed)
 
     return Model(
@@ -46,6 +55,8 @@ def load_builtin(*, height: int = INPUT.height, width: int = INPUT.width, weight
         logits_size=(-(-height // 2), -(-width // 2)),
         place=place,
         dtype=torch.float16,
+        aspect_step=None if shape else STEP,
+        half_on_cpu=True,
         spread=True,
         path=weights,
     )

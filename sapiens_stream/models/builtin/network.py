@@ -116,7 +116,7 @@ class BodyPartNet(nn.Module):
                 skips.append(features)
         for up in self.ups:
             features = up(features, skips.pop())
-        return cast(torch.Tensor, self.head(features))
+        return cast(torch.Tensor, self.head(features.to(self.head.weight.dtype)))
 
     def encoder_tensors(self) -> list[torch.Tensor]:
         """Weights and statistics of the encoder in the order in which its published ImageNet weights list them."""
