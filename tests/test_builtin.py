@@ -167,6 +167,77 @@ class TestComposer:
         assert (inner[10:20] == ID["Left_Hand"]).all()
         assert (worn[..., :3].max(-1) <= worn[..., 3].astype(int) + 1).all()  # premultiplied
 
+    def test_nearer_people_hide_farther_ones(self, composer, monkeypatch):
+        from sapiens_stream.models.builtin.recipe.compose import _Place
+        from sapiens_stream.models.builtin.recipe.shards import Cutout
+
+        def person(part):
+            return Cutout(np.full((80, 80, 4), 255, np.uint8), np.full((80, 80), ID[part], np.uint8), (False,) * 4)
+
+        near, far = person("Left_Hand"), person("Right_Hand")
+        places = {id(near): _Place(64, 80, 90, 90, 0.0), id(far): _Place(64, 80, 60, 60, 0.0)}
+        monkeypatch.setattr(composer, "_place", lambda cutout, *_: places[id(cutout)])
+        monkeypatch.setattr(composer, "_occlude", lambda *_: None)
+        seen = 0
+        for _ in range(40):
+            order = iter([near, far, near, far])
+            monkeypatch.setattr(composer, "_dressed", lambda order=order: next(order))
+            _, label = composer.draw(160, 128, 1.0)
+            if (label > 0).any():
+                seen += 1
+                assert label[40, 32] == ID["Left_Hand"]
+        assert seen > 30
+
+    def test_cast_shadows_darken_the_floor_and_no_label(self, composer):
+        canvas, alpha = np.full((160, 128, 3), 200, np.float32), np.zeros((60, 30), np.float32)
+        alpha[5:50, 10:20] = 1
+        composer._cast(canvas, alpha, 50, 40)
+        darker = canvas[..., 0] < 199
+        assert darker[89 + 3 :].any()  # below the feet, which are in row 40 + 49
+        assert not darker[: 89 - 20].any()
+
+
+class TestScenery:
+    """What stands behind and before the people."""
+
+    @pytest.fixture
+    def scenery(self, tmp_path):
+        from sapiens_stream.models.builtin.recipe.backgrounds import Scenery, load_backgrounds
+
+        photo = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+        disc = np.zeros((64, 48, 4), np.uint8)
+        cv2.ellipse(disc, (24, 32), (16, 24), 0, 0, 360, (10, 20, 250, 255), -1)
+        opaque = np.dstack([photo, np.full((700, 700), 255, np.uint8)])
+        for name, image in (("a/b/photo.png", photo), ("a/b/disc.png", disc), ("c/d/opaque.png", opaque)):
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), image)
+        return Scenery(load_backgrounds([tmp_path]), np.random.default_rng(1))
+
+    def test_a_png_with_clear_corners_is_an_object(self, scenery):
+        assert len(scenery.backgrounds.photos) == 2
+        [found] = scenery.backgrounds.objects
+        assert found.shape == (49, 33, 4)  # what is opaque
+        assert found[24, 16].tolist() == [250, 20, 10, 255]
+
+    def test_an_objects_mask_is_where_it_is_seen(self, scenery):
+        for _ in range(10):
+            canvas = np.full((96, 96, 3), 100, np.float32)
+            mask = scenery.object(canvas, 0.2, 0.5)
+            changed = np.abs(canvas - 100).max(-1) > 8
+            assert (changed == (mask > 64))[(mask == 0) | (mask == 255)].all()
+
+    def test_dark_pictures_are_exposed_as_a_camera_would(self, monkeypatch):
+        from sapiens_stream.models.builtin.recipe import camera
+
+        dark = np.full((64, 64, 3), 20, np.float32)
+        means = {}
+        for share in (0.0, 1.0):
+            monkeypatch.setattr(camera, "METERED", share)
+            rng = np.random.default_rng(0)
+            means[share] = np.mean([camera.shoot(dark, 0.0, rng).mean() for _ in range(20)])
+        assert means[0.0] < 40 and means[1.0] > 60
+
 
 class TestRecipe:
     """Renders a handful and trains a few steps on them."""

@@ -211,7 +211,7 @@ class Scenery:
         scale = np.exp(rng.uniform(np.log(low), np.log(high))) * max(height, width) / max(rows, columns)
         turn = rng.normal(0, 0.15) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)
         linear = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        centre = np.array([rng.uniform(0, width), rng.uniform(0, height)])
+        centre = np.array([rng.uniform(0, width), rng.beta(1.5, 1) * height])  # most things lie low
         matrix = np.column_stack([linear, centre - linear @ (columns / 2, rows / 2)])
         warped = cv2.warpAffine(np.ascontiguousarray(rgba), matrix, (width, height), flags=cv2.INTER_AREA)
         light = np.exp(rng.normal(0, 0.25)) * np.exp(rng.normal(0, 0.07, 3))
@@ -272,8 +272,8 @@ class Scenery:
             canvas = self.room(height, width)
         else:
             canvas = self.surface(height, width)
-        if rng.random() < 0.3 * level:
-            canvas = self.clutter(canvas, int(rng.integers(1, 7)), 0.03, 0.4)
+        if rng.random() < 0.2 + 0.5 * level:
+            canvas = self.clutter(canvas, int(rng.integers(1, 9)), 0.03, 0.4)
         if rng.random() < 0.45:
             sigma = rng.uniform(0.4, 1.2) if rng.random() < 0.6 else rng.uniform(1.2, 6)
             canvas = cv2.GaussianBlur(canvas, (0, 0), sigma)

@@ -216,7 +216,9 @@ class Canvas:
         self._noise = self._upload(_noise())
 
     def _upload(self, image: UInt8Array) -> moderngl.Texture:
-        texture: moderngl.Texture = self._context.texture(image.shape[1::-1], 4, np.ascontiguousarray(image[::-1]).tobytes())
+        texture: moderngl.Texture = self._context.texture(
+            image.shape[1::-1], 4, np.ascontiguousarray(image[::-1]).tobytes()
+        )
         texture.build_mipmaps()
         texture.filter = moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR
         return texture

@@ -174,7 +174,8 @@ class Training:
             module.eval()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.mixed):
             logits = self.network(normalised(images))
-        loss = loss_of(logits.float(), labels.long(), weights)
+        # The loss favours rare classes; the logits that it sees say so, and the network's own need not.
+        loss = loss_of(logits.float() + weights.log()[:, None, None], labels.long(), weights)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
