@@ -22,6 +22,7 @@ from benchmarks.timing import Comparison, compare, peak_memory, seconds
 from sapiens_stream import Segmenter
 from sapiens_stream.cli.allocator import keep_freed_memory
 from sapiens_stream.frame import Frame
+from sapiens_stream.inference.device import PRECISION_NAMES
 from sapiens_stream.pipeline import Run
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sources import Photos, Source, Video
@@ -87,11 +88,11 @@ def transcode(clip: Path, target: Path) -> None:
         writer.mux(stream.encode())
 
 
-def model_alone(segmenter: Segmenter, frames: int) -> Callable[[], None]:
-    """The network on pixels that are already there, as often as the clip has frames."""
-    spec = segmenter.model.input
+def model_alone(segmenter: Segmenter, frames: int, size: tuple[int, int] | None = None) -> Callable[[], None]:
+    """The network on pixels that are already there, as often as the clip has frames; `size` is a frame's (H, W)."""
+    spec = segmenter.model.input_for(size) if size else segmenter.model.input
     forward = segmenter.model.place(segmenter.engine.devices[0], segmenter.engine.dtype)
-    pixels = torch.zeros(1, 3, spec.height, spec.width)
+    pixels = torch.zeros(1, 3, spec.height, spec.width, dtype=segmenter.engine.dtype)
 
     @torch.inference_mode()
     def work() -> None:
@@ -133,22 +134,33 @@ def video_section(segmenter: Segmenter, folder: Path) -> None:
 
 
 def builtin_section(folder: Path) -> None:
-    """The built-in model at its own input size, and `video` with it on the shipped 720p clip: overlay, masks, JSON."""
-    segmenter = Segmenter("builtin", device="cpu", batch_size=1)
-    spec = segmenter.model.input
+    """The built-in model at its own input size, and `video` with it on the shipped 720p clip: overlay, masks, JSON.
+
+    In fp32, and in what the CPU does best by `--precision auto`, where that is another.
+    """
     with Video(PEOPLE) as clip:
         info, pictures = clip.info, [frame.rgb for frame in clip.frames() if isinstance(frame, Frame)]
-    small = [cv2.resize(picture, (spec.width, spec.height)) for picture in pictures]
-    frames = [[Frame(index=index, name=str(index), decoded=picture)] for index, picture in enumerate(small)]
-    result = compare(lambda: list(segmenter.engine.run(frames)), model_alone(segmenter, len(frames)), repeats=3)
-    label = f"{spec.height}x{spec.width} alone, {len(frames) / result.ours:.1f} frames/s"
-    show(label, result, "the network alone, all cores at each frame")
     assert info.size and info.frame_rate
-    run(Video(PEOPLE), segmenter, Outputs(), folder)
-    taken = statistics.median(seconds(lambda: run(Video(PEOPLE), segmenter, Outputs(), folder)) for _ in range(3))
-    label = f"{info.size[1]}x{info.size[0]}, {len(frames) / taken:.1f} frames/s end to end"
     plays = f"the speed at which the clip plays ({float(info.frame_rate):g} frames/s)"
-    print(f"  {label:<44} {len(frames) / float(info.frame_rate) / taken:6.2f} x   {plays}")
+    segmenters = {
+        each.engine.dtype: each
+        for each in (Segmenter("builtin", device="cpu", precision=name, batch_size=1) for name in ("fp32", "auto"))
+    }
+    for dtype, segmenter in segmenters.items():
+        spec, precision = segmenter.model.input_for(info.size), PRECISION_NAMES[dtype]
+        small = [cv2.resize(picture, (spec.width, spec.height)) for picture in pictures]
+        frames = [[Frame(index=index, name=str(index), decoded=picture)] for index, picture in enumerate(small)]
+        alone = model_alone(segmenter, len(frames), info.size)
+        result = compare(
+            lambda frames=frames, segmenter=segmenter: list(segmenter.engine.run(frames)), alone, repeats=3
+        )
+        label = f"{spec.height}x{spec.width}, {precision}, {len(frames) / result.ours:.1f} frames/s"
+        show(label, result, "the network alone, all cores at each frame")
+        ours = lambda segmenter=segmenter: run(Video(PEOPLE), segmenter, Outputs(), folder)  # noqa: E731
+        ours()
+        taken = statistics.median(seconds(ours) for _ in range(3))
+        label = f"{info.size[1]}x{info.size[0]}, {precision}, {len(frames) / taken:.1f} frames/s end to end"
+        print(f"  {label:<44} {len(frames) / float(info.frame_rate) / taken:6.2f} x   {plays}")
 
 
 def memory_section(model: str, folder: Path) -> None:

@@ -13,6 +13,7 @@ from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.builtin import load_builtin
+from sapiens_stream.models.builtin.recipe.evaluate import HEAD
 from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
 
 PHOTO = Path(__file__).parent / "data" / "golden" / "astronaut.png"
@@ -62,15 +63,18 @@ def test_missing_or_foreign_weights_are_the_users_to_read(tmp_path):
 def test_it_finds_the_person_at_any_input_size(astronaut, shape):
     found = class_map(astronaut, shape)
     height, width = found.shape
-    assert 0.14 < (found > 0).mean() < 0.8  # most of her bulky orange suit is missed
+    assert 0.2 < (found > 0).mean() < 0.8  # half of her bulky orange suit is missed
     face = astronaut_face(found)
     assert face[0] < 0.5 * height and abs(face[1] - 0.45 * width) < 0.2 * width
 
 
 def test_it_is_as_good_on_labelled_photos_as_its_card_says(shared):
     agreement = measure(Segmenter("builtin", device="cpu"), shared / "labelled")
-    assert agreement.foreground > 0.92
-    assert agreement.mean > 0.50
+    assert agreement.foreground > 0.95
+    assert agreement.mean > 0.60
+    assert agreement.merged(HEAD) > 0.86
+    least = {"Left_Hand": 0.65, "Right_Hand": 0.25, "Left_Shoe": 0.38, "Right_Shoe": 0.60}
+    assert {name: found for name, found in agreement.by_class.items() if found < least.get(name, 0)} == {}
 
 
 def astronaut_face(found):
