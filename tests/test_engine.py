@@ -17,7 +17,7 @@ from torch import Tensor
 from sapiens_stream.classes import class_set
 from sapiens_stream.errors import DeviceError, InputError, ModelError, UsageError
 from sapiens_stream.frame import Frame
-from sapiens_stream.inference.device import MAX_SPREAD, multiplies_bfloat16, resolve_device, resolve_precision
+from sapiens_stream.inference.device import MAX_SPREAD, resolve_device, resolve_precision
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.preprocess import draw, normalise, placement
 from sapiens_stream.models.model import InputSpec, Model
@@ -344,9 +344,6 @@ def test_a_device_that_is_not_there_is_answered_with_those_that_are() -> None:
     ("precision", "device", "changes", "wanted"),
     [
         ("auto", "cpu", {}, torch.float32),
-        ("auto", "cpu", {"half_on_cpu": True}, torch.bfloat16 if multiplies_bfloat16() else torch.float32),
-        ("fp32", "cpu", {"half_on_cpu": True}, torch.float32),
-        ("auto", "cuda", {"half_on_cpu": True}, torch.float16),
         ("auto", "cuda", {}, torch.float16),
         ("bf16", "cpu", {}, torch.bfloat16),
         ("auto", "cpu", {"dtype": torch.bfloat16}, torch.float32),
@@ -357,15 +354,6 @@ def test_a_device_that_is_not_there_is_answered_with_those_that_are() -> None:
 )
 def test_precision(precision: str, device: str, changes: dict[str, object], wanted: torch.dtype) -> None:
     assert resolve_precision(precision, torch.device(device), model(**changes)) == wanted
-
-
-@pytest.mark.parametrize(("supported", "wanted"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_a_cpu_takes_bfloat16_by_itself_only_where_it_multiplies_it(
-    supported: bool, wanted: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sapiens_stream.inference.device.multiplies_bfloat16", lambda: supported)
-    assert resolve_precision("auto", torch.device("cpu"), model(half_on_cpu=True)) == wanted
-    assert resolve_precision("auto", torch.device("cpu"), model()) == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
-
 import torch
 
 from sapiens_stream.errors import DeviceError, UsageError
@@ -60,23 +57,13 @@ def resolve_devices(names: str, model: Model) -> list[torch.device]:
     return devices
 
 
-@lru_cache(maxsize=1)
-def multiplies_bfloat16() -> bool:
-    """Whether the CPU has instructions that multiply bfloat16, which halve a convolution's time."""
-    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.6 has none
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
-
-
 def bears_bfloat16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 itself, not by way of float32."""
     return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def resolve_precision(name: str, device: torch.device, model: Model) -> torch.dtype:
-    """The dtype to run a model in.
-
-    "auto" is float32 on the CPU, but bfloat16 for a model that says `half_on_cpu` where the CPU multiplies it; on CUDA
-    bfloat16 for weights in it, else float16; float32 elsewhere.
+    """The dtype to run a model in; "auto" is float32, but on CUDA bfloat16 for weights in it, else float16.
 
     A model of fixed dtype keeps it. Raises UsageError for a name that is none, or at odds with the model.
     """
@@ -90,8 +77,6 @@ def resolve_precision(name: str, device: torch.device, model: Model) -> torch.dt
         return model.dtype
     if text != "auto":
         return PRECISIONS[text]
-    if device.type == "cpu" and model.half_on_cpu and multiplies_bfloat16():
-        return torch.bfloat16
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if model.dtype == torch.bfloat16 and bears_bfloat16(device) else torch.float16

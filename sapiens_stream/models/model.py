@@ -46,8 +46,6 @@ class Model:
     """True where the graph runs in `dtype` alone."""
     aspect_step: int | None = None
     """Where not None, pictures keep their aspect: each side of their input is a multiple of this; see `input_for`."""
-    half_on_cpu: bool = False
-    """True where bfloat16 has been measured to give as good class maps, so that a CPU may use it for speed."""
     spread: bool = False
     """True for a model so small that a CPU's cores are better used on a frame each than together on one."""
     threshold: float = 0.0

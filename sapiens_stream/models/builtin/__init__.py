@@ -56,7 +56,6 @@ def load_builtin(*, shape: tuple[int, int] | None = None, weights: Path = BUILTI
         place=place,
         dtype=torch.float16,
         aspect_step=None if shape else STEP,
-        half_on_cpu=True,
         spread=True,
         path=weights,
     )

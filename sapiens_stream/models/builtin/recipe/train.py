@@ -174,7 +174,8 @@ class Training:
             module.eval()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.mixed):
             logits = self.network(normalised(images))
-        # The loss favours rare classes; the logits that it sees say so, and the network's own need not.
+        # What the loss adds for rare classes is in the logits that it sees, so that the network's own give the classes
+        # their true chances (logit adjustment: Menon et al., 2021).
         loss = loss_of(logits.float() + weights.log()[:, None, None], labels.long(), weights)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
