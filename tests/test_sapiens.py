@@ -319,7 +319,7 @@ def test_weights_that_reach_beyond_their_storage_are_damage(tmp_path: Path) -> N
 # The share of a photo's pixels that may have another class than in fp32: a third more than was measured.
 @pytest.mark.parametrize(
     ("model", "precision", "most"),
-    [("sapiens", "fp16", 0.003), ("sapiens", "bf16", 0.02), ("builtin", "fp16", 0.004), ("builtin", "bf16", 0.019)],
+    [("sapiens", "fp16", 0.003), ("sapiens", "bf16", 0.02), ("builtin", "fp16", 0.004), ("builtin", "bf16", 0.022)],
 )
 def test_few_pixels_change_their_class_in_half_precision(
     tmp_path: Path, model: str, precision: str, most: float

@@ -18,7 +18,7 @@ from sapiens_stream.models.builtin.network import BodyPartNet, fold_batch_norm
 from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
 from sapiens_stream.models.model import InputSpec, Model
 
-INPUT = InputSpec(height=288, width=320, mean=(127.5, 127.5, 127.5), std=(58.0, 58.0, 58.0))
+INPUT = InputSpec(height=288, width=352, mean=(127.5, 127.5, 127.5), std=(58.0, 58.0, 58.0))
 
 
 STEP = 32
