@@ -78,7 +78,8 @@ class Segmenter:
 
     `model` is a checkpoint's path, a name, or an open Model. `device` is "auto", "cpu", "cuda", "cuda:N",
     "cuda:all", "mps", or several ("cuda:0,cuda:1"); `precision` "auto", "fp32", "fp16" or "bf16"; `fit` "stretch",
-    "letterbox" or "crop". `shape` is the (height, width) that the model gets, the checkpoint's own if None. `as_is`
+    "letterbox" or "crop". `shape` is the (height, width) that the model gets, the checkpoint's own if None (the
+    built-in model's is then in the picture's aspect). `as_is`
     runs the graph in a Sapiens checkpoint's file. `batch_size` matters to `segment` alone; None takes 1 on the CPU, 8
     elsewhere, "auto" tries which is fastest. `compile` has torch compile the network, which can take minutes and is
     kept for later runs. `pull` fetches a model of that name if it is not on disk. `warn` and `note` are told sentences

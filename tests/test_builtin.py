@@ -63,7 +63,7 @@ def test_missing_or_foreign_weights_are_the_users_to_read(tmp_path):
 def test_it_finds_the_person_at_any_input_size(astronaut, shape):
     found = class_map(astronaut, shape)
     height, width = found.shape
-    assert 0.2 < (found > 0).mean() < 0.8  # half of her bulky orange suit is missed
+    assert 0.2 < (found > 0).mean() < 0.8  # a part of her bulky orange suit is missed
     face = astronaut_face(found)
     assert face[0] < 0.5 * height and abs(face[1] - 0.45 * width) < 0.2 * width
 
@@ -192,7 +192,7 @@ class TestComposer:
                 assert label[40, 32] == ID["Left_Hand"]
         assert seen > 30
 
-    def test_cast_shadows_darken_the_floor_and_no_label(self, composer):
+    def test_a_cast_shadow_lies_on_the_floor_before_the_feet(self, composer):
         canvas, alpha = np.full((160, 128, 3), 200, np.float32), np.zeros((60, 30), np.float32)
         alpha[5:50, 10:20] = 1
         composer._cast(canvas, alpha, 50, 40)
@@ -306,5 +306,5 @@ class TestRecipe:
         load_builtin(weights=written)
         steps = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["steps"]
         assert steps > 0
-        train(replace(plan, seconds=5))
+        train(replace(plan, seconds=5, mixed=True))
         assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["steps"] > steps
