@@ -15,28 +15,30 @@ from sapiens_stream.cli.ending import error, flush_quietly
 from sapiens_stream.cli.images import images
 from sapiens_stream.cli.live import LiveCommand, live
 from sapiens_stream.cli.models import models
-from sapiens_stream.cli.version import print_version
+from sapiens_stream.cli.version import program
 from sapiens_stream.cli.video import video
 from sapiens_stream.errors import SapiensStreamError, UsageError
 
+PROGRAM = "sapiens-stream"
+
 app = typer.Typer(
-    name="sapiens-stream",
-    help="Human body parts in photos, video and live pictures, with Meta's Sapiens models.",
+    name=PROGRAM,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Rich's tables cut option names at 80 columns, and its markup swallows [words]
 )
 for command in (demo, images, video, doctor):
     app.command()(command)
 app.command(cls=LiveCommand)(live)
 app.add_typer(models)
-app.callback()(print_version)
+app.callback()(program)
 
 
 def main() -> NoReturn:
     """Runs the program and exits with its code; a user's mistake is one line on standard error."""
     keep_freed_memory()
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or exit_codes.DONE
+        code = app(sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False) or exit_codes.DONE
         flush_quietly()
     except typer.TyperException as problem:
         error(problem.format_message())

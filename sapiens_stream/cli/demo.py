@@ -38,7 +38,7 @@ def demo(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Segment the shipped sample clip with the built-in model; no download."""
+    """Segment the sample clip with the built-in model; no download."""
     try:
         video([str(sample(SAMPLE))], model, output, device=device, contact_sheet=True, json=json, quiet=quiet)
     except typer.Exit as done:

@@ -18,7 +18,9 @@ def images(
     ],
     output_root: Annotated[
         Path | None,
-        typer.Option("--output-root", "--output_root", metavar="DIR", help="Folder for the results; INPUT/output."),
+        typer.Option(
+            "--output-root", "--output_root", metavar="DIR", help="Folder for the results.", show_default="INPUT/output"
+        ),
     ] = None,
     pull: options.PullOption = False,
     device: options.DeviceOption = "auto",
@@ -28,7 +30,9 @@ def images(
     fp16: Annotated[bool, typer.Option("--fp16", help="The same as --precision fp16.")] = False,
     precision: Annotated[
         options.Precision | None,
-        typer.Option("--precision", help="Of the model; fp32, as in the original, where neither this nor --fp16 says."),
+        typer.Option(
+            "--precision", help="Of the model; auto is fp16 or bf16 on CUDA.", show_default="fp32, as in the original"
+        ),
     ] = None,
     as_is: options.AsIsOption = False,
     fit: options.FitOption = "stretch",

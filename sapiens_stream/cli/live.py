@@ -41,7 +41,7 @@ def live(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Cameras (0, /dev/video0), rtsp, http, udp, tcp, srt URLs, screen, lavfi:GRAPH; files by --realtime.",
         ),
     ] = None,
@@ -50,7 +50,11 @@ def live(
     pull: options.PullOption = False,
     window: Annotated[
         bool | None,
-        typer.Option("--window/--no-window", help="Show a window; by default if there is a display and no --web."),
+        typer.Option(
+            "--window/--no-window",
+            help="Show a window.",
+            show_default="a window where there is a display, and no --web",
+        ),
     ] = None,
     web: Annotated[
         str | None,
@@ -70,8 +74,16 @@ def live(
             help="Show every frame, the last class map carried along, where the model is slower than the camera.",
         ),
     ] = True,
-    duration: Annotated[float | None, typer.Option("--duration", min=0.0, metavar="SECONDS", help="End then.")] = None,
-    max_frames: Annotated[int | None, typer.Option("--max-frames", min=1, help="End when so many were shown.")] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(
+            "--duration", min=0.0, metavar="SECONDS", help="End after so long.", show_default="when it is stopped"
+        ),
+    ] = None,
+    max_frames: Annotated[
+        int | None,
+        typer.Option("--max-frames", min=1, help="End when so many were shown.", show_default="any number"),
+    ] = None,
     reconnect: Annotated[
         str,
         typer.Option("--reconnect", metavar="N|forever|no", help="How often in a row a lost source is tried again."),
@@ -93,7 +105,7 @@ def live(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Show cameras and streams with their body parts painted over, as they come in."""
+    """Show cameras and streams with their parts painted over, now."""
     # A source may hold a password: the record names it without.
     settings = options.for_record(locals(), leave_out=("sources", "model", "pull", "list_devices", "json", "quiet"))
     if list_devices:

@@ -12,7 +12,7 @@ from sapiens_stream.cli import options
 from sapiens_stream.cli.models_export import export
 from sapiens_stream.errors import UsageError
 
-models = typer.Typer(name="models", help="List the models, fetch one, look into a file.")
+models = typer.Typer(name="models", help="List the models, fetch one, look into a file.", rich_markup_mode=None)
 models.command("export")(export)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
@@ -39,7 +39,10 @@ def show_commands(context: typer.Context) -> None:
 
 @models.command("list")
 def list_models(json: JsonOption = False) -> None:
-    """List the models that go by a name: what they cost and allow, and whether they are on disk."""
+    """List the models that go by a name.
+
+    What they cost and allow, and whether they are on disk.
+    """
     from sapiens_stream.cli.model_facts import builtin_entry, published_entry
     from sapiens_stream.models.catalogue import PUBLISHED
 
@@ -65,7 +68,8 @@ def list_models(json: JsonOption = False) -> None:
 def pull_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of `models list`; NAME:VARIANT for one of its files.")],
     variant: Annotated[
-        str | None, typer.Option("--variant", help="Sapiens: torchscript (by default), pth or bfloat16.")
+        str | None,
+        typer.Option("--variant", help="Of Sapiens: torchscript, pth or bfloat16.", show_default="the first of them"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Fetch it again although it is on disk.")] = False,
     accept_licence: Annotated[
@@ -74,7 +78,10 @@ def pull_model(
     json: JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Fetch a model's file into the Hugging Face cache; a download that broke off goes on where it ended."""
+    """Fetch a model into the Hugging Face cache.
+
+    A download that broke off goes on where it ended.
+    """
     from sapiens_stream.cli.fetching import fetch
     from sapiens_stream.cli.model_facts import file_entry
     from sapiens_stream.models.catalogue import BUILTIN, KNOWN, lookup
@@ -100,7 +107,10 @@ def show_model(
     sha256: Annotated[bool, typer.Option("--sha256", help="Read the whole file for its checksum.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Say what a model or a file is: its classes, size, precision, and what runs it."""
+    """Say what a model or a file is.
+
+    Its classes, size, precision, and what runs it.
+    """
     from sapiens_stream.cli.model_facts import facts_of
 
     facts = facts_of(name_or_path, sha256)

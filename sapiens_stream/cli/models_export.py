@@ -16,21 +16,22 @@ def export(
     to: Annotated[Literal["torchscript", "torch-export", "onnx"], typer.Option("--to", help="The format to write.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
     precision: Annotated[
-        options.Precision, typer.Option("--precision", help="Of weights and pixels. auto: fp32, or the graph's own.")
+        options.Precision, typer.Option("--precision", help="Of weights and pixels; auto is fp32, or the graph's own.")
     ] = "auto",
     shape: options.ShapeOption = None,
     batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="The only batch size that it takes; any by default.")
+        int | None,
+        typer.Option("--batch", min=1, help="The only batch size that it takes.", show_default="any"),
     ] = None,
     pull: options.PullOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Write a model as TorchScript, torch.export or ONNX, for programs of your own.
+    """Write a model as TorchScript, torch.export or ONNX.
 
-    The graph takes RGB pixels, (N, 3, height, width), which the caller has normalised, and returns logits. How to
-    normalise, and the names of the classes, stand in the file: as metadata of ONNX, as the extra file
-    sapiens-stream.json in the others. Those two run here as well, with -m FILE.
+    For programs of your own. The graph takes RGB pixels, (N, 3, height, width), which the caller has normalised, and
+    returns logits. How to normalise, and the names of the classes, stand in the file: as metadata of ONNX, as the extra
+    file sapiens-stream.json in the others. Those two run here as well, with -m FILE.
     """
     import torch
 

@@ -24,15 +24,16 @@ DeviceOption = Annotated[
         "--device",
         metavar="auto|cpu|cuda[:N],...|mps",
         help="Where the model runs; cuda:0,cuda:1 or cuda:all share the frames.",
-        show_default=True,
     ),
 ]
 PrecisionOption = Annotated[
-    Precision, typer.Option("--precision", help="Of the model. auto: fp16 or bf16 on CUDA, fp32 on the CPU.")
+    Precision, typer.Option("--precision", help="Of the model; auto is fp16 or bf16 on CUDA, fp32 on the CPU.")
 ]
 ShapeOption = Annotated[
     tuple[int, int] | None,
-    typer.Option("--shape", metavar="HEIGHT WIDTH", help="The model's input size; the checkpoint's own by default."),
+    typer.Option(
+        "--shape", metavar="HEIGHT WIDTH", help="The model's input size.", show_default="the checkpoint's own"
+    ),
 ]
 AsIsOption = Annotated[
     bool, typer.Option("--as-is", help="Run the graph in a Sapiens checkpoint's file, not our own module.")
@@ -47,16 +48,20 @@ def _batch_size(value: str | int) -> int | Literal["auto"]:
     return int(value)
 
 
-BatchSizeOption = Annotated[
-    Any,
-    typer.Option(
+def _batch_size_option(show_default: str | bool = True) -> Any:
+    return typer.Option(
         "--batch-size",
         "--batch_size",
         metavar="N|auto",
         parser=_batch_size,
         help="Frames at a time; auto tries which is fastest.",
-    ),
-]
+        show_default=show_default,
+    )
+
+
+BatchSizeOption = Annotated[Any, _batch_size_option()]
+DeviceBatchSizeOption = Annotated[Any, _batch_size_option(show_default="1 on the CPU, 8 elsewhere")]
+"""Of commands that leave it to the device."""
 CompileOption = Annotated[
     bool, typer.Option("--compile", help="Have torch compile the network; takes minutes once, and is kept.")
 ]
@@ -74,7 +79,12 @@ BackgroundOption = Annotated[
 ]
 ClassesOption = Annotated[
     str | None,
-    typer.Option("--classes", metavar="NAME,...", help="Only these classes, by name or id, are painted and written."),
+    typer.Option(
+        "--classes",
+        metavar="NAME,...",
+        help="Only these classes, by name or id, are painted and written.",
+        show_default="all",
+    ),
 ]
 RegionsOption = Annotated[
     RegionFormat, typer.Option("--regions", help="How the JSON tells where a class is: polygons, COCO RLE, or not.")

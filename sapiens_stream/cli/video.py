@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def video(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Video files.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Video files.")],
     model: options.ModelOption = "builtin",
     output: options.OutputOption = Path("output"),
     pull: options.PullOption = False,
@@ -29,7 +29,7 @@ def video(
     ] = "classes,json",
     device: options.DeviceOption = "auto",
     precision: options.PrecisionOption = "auto",
-    batch_size: options.BatchSizeOption = None,
+    batch_size: options.DeviceBatchSizeOption = None,
     compile: options.CompileOption = False,
     shape: options.ShapeOption = None,
     as_is: options.AsIsOption = False,
@@ -43,14 +43,20 @@ def video(
     codec: Annotated[str, typer.Option("--codec", help="FFmpeg's name of the encoder: libx265, h264_nvenc, ...")] = (
         "libx264"
     ),
-    crf: Annotated[int | None, typer.Option("--crf", min=0, max=63, help="Quality, lower is better.")] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option("--crf", min=0, max=63, help="Quality, lower is better.", show_default="the codec's; libx264: 23"),
+    ] = None,
     preset: Annotated[str, typer.Option("--preset", help="Of the encoder: ultrafast to veryslow.")] = "veryfast",
     audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Keep the sound.")] = True,
     contact_sheet: Annotated[bool, typer.Option("--contact-sheet", help="Some frames at a glance, as a PNG.")] = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Segment videos: an overlay video with the source's sound and timing, and masks and a JSON for each frame."""
+    """Segment videos: an overlay video; masks and a JSON for each frame.
+
+    The overlay has the source's sound, times and size.
+    """
     settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "json", "quiet"))
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
