@@ -16,7 +16,7 @@ from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
 from sapiens_stream.inference.preprocess import check_fit
-from sapiens_stream.inference.worker import BatchSize, Flight, Stage, Worker
+from sapiens_stream.inference.worker import BatchSize, PendingBatch, Stage, Worker
 from sapiens_stream.models.model import Model
 
 BATCH_SIZES = {"cpu": 1, "cuda": 8, "mps": 8}
@@ -183,12 +183,12 @@ def _serve(
         placed.set_exception(error)
         return
     placed.set_result(worker)
-    flying: deque[tuple[Results, list[Flight]]] = deque()
+    started: deque[tuple[Results, list[PendingBatch]]] = deque()
     while True:
         try:
-            job = jobs.get(block=not flying)
+            job = jobs.get(block=not started)
         except Empty:  # nothing to overlap with
-            _finish(worker, *flying.popleft())
+            _finish(worker, *started.popleft())
             continue
         if job is None:
             break
@@ -196,16 +196,16 @@ def _serve(
         if not results.set_running_or_notify_cancel():
             continue
         try:
-            flying.append((results, worker.start(frames)))
+            started.append((results, worker.start(frames)))
         except BaseException as error:
             results.set_exception(error)
-        while len(flying) > worker.depth:
-            _finish(worker, *flying.popleft())
+        while len(started) > worker.depth:
+            _finish(worker, *started.popleft())
 
 
-def _finish(worker: Worker, results: Results, flights: list[Flight]) -> None:
+def _finish(worker: Worker, results: Results, pending: list[PendingBatch]) -> None:
     try:
-        found = worker.finish(flights)
+        found = worker.finish(pending)
     except BaseException as error:
         results.set_exception(error)
     else:

@@ -20,9 +20,9 @@ from sapiens_stream.inference.batch_probe import choose_batch_size
 from sapiens_stream.inference.class_map import class_map
 from sapiens_stream.inference.compilation import compiled, warm_up
 from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
-from sapiens_stream.inference.lanes import CudaLanes, Lanes, Span
 from sapiens_stream.inference.memory import out_of_memory
 from sapiens_stream.inference.preprocess import Fit, Placement, draw, normalise, placement
+from sapiens_stream.inference.streams import CudaStreams, Span, Streams
 from sapiens_stream.models.model import InputSpec, Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
@@ -30,7 +30,7 @@ BatchSize = int | Literal["auto"]
 
 
 @dataclass(frozen=True)
-class Flight:
+class PendingBatch:
     """Frames whose logits are computed, or being computed."""
 
     frames: Sequence[Frame]
@@ -76,41 +76,41 @@ class Worker:
         self._note = note
         self._finite = False
         self._pool: ThreadPoolExecutor | None = None
-        self._lanes = Lanes(device)
+        self._streams = Streams(device)
         if device.type == "cuda":
             # One thread can not resize as fast as such a device computes.
             self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "resize")
-            self._lanes = CudaLanes(device)
+            self._streams = CudaStreams(device)
         self._place()
         if batch_size == "auto":
             self.batch_size = choose_batch_size(self._compute_zeros, device, note)
-            self._lanes.release()
+            self._streams.release()
         if compile:
             self._compile_network()
 
     @property
     def depth(self) -> int:
         """Batches to have started before the oldest is finished, so that the device never waits."""
-        return self._lanes.depth
+        return self._streams.depth
 
-    def start(self, frames: Sequence[Frame]) -> list[Flight]:
+    def start(self, frames: Sequence[Frame]) -> list[PendingBatch]:
         """Sets a batch going, in parts where it is larger than `batch_size`.
 
         Raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where the device
         has not the memory for a single frame, InputError for a frame that can not be converted.
         """
-        flights: list[Flight] = []
+        pending: list[PendingBatch] = []
         while frames:
             part = self._alike(frames[: self.batch_size])
             try:
-                flights.append(self._infer(part))
+                pending.append(self._infer(part))
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
                 self._halve(part, error)
                 continue
             frames = frames[len(part) :]
-        return flights
+        return pending
 
     def _spec(self, frame: Frame) -> InputSpec:
         """What the frame is brought to; a network is compiled for one size alone."""
@@ -122,20 +122,20 @@ class Worker:
         return list(takewhile(lambda frame: self._spec(frame) == spec, frames))
 
     @torch.inference_mode()
-    def _infer(self, frames: Sequence[Frame]) -> Flight:
+    def _infer(self, frames: Sequence[Frame]) -> PendingBatch:
         start = time.perf_counter()
         spec = self._spec(frames[0])
         places = [placement(frame.size, spec, self._fit) for frame in frames]
         batch = self.model.fixed_batch or (max(self.batch_size, len(frames)) if self._compile else len(frames))
-        pixels = self._lanes.buffer((batch, spec.height, spec.width, 3))
+        pixels = self._streams.buffer((batch, spec.height, spec.width, 3))
         canvases = list(pixels.numpy())
         list((self._pool.map if self._pool else map)(partial(self._draw, spec), frames, places, canvases))
         pixels[len(frames) :] = pixels[len(frames) - 1]
         self.seconds["preprocess"] += time.perf_counter() - start
 
-        uploaded = self._lanes.upload(pixels)
+        uploaded = self._streams.upload(pixels)
         while True:
-            with self._lanes.compute() as span:
+            with self._streams.compute() as span:
                 given = normalise(uploaded, self._mean, self._std, self.dtype)
                 try:
                     logits = self._forward(given)
@@ -145,7 +145,7 @@ class Worker:
                     raise ModelError(f"{frames[0].name}: {self.model.name} failed: {_reason(error)}") from error
             if self._finite or bool(logits.isfinite().all()):
                 self._finite = True
-                return Flight(frames, spec, places, logits[: len(frames)], span)
+                return PendingBatch(frames, spec, places, logits[: len(frames)], span)
             self._fall_back()
 
     @staticmethod
@@ -155,31 +155,31 @@ class Worker:
         except Exception as error:
             raise InputError(f"{frame.name}: {cause(error)}") from error
 
-    def finish(self, flights: list[Flight]) -> list[Segmentation]:
+    def finish(self, pending: list[PendingBatch]) -> list[Segmentation]:
         """The results of what was started, in order; waits for them. Raises DeviceError where the memory is short."""
         results: list[Segmentation] = []
-        for flight in flights:
+        for batch in pending:
             try:
-                maps = self._reduce(flight)
+                maps = self._reduce(batch)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
                 # The batch that computes meanwhile holds the memory; once it is done there is some.
-                self._lanes.release()
-                maps = self._reduce(flight)
-            for frame, each in zip(flight.frames, maps, strict=True):
+                self._streams.release()
+                maps = self._reduce(batch)
+            for frame, each in zip(batch.frames, maps, strict=True):
                 results.append(Segmentation(frame=frame, class_map=each, classes=self.model.classes))
         return results
 
     @torch.inference_mode()
-    def _reduce(self, flight: Flight) -> list[UInt8Array]:
-        with self._lanes.reduce(flight.span) as span:
+    def _reduce(self, batch: PendingBatch) -> list[UInt8Array]:
+        with self._streams.reduce(batch.span) as span:
             maps = [
-                self._class_map(logits, frame.size, place, flight.spec)
-                for logits, frame, place in zip(flight.logits, flight.frames, flight.places, strict=True)
+                self._class_map(logits, frame.size, place, batch.spec)
+                for logits, frame, place in zip(batch.logits, batch.frames, batch.places, strict=True)
             ]
-        host = self._lanes.download(maps)
-        self.seconds["infer"] += flight.span.seconds
+        host = self._streams.download(maps)
+        self.seconds["infer"] += batch.span.seconds
         self.seconds["class_map"] += span.seconds
         return host
 
@@ -198,7 +198,7 @@ class Worker:
             self._forward = self.model.place(self.device, self.dtype)
             mean, std = self.model.input.mean, self.model.input.std
             self._mean, self._std = torch.tensor(mean, device=self.device), torch.tensor(std, device=self.device)
-            self._lanes.release()
+            self._streams.release()
         except SapiensStreamError:
             raise
         except Exception as error:
@@ -216,7 +216,7 @@ class Worker:
     def _compute_zeros(self, batch: int) -> None:
         """Runs the network on nothing in particular, and waits for it."""
         shape = (batch, 3, self.model.input.height, self.model.input.width)
-        with self._lanes.compute() as span:
+        with self._streams.compute() as span:
             self._forward(torch.zeros(shape, device=self.device, dtype=self.dtype))
         assert span.seconds >= 0  # asking waits
 
@@ -240,7 +240,7 @@ class Worker:
                 f"{frames[0].name}: {self.device} has not the memory for {self.model.name} on"
                 f" {self.model.fixed_batch or 1} x {spec.height}x{spec.width} pixels in {PRECISION_NAMES[self.dtype]}"
             ) from error
-        self._lanes.release()
+        self._streams.release()
         self.batch_size = len(frames) // 2
         self._warn(
             f"{self.device} has not the memory for {len(frames)} frames at once; going on with {self.batch_size}"

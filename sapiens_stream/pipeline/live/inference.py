@@ -23,7 +23,7 @@ _CLOSE_SECONDS = 10.0  # a large model on a slow machine may be long about its f
 
 
 @dataclass(frozen=True, eq=False)
-class _Flight:
+class _PendingBatch:
     """A batch on its way: at most one frame of each camera."""
 
     cameras: Sequence[Camera]
@@ -47,7 +47,7 @@ class Inference:
         self._cameras = cameras
         self._on_change = on_change
         self._slots = len(engine.devices)
-        self._flights: list[_Flight] = []
+        self._pending: list[_PendingBatch] = []
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._finished: deque[float] = deque(maxlen=_TIMES_KEPT)
         self._closed = False
@@ -55,22 +55,22 @@ class Inference:
 
     def feed(self) -> None:
         """Hands frames that wait to the engine if it has room."""
-        while (flight := self._next()) is not None:
-            self._engine.submit(flight.frames).add_done_callback(partial(self._done, flight))
+        while (batch := self._next()) is not None:
+            self._engine.submit(batch.frames).add_done_callback(partial(self._done, batch))
 
     def close(self) -> None:
         """Takes no more frames, and waits for those in flight."""
         with self._changed:
             self._closed = True
-            self._changed.wait_for(lambda: not self._flights, _CLOSE_SECONDS)
+            self._changed.wait_for(lambda: not self._pending, _CLOSE_SECONDS)
 
     def in_flight(self, camera: Camera) -> list[Frame]:
         """The camera's frames that are being inferred."""
         with self._changed:
             return [
                 frame
-                for flight in self._flights
-                for owner, frame in zip(flight.cameras, flight.frames, strict=True)
+                for batch in self._pending
+                for owner, frame in zip(batch.cameras, batch.frames, strict=True)
                 if owner is camera
             ]
 
@@ -78,7 +78,7 @@ class Inference:
         """Whether a class map of this frame may still come."""
         with self._changed:
             waiting = camera.is_to_infer(frame) and not self._closed
-            return waiting or any(each is frame for flight in self._flights for each in flight.frames)
+            return waiting or any(each is frame for batch in self._pending for each in batch.frames)
 
     def expected(self, arrival: Arrival) -> float:
         """When the class map of a frame that has just arrived will be there, by `time.monotonic()`."""
@@ -88,12 +88,12 @@ class Inference:
             now = time.monotonic()
             # The better ones: carrying maps along slows the model down, which must not keep it carrying.
             latency = sorted(self._latencies)[len(self._latencies) // 4]
-            for flight in self._flights:
-                if any(frame is arrival.frame for frame in flight.frames):
-                    return max(now, flight.started + latency)
+            for batch in self._pending:
+                if any(frame is arrival.frame for frame in batch.frames):
+                    return max(now, batch.started + latency)
             free = now
-            if len(self._flights) >= self._slots:
-                free = max(now, min(flight.started for flight in self._flights) + latency)
+            if len(self._pending) >= self._slots:
+                free = max(now, min(batch.started for batch in self._pending) + latency)
             return free + latency
 
     def per_second(self, now: float) -> float:
@@ -101,30 +101,30 @@ class Inference:
         with self._changed:
             return per_second(list(self._finished), now)
 
-    def _next(self) -> _Flight | None:
+    def _next(self) -> _PendingBatch | None:
         with self._changed:
-            if self._closed or len(self._flights) >= self._slots:
+            if self._closed or len(self._pending) >= self._slots:
                 return None
             taken = [(camera, arrival.frame) for camera in self._cameras if (arrival := camera.take_to_infer())]
             if not taken:
                 return None
-            flight = _Flight([camera for camera, _ in taken], [frame for _, frame in taken], time.monotonic())
-            self._flights.append(flight)
-            return flight
+            batch = _PendingBatch([camera for camera, _ in taken], [frame for _, frame in taken], time.monotonic())
+            self._pending.append(batch)
+            return batch
 
-    def _done(self, flight: _Flight, results: Future[list[Segmentation]]) -> None:
+    def _done(self, batch: _PendingBatch, results: Future[list[Segmentation]]) -> None:
         now = time.monotonic()
-        seconds = now - flight.started
+        seconds = now - batch.started
         try:
-            for camera, result in zip(flight.cameras, results.result(), strict=True):
+            for camera, result in zip(batch.cameras, results.result(), strict=True):
                 camera.deliver(Inferred(result, seconds))
         except InputError:  # of one damaged frame; the next may be whole
             self.unreadable += 1
         except (Exception, CancelledError) as error:
             self.error, self._closed = error, True
         with self._changed:
-            self._flights.remove(flight)
-            self._finished.extend([now] * len(flight.frames))
+            self._pending.remove(batch)
+            self._finished.extend([now] * len(batch.frames))
             self._latencies.append(seconds)
             self._changed.notify_all()
         self.feed()

@@ -16,13 +16,13 @@ from sapiens_stream.frame import UInt8Array
 
 
 class Span:
-    """A piece of work on a lane."""
+    """A piece of work on a stream."""
 
     seconds = 0.0
     """What it took, once it is done."""
 
 
-class Lanes:
+class Streams:
     """Runs everything where it is called; for a device without streams."""
 
     depth = 0
@@ -41,14 +41,14 @@ class Lanes:
 
     @contextmanager
     def compute(self) -> Iterator[Span]:
-        """Within it, work goes to the lane of the model."""
+        """Within it, work goes to the stream of the model."""
         span, start = Span(), time.perf_counter()
         yield span
         span.seconds = time.perf_counter() - start
 
     @contextmanager
     def reduce(self, after: Span) -> Iterator[Span]:
-        """Within it, work goes to the lane of the class maps, behind the given span."""
+        """Within it, work goes to the stream of the class maps, behind the given span."""
         with self.compute() as span:
             yield span
 
@@ -78,7 +78,7 @@ class _Slot:
     uploaded: torch.cuda.Event
 
 
-class CudaLanes(Lanes):
+class CudaStreams(Streams):
     """Copies up, the model, and the class maps on a stream each, so that they overlap; never the default stream."""
 
     depth = 1
