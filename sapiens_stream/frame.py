@@ -17,6 +17,14 @@ from sapiens_stream.classes import MAX_CLASSES, ClassSet
 UInt8Array = npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Damaged:
+    """What is wrong with a frame that a source yields all the same: the decoder's best. `name` is that of its file."""
+
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
     """One picture of a source, as it was decoded, and its place in time.
@@ -27,7 +35,8 @@ class Frame:
 
     `name` is the stem of the results, "/" between folders: "sub/photo", "clip/000012". `index` counts from 0.
     A video's frame starts at `pts * time_base` seconds and, where the file tells, lasts `duration * time_base`.
-    `arrived` is when a live frame's last packet had come, by `time.monotonic()`.
+    `arrived` is when a live frame's last packet had come, by `time.monotonic()`. `damaged` says what is wrong with a
+    picture that could be decoded in part only; None for a whole one.
     """
 
     index: int
@@ -39,6 +48,7 @@ class Frame:
     time_base: Fraction | None = None
     duration: int | None = None
     arrived: float | None = None
+    damaged: Damaged | None = None
 
     @property
     def time(self) -> Fraction | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sapiens_stream.errors import UsageError
-from sapiens_stream.frame import Frame, Segmentation, Skipped, UInt8Array
+from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, UInt8Array
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.worker import BatchSize
 from sapiens_stream.models import open_model
@@ -134,24 +134,32 @@ def segment(
     *,
     model: str | Path | Segmenter = "builtin",
     on_skip: Callable[[Skipped], None] | None = None,
+    on_damage: Callable[[Damaged], None] | None = None,
+    strict: bool = False,
     **settings: Any,
 ) -> Iterator[Result]:
     """Segments every frame of a source, streamed: decoding and inference run ahead, memory stays flat.
 
     `source` is a video's path, a folder of photos, a list of them (.txt), one photo, a glob, a camera's index, a live
     address (a URL, `lavfi:GRAPH`, `screen`), or an open Source.
-    `settings` are Segmenter's. What can not be read is passed to `on_skip`, or else a warning names it. Leave the loop
-    whenever you like.
+    `settings` are Segmenter's. What can not be read is passed to `on_skip`, or else a warning names it. A
+    picture that is damaged is used as far as it can be decoded, and passed to `on_damage` or warned of in the same way;
+    with `strict` it is skipped. Leave the loop whenever you like.
 
     >>> for result in segment("clip.mp4", model="sapiens-1b"):
     ...     print(result.frame.index, [label.name for label in result.labels])
     """
     segmenter = model if isinstance(model, Segmenter) else Segmenter(model, **settings)
     opened = source if isinstance(source, Source) else open_source(source)
-    with Stream(opened, segmenter.engine, on_skip=on_skip or _warn_of) as stream:
+    on_damage = on_damage or _warn_of_damage
+    with Stream(opened, segmenter.engine, on_skip=on_skip or _warn_of, on_damage=on_damage, strict=strict) as stream:
         for segmentation in stream:
             yield Result.of(segmentation, segmenter.model.name)
 
 
 def _warn_of(item: Skipped) -> None:
     warnings.warn(f"skipped {item.name}: {item.reason}", stacklevel=2)
+
+
+def _warn_of_damage(item: Damaged) -> None:
+    warnings.warn(f"damaged {item.name}: {item.reason}", stacklevel=2)

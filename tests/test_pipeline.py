@@ -16,7 +16,7 @@ import torch
 
 from sapiens_stream.classes import class_set
 from sapiens_stream.errors import InputError, ModelError, OutputError
-from sapiens_stream.frame import Frame, Segmentation, Skipped
+from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.models.model import InputSpec, Model
 from sapiens_stream.pipeline import Run, Statistics, Stream
@@ -45,11 +45,19 @@ def no_threads_left(before: set[threading.Thread]) -> bool:
 
 
 class NumberedSource(Source):
-    """Frames whose every pixel says their index; `Skipped` at some indices, an error at one."""
+    """Frames whose every pixel says their index; `Skipped` at some indices, damaged at some, an error at one."""
 
-    def __init__(self, count: int, *, skip: tuple[int, ...] = (), fail_at: int | None = None, kind: str = "video"):
+    def __init__(
+        self,
+        count: int,
+        *,
+        skip: tuple[int, ...] = (),
+        damaged: tuple[int, ...] = (),
+        fail_at: int | None = None,
+        kind: str = "video",
+    ):
         self.info = SourceInfo(name="numbered", kind=kind, frame_count=count)  # type: ignore[arg-type]
-        self.count, self.skip, self.fail_at = count, skip, fail_at
+        self.count, self.skip, self.damaged, self.fail_at = count, skip, damaged, fail_at
         self.yielded = 0
         self.closed = False
 
@@ -63,7 +71,12 @@ class NumberedSource(Source):
             self.yielded += 1
             picture = np.full((8, 6, 3), index % 256, np.uint8)
             yield Frame(
-                index=index, name=f"numbered/{index:06d}", decoded=picture, pts=index, time_base=Fraction(1, 25)
+                index=index,
+                name=f"numbered/{index:06d}",
+                decoded=picture,
+                pts=index,
+                time_base=Fraction(1, 25),
+                damaged=Damaged("numbered", f"frame {index} is torn") if index in self.damaged else None,
             )
 
     def close(self) -> None:
@@ -183,6 +196,25 @@ class TestStream:
         assert [item.name for item in told] == ["numbered/0", "numbered/3"]
         assert (stream.statistics.decoded, stream.statistics.skipped) == (4, 2)
 
+    @pytest.mark.parametrize(
+        ("strict", "indices", "skips", "damages"),
+        [
+            (False, [0, 1, 2, 3, 4], [], ["frame 1 is torn", "frame 4 is torn"]),
+            (True, [0, 2, 3], ["frame 1 is torn", "frame 4 is torn"], []),
+        ],
+    )
+    def test_damaged_frames_are_used_and_told_or_skipped_if_strict(
+        self, strict: bool, indices: list[int], skips: list[str], damages: list[str]
+    ) -> None:
+        skipped: list[Skipped] = []
+        damaged: list[Damaged] = []
+        source = NumberedSource(5, damaged=(1, 4))
+        with Stream(source, engine(), on_skip=skipped.append, on_damage=damaged.append, strict=strict) as stream:
+            assert [result.frame.index for result in stream] == indices
+        assert [item.reason for item in skipped] == skips == [item.reason for item in stream.statistics.skips]
+        assert [item.reason for item in damaged] == damages == [item.reason for item in stream.statistics.damages]
+        assert (stream.statistics.skipped, stream.statistics.damaged) == (len(skips), len(damages))
+
     @pytest.mark.parametrize("batch_size", [1, 4])
     def test_a_failing_source_gives_its_good_frames_and_then_its_error(self, batch_size: int) -> None:
         before = set(threading.enumerate())
@@ -272,15 +304,21 @@ class TestWriters:
 
 class TestRun:
     def test_the_record_of_a_complete_run_adds_up(self, tmp_path: Path) -> None:
-        run = Run(NumberedSource(9, skip=(4,)), engine(), [Recorder(ordered=True)], record_path=tmp_path / "r.json")
+        run = Run(
+            NumberedSource(9, skip=(4,), damaged=(7,)),
+            engine(),
+            [Recorder(ordered=True)],
+            record_path=tmp_path / "r.json",
+        )
         run.execute()
         record = json.loads((tmp_path / "r.json").read_text())
         assert record == run.record()
         assert record["status"] == "complete" and record["error"] is None
         assert record["frames"] == {
-            "expected": 9, "decoded": 8, "segmented": 8, "written": 8, "dropped": 0, "skipped": 1
+            "expected": 9, "decoded": 8, "segmented": 8, "written": 8, "dropped": 0, "skipped": 1, "damaged": 1
         }  # fmt: skip
         assert record["skipped"] == [{"name": "numbered/4", "reason": "left out"}]
+        assert record["damaged"] == [{"name": "numbered", "reason": "frame 7 is torn"}]
         assert record["model"]["name"] == "levels" and record["precision"] == "float32"
         assert {"decode", "encode"} < set(record["stages"])
 

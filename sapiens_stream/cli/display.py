@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from sapiens_stream.frame import Skipped
+from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Statistics
 
 PLAIN_LINE_EVERY = 10.0  # seconds, where the output is no terminal
@@ -100,6 +100,10 @@ class Display:
     def skipped(self, item: Skipped) -> None:
         """Names an input that could not be used."""
         self._console.print(Text(f"skipped {item.name}: {item.reason}", style="yellow"), soft_wrap=True)
+
+    def damaged(self, item: Damaged) -> None:
+        """Names an input that is used though it could be read in part only."""
+        self._console.print(Text(f"damaged {item.name}: {item.reason}", style="yellow"), soft_wrap=True)
 
     def result(self, text: str) -> None:
         """A line of the outcome, on standard output."""

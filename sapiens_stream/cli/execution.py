@@ -12,7 +12,7 @@ from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.display import Display, duration, rate
 from sapiens_stream.cli.ending import error
 from sapiens_stream.errors import InputError, cause
-from sapiens_stream.frame import Skipped
+from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.record import as_line, rejection
 
@@ -30,6 +30,11 @@ class Tally:
         """Names and counts an input, or a frame, that could not be used."""
         self._spoiled += 1
         self.display.skipped(item)
+
+    def damage(self, item: Damaged) -> None:
+        """Names and counts a frame that could be read in part only, and was used."""
+        self._spoiled += 1
+        self.display.damaged(item)
 
     def reject(self, name: str, problem: InputError) -> None:
         """Names and counts an input that could not be opened."""

@@ -50,6 +50,7 @@ def images(
     keep_background: options.BackgroundOption = False,
     classes: options.ClassesOption = None,
     regions: options.RegionsOption = "polygons",
+    strict: options.StrictOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -110,6 +111,8 @@ def images(
             settings=settings,
             workers=num_workers,
             on_skip=tally.skip,
+            on_damage=tally.damage,
+            strict=strict,
         )
         tally.execute(run, str(root))
     raise typer.Exit(tally.exit_code)

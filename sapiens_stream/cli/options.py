@@ -91,6 +91,9 @@ RegionsOption = Annotated[
 ]
 TitleOption = Annotated[str, typer.Option("--title", help="Written into each JSON.")]
 SaveFormatOption = Annotated[PictureFormat, typer.Option("--save-format", "--save_format", help="Of overlay pictures.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Skip pictures that are damaged, rather than use what can be decoded of them.")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON a run on standard output, and nothing else there.")
 ]

@@ -38,6 +38,7 @@ def video(
     keep_background: options.BackgroundOption = False,
     classes: options.ClassesOption = None,
     regions: options.RegionsOption = "polygons",
+    strict: options.StrictOption = False,
     title: options.TitleOption = "result",
     save_format: options.SaveFormatOption = "png",
     codec: Annotated[str, typer.Option("--codec", help="FFmpeg's name of the encoder: libx265, h264_nvenc, ...")] = (
@@ -122,6 +123,8 @@ def video(
                 record_path=output / f"{stem}_run.json",
                 settings=settings,
                 on_skip=tally.skip,
+                on_damage=tally.damage,
+                strict=strict,
             )
             tally.execute(run, str(output))
         if tally.interrupted:

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any
 
 from sapiens_stream.errors import SapiensStreamError, cause
-from sapiens_stream.frame import Skipped
+from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.pipeline.record import RunRecord, Status
 from sapiens_stream.pipeline.statistics import Statistics
@@ -39,6 +39,8 @@ class Run:
         settings: Mapping[str, Any] | None = None,
         workers: int = 2,
         on_skip: Callable[[Skipped], None] | None = None,
+        on_damage: Callable[[Damaged], None] | None = None,
+        strict: bool = False,
     ) -> None:
         self.statistics = Statistics()
         self.error: BaseException | None = None
@@ -51,7 +53,9 @@ class Run:
         self._workers = workers
         self.stopping = False
         self._sha256: str | None = None
-        self._stream = Stream(source, engine, statistics=self.statistics, on_skip=on_skip)
+        self._stream = Stream(
+            source, engine, statistics=self.statistics, on_skip=on_skip, on_damage=on_damage, strict=strict
+        )
 
     def stop(self) -> None:
         """Ends the run early: the frames in flight are finished and the files closed. Safe in a signal handler."""

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 
-from sapiens_stream.frame import Skipped
+from sapiens_stream.frame import Damaged, Skipped
 
-SKIPS_KEPT = 1000  # a damaged nine-hour file must not fill the memory with its reasons
+REASONS_KEPT = 1000  # a damaged nine-hour file must not fill the memory with its reasons
 
 
 @dataclass
@@ -24,6 +24,10 @@ class Statistics:
     skipped: int = 0
     skips: list[Skipped] = field(default_factory=list)
     """The first of those skipped, with reasons."""
+    damaged: int = 0
+    """Frames that were decoded in part only, and used."""
+    damages: list[Damaged] = field(default_factory=list)
+    """The first of those, with reasons."""
     seconds: dict[str, float] = field(default_factory=dict)
     threads: dict[str, int] = field(default_factory=dict)
     """How many threads share a stage; one where it is not named."""
@@ -44,8 +48,15 @@ class Statistics:
         """Counts an input or frame that could not be used."""
         with self.lock:
             self.skipped += 1
-            if len(self.skips) < SKIPS_KEPT:
+            if len(self.skips) < REASONS_KEPT:
                 self.skips.append(item)
+
+    def damage(self, item: Damaged) -> None:
+        """Counts a frame that was decoded in part only, and used."""
+        with self.lock:
+            self.damaged += 1
+            if len(self.damages) < REASONS_KEPT:
+                self.damages.append(item)
 
     def add(self, stage: str, seconds: float) -> None:
         """Adds time spent in a stage."""

@@ -7,7 +7,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
-from sapiens_stream.frame import Frame, Segmentation, Skipped
+from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.statistics import Statistics
@@ -22,7 +22,8 @@ class Stream:
     Memory is bounded by the queues whatever the length of the source. A failure in either thread ends the other
     and is raised here, after the results before it. Use it as a context manager: leaving it early stops the threads.
 
-    `on_skip` is called, from the source's thread, with each input that could not be read.
+    `on_skip` is called, from the source's thread, with each input that could not be read, `on_damage` with what is
+    wrong with a frame that could be read in part. Such a frame is used, or with `strict` skipped.
     """
 
     def __init__(
@@ -32,11 +33,15 @@ class Stream:
         *,
         statistics: Statistics | None = None,
         on_skip: Callable[[Skipped], None] | None = None,
+        on_damage: Callable[[Damaged], None] | None = None,
+        strict: bool = False,
     ) -> None:
         self.statistics = statistics or Statistics()
         self._source = source
         self._engine = engine
         self._on_skip = on_skip
+        self._on_damage = on_damage
+        self._strict = strict
         self._live = source.info.kind == "live"
         capacity = 1 if self._live else 2 * engine.batch_size
         self._frames: Channel[Frame] = Channel(capacity, newest_wins=self._live)
@@ -76,10 +81,12 @@ class Stream:
                 if item is None:
                     break
                 if isinstance(item, Skipped):
-                    self.statistics.skip(item)
-                    if self._on_skip:
-                        self._on_skip(item)
+                    self._skip(item)
+                elif item.damaged and self._strict:
+                    self._skip(Skipped(item.damaged.name, item.damaged.reason))
                 else:
+                    if item.damaged:
+                        self._tell_damage(item.damaged)
                     self.statistics.decoded += 1
                     self._frames.put(item)
                     self.statistics.dropped = self._frames.dropped
@@ -89,6 +96,16 @@ class Stream:
             self._read_error = error
         finally:
             self._frames.close()
+
+    def _skip(self, item: Skipped) -> None:
+        self.statistics.skip(item)
+        if self._on_skip:
+            self._on_skip(item)
+
+    def _tell_damage(self, item: Damaged) -> None:
+        self.statistics.damage(item)
+        if self._on_damage:
+            self._on_damage(item)
 
     def _infer(self) -> None:
         try:

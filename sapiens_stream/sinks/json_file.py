@@ -56,7 +56,8 @@ class JsonSink(Sink):
         return 2000 + (0 if self._regions == "none" else int(size[0] * size[1] * _BYTES_PER_PIXEL))
 
     def _record(self, result: Segmentation) -> dict[str, Any]:
-        """The schema. `frame` counts from 0; `time` is in seconds, null for a photo; `carried` is there if not 0."""
+        """The schema. `frame` counts from 0; `time` is in seconds, null for a photo; `carried` is there if not 0,
+        `damaged` if it is true."""
         frame = result.frame
         height, width = result.class_map.shape
         labels = [label for label in result.labels if self._only is None or label.id in self._only]
@@ -82,6 +83,8 @@ class JsonSink(Sink):
         }
         if result.carried:
             record["carried"] = result.carried
+        if frame.damaged:
+            record["damaged"] = True
         if self._regions == "polygons":
             record["regions"] = [
                 _region(label, polygons=polygons(result.class_map, label.id, label.bbox)) for label in labels
