@@ -1,15 +1,19 @@
 """How well a model labels body parts: IoU of the foreground and of each class, pixels pooled over the pictures.
 
-    python -m benchmarks.quality [MODEL] [--pictures FOLDER ...]
+    python -m benchmarks.quality [MODEL] [--pictures FOLDER ...] [--parsing FOLDER ...] [--clothing FOLDER ...]
 
-A folder holds NAME.jpg (or .png) and NAME_gt.png, the classes of Sapiens' 28, 255 where pixels do not count. The
+`--pictures`: NAME.jpg (or .png) and NAME_gt.png, the classes of Sapiens' 28, 255 where pixels do not count. The
 recipe's `evaluate` writes one of held-out renders; hand-labelled photographs are looked for in ../shared/labelled.
+`--parsing`: the same with the 20 labels of human parsing. `--clothing`: ID.jpg, ID.png and labels.json, as Clothing
+Co-Parsing has them; the photographs that training keeps for measuring. In these two a label is a set of classes that
+are right: "right set" is the share of people's pixels that are given one of them. "swapped": of the pixels of limbs and
+shoes found as such, the share on the wrong side.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -19,7 +23,9 @@ from rich.table import Table
 
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.models.builtin.recipe.evaluate import HEAD, Agreement, UInt8Array
+from sapiens_stream.models.builtin.recipe.evaluate import HEAD, STREET, Agreement, UInt8Array
+from sapiens_stream.models.builtin.recipe.labels import OURS, PARSING, Labels
+from sapiens_stream.models.builtin.recipe.photos import clothing_labels, held_out_photos
 
 LABELLED = Path(__file__).parents[2] / "shared" / "labelled"
 
@@ -35,34 +41,49 @@ def labelled(folder: Path) -> Iterator[tuple[UInt8Array, UInt8Array]]:
         yield np.ascontiguousarray(image[..., ::-1]), np.asarray(label, np.uint8)
 
 
-def measure(segmenter: Segmenter, folder: Path) -> Agreement:
+def measure(
+    segmenter: Segmenter, pictures: Path | Iterable[tuple[UInt8Array, UInt8Array]], labels: Labels = OURS
+) -> Agreement:
     """Of a model with the labels of a folder; Sapiens2's eyeglasses count as apparel, as in Sapiens."""
     apparel = SAPIENS.names.index("Apparel")
     ids = [SAPIENS.names.index(name) if name in SAPIENS.names else apparel for name in segmenter.classes]
     table = np.array(ids, np.uint8)
-    return Agreement.of((label, table[segmenter(image).class_map]) for image, label in labelled(folder))
+    pairs = labelled(pictures) if isinstance(pictures, Path) else pictures
+    return Agreement.of(((label, table[segmenter(image).class_map]) for image, label in pairs), labels)
+
+
+def figures(found: Agreement) -> dict[str, float]:
+    """What is told of the pictures of a folder, by the name of the row."""
+    rows = {"foreground": found.foreground, "swapped": found.swapped}
+    if found.labels is OURS:
+        rows |= {"mean over classes": found.mean, "head (face and hair)": found.merged(HEAD)}
+    else:
+        rows |= {"right set": found.right_set} | {name: found.merged(names) for name, names in STREET.items()}
+    return rows | found.by_class
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="builtin")
     parser.add_argument("--pictures", type=Path, nargs="*", help="folders of pictures and labels")
+    parser.add_argument(
+        "--parsing", type=Path, nargs="*", default=[], help="folders with the 20 labels of human parsing"
+    )
+    parser.add_argument("--clothing", type=Path, nargs="*", default=[], help="folders with clothing labels")
     given = parser.parse_args()
-    folders = [folder for folder in given.pictures or [LABELLED] if any(folder.glob("*_gt.png"))]
-    if not folders:
-        raise SystemExit(f"no NAME_gt.png in {', '.join(map(str, given.pictures or [LABELLED]))}")
+    usual = [] if given.parsing or given.clothing else [LABELLED]
+    folders = [folder for folder in given.pictures or usual if any(folder.glob("*_gt.png"))]
+    if not folders and not given.parsing and not given.clothing:
+        raise SystemExit(f"no NAME_gt.png in {', '.join(map(str, given.pictures or usual))}")
     segmenter = Segmenter(given.model)
-    found = [measure(segmenter, folder) for folder in folders]
-    table = Table("IoU", *(folder.name for folder in folders), title=f"{given.model}, pixels pooled over pictures")
-    rows = {
-        "foreground": [agreement.foreground for agreement in found],
-        "mean over classes": [agreement.mean for agreement in found],
-        "head (face and hair)": [agreement.merged(HEAD) for agreement in found],
-    }
-    for name in SAPIENS.names:
-        if any(name in agreement.by_class for agreement in found):
-            rows[name] = [agreement.by_class.get(name, float("nan")) for agreement in found]
-    for name, values in rows.items():
+    found = {folder.name: figures(measure(segmenter, folder)) for folder in folders}
+    for folder in given.parsing:
+        found[folder.name] = figures(measure(segmenter, folder, PARSING))
+    for folder in given.clothing:
+        found[folder.name] = figures(measure(segmenter, held_out_photos(folder), clothing_labels(folder)))
+    table = Table("IoU", *found, title=f"{given.model}, pixels pooled over pictures")
+    for name in dict.fromkeys(name for column in found.values() for name in column):
+        values = [column.get(name, float("nan")) for column in found.values()]
         table.add_row(name, *("-" if np.isnan(value) else f"{value:.3f}" for value in values))
     Console().print(table)
 

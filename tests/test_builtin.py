@@ -262,7 +262,7 @@ class TestRecipe:
 
         rgba, label = (np.stack(arrays) for arrays in zip(*render(ASSETS, 9, seed=4), strict=True))
         folder = tmp_path_factory.mktemp("cutouts")
-        write_shard(folder, "0000", np.concatenate([rgba] * 3), np.concatenate([label] * 3))
+        write_shard(folder, "0000", np.concatenate([rgba] * 7), np.concatenate([label] * 7))
         return folder, rgba, label
 
     def test_renders_people_with_the_classes_of_their_pixels(self, cutouts):

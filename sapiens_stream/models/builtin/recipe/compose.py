@@ -12,7 +12,9 @@ import numpy.typing as npt
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.models.builtin.recipe.backgrounds import Backgrounds, Scenery, slope_to_light
 from sapiens_stream.models.builtin.recipe.camera import shoot
-from sapiens_stream.models.builtin.recipe.shards import LEFT_RIGHT, Cutout, Cutouts
+from sapiens_stream.models.builtin.recipe.photos import StreetPhotos
+from sapiens_stream.models.builtin.recipe.shards import Cutout, Cutouts
+from sapiens_stream.models.builtin.recipe.targets import LEFT_RIGHT
 
 # float32 and uint8: OpenCV's stubs can not tell.
 FloatArray = npt.NDArray[Any]
@@ -26,6 +28,10 @@ STRETCH = 0.17
 """Standard deviation of the logarithm of a picture's stretch in width."""
 CUT_HEIGHT = 2.5
 """A whole person's height over what is seen of one whom the frame cuts off, about."""
+PHOTOS = 0.35
+"""Share of the pictures that are pieces of photographs, where there are any."""
+PHOTOGRAPHED = 0.35
+"""Chance that somebody in a composite is cut out of a photograph."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +46,23 @@ class _Place:
 
 
 class Composer:
-    """Draws pictures with their labels. `level` 0: one large person, mildly disturbed; 1: everything."""
+    """Draws pictures with their labels. `level` 0: one large person, mildly disturbed; 1: everything.
 
-    def __init__(self, cutouts: Cutouts, backgrounds: Backgrounds, seed: int) -> None:
+    With `photos` labels are targets, of which not all are classes.
+    """
+
+    def __init__(
+        self, cutouts: Cutouts, backgrounds: Backgrounds, seed: int, photos: StreetPhotos | None = None
+    ) -> None:
         self.rng = np.random.default_rng(seed)
-        self.cutouts, self.scenery = cutouts, Scenery(backgrounds, self.rng)
+        self.cutouts, self.scenery, self.photos = cutouts, Scenery(backgrounds, self.rng), photos
 
     def draw(self, height: int, width: int, level: float) -> tuple[UInt8Array, UInt8Array]:
         """Image (height, width, 3) uint8 RGB and label (height / 2, width / 2) uint8, as the network's output lies."""
         rng = self.rng
+        if self.photos is not None and rng.random() < PHOTOS:
+            canvas, label = self.photos.crop(height, width, rng)
+            return shoot(canvas, level * 0.6, rng), label
         canvas = self.scenery.draw(height, width, level)
         label = np.zeros((height // 2, width // 2), np.uint8)
         chances = np.array([0.04, 0.9 - 0.34 * level, 0.04 + 0.16 * level, 0.02 + 0.1 * level, 0.08 * level])
@@ -112,13 +126,14 @@ class Composer:
     def _dressed(self) -> Cutout:
         """A person of either handedness, at times in a thick garment."""
         rng = self.rng
-        cutout = self.cutouts.draw(rng)
+        photographed = self.photos is not None and rng.random() < PHOTOGRAPHED
+        cutout = self.photos.cutout(rng) if self.photos is not None and photographed else self.cutouts.draw(rng)
         rgba: UInt8Array = cutout.rgba
         ids: UInt8Array = cutout.label
         cut = cutout.cut
         if rng.random() < 0.5:
             rgba, ids, cut = rgba[:, ::-1], LEFT_RIGHT[ids[:, ::-1]], (cut[0], cut[1], cut[3], cut[2])
-        if rng.random() < 0.2:
+        if not photographed and rng.random() < 0.2:
             rgba, ids = self._wrap(rgba, ids, cut)
         return Cutout(rgba, ids, cut)
 

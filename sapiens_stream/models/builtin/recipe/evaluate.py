@@ -17,46 +17,52 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.models.builtin.recipe.labels import IGNORE, LOWER, OURS, SHOES, UPPER, Labels
 
 UInt8Array = npt.NDArray[np.uint8]
 
 HEAD = ("Face_Neck", "Hair")
-IGNORE = 255
-"""The label of pixels that do not count."""
+STREET = {"hair": ("Hair",), "shoes": SHOES, "upper clothing": (UPPER,), "lower clothing": (LOWER,)}
+"""The groups of classes by which photographs with clothing labels are measured."""
+_LEFT, _RIGHT = (
+    tuple(
+        f"{side}_{part}"
+        for part in ("Hand", "Lower_Arm", "Upper_Arm", "Foot", "Lower_Leg", "Upper_Leg", "Shoe", "Sock")
+    )
+    for side in ("Left", "Right")
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """`pixels[truth, predicted]`, (classes, classes) int64, pooled over pictures."""
+    """`pixels[label, predicted]`, (labels, classes) int64, pooled over pictures."""
 
     pixels: npt.NDArray[np.int64]
+    labels: Labels = OURS
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[UInt8Array, UInt8Array]]) -> Agreement:
+    def of(cls, pairs: Iterable[tuple[UInt8Array, UInt8Array]], labels: Labels = OURS) -> Agreement:
         """From (label, class map) pairs of equal shape."""
-        classes = len(SAPIENS)
-        pixels = np.zeros((classes, classes), np.int64)
+        rows, classes = labels.sets.shape
+        pixels = np.zeros((rows, classes), np.int64)
         for label, predicted in pairs:
             counted = label != IGNORE
             cells = label[counted].astype(np.int64) * classes + predicted[counted]
-            pixels += np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
-        return cls(pixels)
+            pixels += np.bincount(cells, minlength=rows * classes).reshape(rows, classes)
+        pixels[~labels.sets.any(1)] = 0
+        return cls(pixels, labels)
 
     @property
     def foreground(self) -> float:
         """IoU of everything that is not background."""
-        either = self.pixels.sum() - self.pixels[0, 0]
-        return float(self.pixels[1:, 1:].sum() / max(either, 1))
+        return self.merged(SAPIENS.names[1:])
 
     @property
     def by_class(self) -> dict[str, float]:
         """IoU of each class that the labels hold, by name, in the order of the classes."""
-        truth, predicted, both = self.pixels.sum(1), self.pixels.sum(0), np.diag(self.pixels)
-        return {
-            name: float(both[index] / (truth[index] + predicted[index] - both[index]))
-            for index, name in enumerate(SAPIENS.names)
-            if truth[index]
-        }
+        alone = self.labels.sets.sum(1) == 1
+        held = self.labels.sets[alone & (self.pixels.sum(1) > 0)].any(0)
+        return {name: self.merged([name]) for index, name in enumerate(SAPIENS.names) if held[index]}
 
     @property
     def mean(self) -> float:
@@ -64,10 +70,29 @@ class Agreement:
         return float(np.mean(list(self.by_class.values())))
 
     def merged(self, names: Iterable[str]) -> float:
-        """IoU of several classes taken as one."""
-        ids = [SAPIENS.names.index(name) for name in names]
-        both = self.pixels[np.ix_(ids, ids)].sum()
-        return float(both / max(self.pixels[ids].sum() + self.pixels[:, ids].sum() - both, 1))
+        """IoU of several classes taken as one; pixels that may be of these or not do not count."""
+        names = tuple(names)
+        truth, found = self.labels.within(names), np.isin(SAPIENS.names, names)
+        both = self.pixels[truth == 1][:, found].sum()
+        return float(both / max(self.pixels[truth == 1].sum() + self.pixels[truth == 0][:, found].sum(), 1))
+
+    @property
+    def right_set(self) -> float:
+        """Share of the people's pixels whose class is among those that their label allows."""
+        people = self.labels.within(SAPIENS.names[1:]) == 1
+        return float(self.pixels[people][self.labels.sets[people]].sum() / max(self.pixels[people].sum(), 1))
+
+    @property
+    def swapped(self) -> float:
+        """Of the pixels of limbs and shoes that are found as some limb or shoe, the share on the wrong side.
+
+        NaN where the labels tell no sides.
+        """
+        sides = [(self.labels.within(side) == 1, np.isin(SAPIENS.names, side)) for side in (_LEFT, _RIGHT)]
+        ((left, found_left), (right, found_right)) = sides
+        wrong = self.pixels[left][:, found_right].sum() + self.pixels[right][:, found_left].sum()
+        found = self.pixels[left | right][:, found_left | found_right].sum()
+        return float(wrong / found) if found else float("nan")
 
 
 HELD_OUT_SEED = 7

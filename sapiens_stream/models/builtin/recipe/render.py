@@ -19,13 +19,13 @@ from sapiens_stream.models.builtin.recipe.dressing import pose
 from sapiens_stream.models.builtin.recipe.person import Casting
 from sapiens_stream.models.builtin.recipe.photographer import Photographer
 from sapiens_stream.models.builtin.recipe.scene import Canvas
-from sapiens_stream.models.builtin.recipe.shards import write_shard
+from sapiens_stream.models.builtin.recipe.shards import PICTURES_A_BODY, write_shard
 
 UInt8Array = npt.NDArray[np.uint8]
 
 WIDTH, HEIGHT = 192, 256
-PICTURES_A_BODY = 3
-SHARD = 250
+SHARD = 40 * PICTURES_A_BODY
+"""Pictures a file: whole bodies, so that a body is held out with all its pictures."""
 
 
 def render(
@@ -58,12 +58,15 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=6000)
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(WIDTH, HEIGHT), metavar=("WIDTH", "HEIGHT"), help="pixels of a cut-out"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sheet", type=Path, help="a picture of the first ones")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     started, shard, waiting = time.monotonic(), 0, []
-    for done, picture in enumerate(render(given.assets, given.count, given.seed), 1):
+    for done, picture in enumerate(render(given.assets, given.count, given.seed, *given.size), 1):
         waiting.append(picture)
         if given.sheet and done == min(given.count, 48):
             cv2.imwrite(str(given.sheet), contact_sheet(waiting)[..., ::-1])

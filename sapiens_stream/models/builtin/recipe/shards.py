@@ -13,13 +13,8 @@ from sapiens_stream.classes import SAPIENS
 
 UInt8Array = npt.NDArray[np.uint8]
 
-LEFT_RIGHT = np.arange(256, dtype=np.uint8)
-"""Look-up table that swaps the classes of the left and the right side, for mirrored pictures."""
-for _id, _name in enumerate(SAPIENS.names):
-    if _name.startswith("Left_"):
-        _other = SAPIENS.names.index(_name.replace("Left_", "Right_"))
-        LEFT_RIGHT[_id], LEFT_RIGHT[_other] = _other, _id
-
+PICTURES_A_BODY = 3
+"""Cut-outs of the same person, one after the other."""
 MIN_HEIGHT = 40
 """Rows; a person of whom less can be seen teaches nothing."""
 
@@ -48,7 +43,7 @@ class Cutouts:
     """All cut-outs of some folders, mapped into memory; drawn with more weight where rare classes are seen."""
 
     def __init__(self, folders: Iterable[Path], *, held_out: bool, every: int = 20) -> None:
-        """Every `every`-th cut-out is held out: those alone if `held_out`, all others if not."""
+        """Every `every`-th body is held out, with all its pictures: those alone if `held_out`, all others if not."""
         self._rgba: list[UInt8Array] = []
         self._label: list[UInt8Array] = []
         self._rows: list[tuple[int, int]] = []
@@ -57,7 +52,7 @@ class Cutouts:
             rgba = np.load(path.with_name(path.name.replace(".label.", ".rgba.")), mmap_mode="r")
             label = np.load(path, mmap_mode="r")
             for row in range(len(label)):
-                if (row % every == every - 1) != held_out:
+                if (row // PICTURES_A_BODY % every == every - 1) != held_out:
                     continue
                 inside = rgba[row, ..., 3] > 127
                 ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))

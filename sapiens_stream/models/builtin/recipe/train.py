@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import copy
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -25,19 +25,25 @@ from sapiens_stream.models.builtin import INPUT
 from sapiens_stream.models.builtin.network import BodyPartNet
 from sapiens_stream.models.builtin.recipe.backgrounds import load_backgrounds
 from sapiens_stream.models.builtin.recipe.compose import Composer
-from sapiens_stream.models.builtin.recipe.evaluate import Agreement, UInt8Array, held_out
+from sapiens_stream.models.builtin.recipe.evaluate import STREET, Agreement, UInt8Array, held_out
+from sapiens_stream.models.builtin.recipe.labels import OURS, Labels
+from sapiens_stream.models.builtin.recipe.loss import class_weights, loss_of
+from sapiens_stream.models.builtin.recipe.photos import (
+    PREPARED_SHAPE,
+    StreetPhotos,
+    clothing_labels,
+    held_out_photos,
+)
 from sapiens_stream.models.builtin.recipe.shards import Cutouts
 
 ASPECTS = (0.57, 0.67, 0.78, 1.0, 1.25, 1.4, 1.75)
 """Widths over heights of the batches; one a batch, each of about the same number of pixels."""
-WEIGHT_LIMITS = (0.5, 4.0)
-"""Of a class in the loss: rare ones count more, within reason."""
 AVERAGE = 0.99
 """Of the weights that are kept: over a hundred steps, since with few steps a longer mean stays behind."""
 FROZEN_STAGES = 2
 """The stem and so many stages keep ImageNet's features, which know real photographs."""
 CHECKPOINT_SECONDS = 60.0
-EVALUATION_SECONDS = 240.0
+EVALUATION_SECONDS = 600.0
 HELD_OUT_PICTURES = 48
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -49,6 +55,7 @@ class Plan:
 
     cutouts: tuple[Path, ...]
     backgrounds: tuple[Path, ...]
+    photos: tuple[Path, Path] | None = None
     out: Path
     peers: tuple[Path, ...] = ()
     start: Path | None
@@ -57,6 +64,7 @@ class Plan:
     batch: int
     rate: float
     mixed: bool
+    steady: bool = False
     levels: tuple[float, float]
     workers: int
     seed: int
@@ -67,12 +75,16 @@ class Composites(IterableDataset[Batch]):
 
     def __init__(self, plan: Plan, progress: torch.Tensor) -> None:
         self.plan, self.progress = plan, progress
-        self.data = Cutouts(plan.cutouts, held_out=False), load_backgrounds(plan.backgrounds)
+        self.photos = StreetPhotos(*plan.photos) if plan.photos is not None else None
+        backgrounds = load_backgrounds(plan.backgrounds)
+        if self.photos is not None:
+            backgrounds = replace(backgrounds, photos=(*backgrounds.photos, *self.photos.backgrounds()))
+        self.data = Cutouts(plan.cutouts, held_out=False), backgrounds
 
     def __iter__(self) -> Iterator[Batch]:
         worker = torch.utils.data.get_worker_info()
         seed = [self.plan.seed, worker.id if worker else 0, int(self.progress * 1e6)]
-        composer = Composer(*self.data, int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        composer = Composer(*self.data, int(np.random.SeedSequence(seed).generate_state(1)[0]), self.photos)
         (low, high), (first, last) = self.plan.levels, self.plan.sides
         while True:
             aspect = composer.rng.choice(ASPECTS)
@@ -104,33 +116,28 @@ def keep_slow_gradients_in_float32(network: nn.Module) -> None:
             layer.forward = forward  # type: ignore[method-assign, assignment]
 
 
-def class_weights(cutouts: Cutouts, samples: int = 400) -> torch.Tensor:
-    """(classes,) by one over the fourth root of a class's share of the pixels, mean 1 before the limits."""
-    rng = np.random.default_rng(0)
-    counts = np.zeros(len(SAPIENS))
-    for _ in range(samples):
-        counts += np.bincount(cutouts.draw(rng).label.ravel(), minlength=len(SAPIENS))[: len(SAPIENS)]
-    weights = (counts / counts.sum() + 1e-5) ** -0.25
-    return torch.tensor(np.clip(weights / np.median(weights), *WEIGHT_LIMITS), dtype=torch.float32)
-
-
-def loss_of(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted cross-entropy, and half the Dice loss of the classes in the batch."""
-    logarithms = F.log_softmax(logits, 1)
-    chances, flat = logarithms.exp(), labels.flatten()
-    of_truth = chances.gather(1, labels[:, None]).flatten()
-    both = torch.zeros(len(SAPIENS)).index_add(0, flat, of_truth)
-    pixels = torch.bincount(flat, minlength=len(SAPIENS))
-    present = pixels > 20
-    dice = 1 - (2 * both + 1) / (chances.sum((0, 2, 3)) + pixels + 1)
-    return F.nll_loss(logarithms, labels, weights) + 0.5 * dice[present].mean()
-
-
 @torch.inference_mode()
-def agreement(network: nn.Module, pairs: list[tuple[UInt8Array, UInt8Array]]) -> Agreement:
-    """Of a network in eval mode with (image, label) pairs, at the logits' size."""
-    maps = [network(normalised(torch.from_numpy(image[None])))[0].argmax(0).byte().numpy() for image, _ in pairs]
-    return Agreement.of((label, found) for (_, label), found in zip(pairs, maps, strict=True))
+def agreement(network: nn.Module, pairs: Iterable[tuple[UInt8Array, UInt8Array]], labels: Labels = OURS) -> Agreement:
+    """Of a network in eval mode with (image, label) pairs, at the labels' size."""
+
+    def found(image: UInt8Array, label: UInt8Array) -> UInt8Array:
+        logits = network(normalised(torch.from_numpy(image[None])))
+        return F.interpolate(logits, size=label.shape, mode="bilinear")[0].argmax(0).byte().numpy()
+
+    return Agreement.of(((label, found(image, label)) for image, label in pairs), labels)
+
+
+def seen_small(photos: Iterable[tuple[UInt8Array, UInt8Array]]) -> list[tuple[UInt8Array, UInt8Array]]:
+    """The pictures at the shape for photographs of people, their labels as they are."""
+    size = PREPARED_SHAPE[::-1]
+    return [
+        (np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), label) for image, label in photos
+    ]
+
+
+def street_line(found: Agreement) -> str:
+    groups = ", ".join(f"{name} {found.merged(names):.3f}" for name, names in STREET.items())
+    return f"photographs: foreground {found.foreground:.3f}, right set {found.right_set:.3f}, {groups}"
 
 
 class Training:
@@ -170,7 +177,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = float(self.plan.rate * rise * max(fall, 0.02))
         self.network.train()
-        for module in self.frozen:
+        for module in self.network.modules() if self.plan.steady else self.frozen:
             module.eval()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.mixed):
             logits = self.network(normalised(images))
@@ -244,6 +251,7 @@ def train(plan: Plan) -> None:
     composites = Composites(plan, progress)
     weights = class_weights(composites.data[0])
     pairs = held_out(plan.cutouts, plan.backgrounds, HELD_OUT_PICTURES)
+    street = seen_small(held_out_photos(plan.photos[0])) if plan.photos else []
     print(
         f"{len(composites.data[0])} cut-outs, {len(composites.data[1].photos)} photographs; from step {training.steps}",
         flush=True,
@@ -272,7 +280,14 @@ def train(plan: Plan) -> None:
             saved = time.monotonic()
         if done or now - evaluated > EVALUATION_SECONDS:
             found = agreement(training.average.eval(), pairs)
-            print(f"held out: foreground {found.foreground:.3f}, mean {found.mean:.3f}", flush=True)
+            print(
+                f"held out: foreground {found.foreground:.3f}, mean {found.mean:.3f}, swapped {found.swapped:.3f}",
+                flush=True,
+            )
+            if plan.photos:
+                print(
+                    street_line(agreement(training.average.eval(), street, clothing_labels(plan.photos[0]))), flush=True
+                )
             evaluated = time.monotonic()
         if done:
             return
@@ -283,6 +298,13 @@ def main() -> None:
     parser.add_argument("--cutouts", type=Path, nargs="+", required=True, help="folders that render.py filled")
     parser.add_argument(
         "--backgrounds", type=Path, nargs="+", required=True, help="folders of photographs without people"
+    )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        nargs=2,
+        metavar=("FOLDER", "TARGETS"),
+        help="photographs with clothing labels, and what `photos` prepared of them: beside the renders",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="checkpoint.pt and weights.safetensors; resumed if there"
@@ -307,12 +329,14 @@ def main() -> None:
         "--levels", type=float, nargs=2, default=(0.1, 1.0), help="difficulty at the start and from 60% on"
     )
     parser.add_argument("--mixed", action="store_true", help="compute in bf16 where it is faster (AVX512-BF16, AMX)")
+    parser.add_argument("--steady", action="store_true", help="keep the statistics of the batch norms (low rates)")
     parser.add_argument("--workers", type=int, default=1, help="processes that compose")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     plan = Plan(
         cutouts=tuple(given.cutouts),
         backgrounds=tuple(given.backgrounds),
+        photos=(given.photos[0], given.photos[1]) if given.photos else None,
         out=given.out,
         peers=tuple(given.peers),
         start=given.start,
@@ -321,6 +345,7 @@ def main() -> None:
         batch=given.batch,
         rate=given.rate,
         mixed=given.mixed,
+        steady=given.steady,
         levels=(given.levels[0], given.levels[1]),
         workers=given.workers,
         seed=given.seed,
