@@ -29,7 +29,7 @@ def cause(error: BaseException) -> str:
     """One line that says why `error` came about, without its type where the text speaks for itself."""
     if isinstance(error, SapiensStreamError):
         return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(text := getattr(error, "strerror", None), str) and text:  # of the system's errors, and of FFmpeg's
+        return text
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def video(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Video files.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help="Video files, http(s) addresses, or - for standard input.")
+    ],
     model: options.ModelOption = "builtin",
     output: options.OutputOption = Path("output"),
     pull: options.PullOption = False,
@@ -69,6 +71,7 @@ def video(
     from sapiens_stream.segmenter import Segmenter
     from sapiens_stream.sinks import Outputs, parse_save
     from sapiens_stream.sources import Video
+    from sapiens_stream.sources.video_input import parse_video, printable
 
     display = Display(quiet=quiet, json=json)
     tally = Tally(display)
@@ -92,7 +95,7 @@ def video(
         try:
             source = Video(name)
         except InputError as problem:
-            tally.reject(name, problem)
+            tally.reject(printable(name), problem)
             continue
         with source:
             if segmenter is None:  # after the first input proved readable: a large model takes a while
@@ -113,7 +116,7 @@ def video(
                 known = segmenter.model.classes
                 if classes:
                     outputs = replace(outputs, only=known.ids(classes.split(",")))
-            stem = Path(name).stem
+            stem = parse_video(name).stem
             sinks = outputs.sinks(output, stem, source.info, known, segmenter.model.name, display.warn)
             display.note(require_space(sinks, source.info, output))
             run = Run(
@@ -135,13 +138,19 @@ def video(
 def _without_clashes(inputs: list[str], outputs: Outputs, root: Path, tally: Tally) -> list[str]:
     """The inputs whose results overwrite neither another's nor an input; the others are named and counted."""
     from sapiens_stream.frame import Skipped
+    from sapiens_stream.sources.video_input import parse_video, printable
 
     originals = {Path(name).resolve() for name in inputs}
     taken: dict[str, str] = {}
     for name in inputs:
-        stem = Path(name).stem
+        try:
+            stem = parse_video(name).stem
+        except InputError as problem:
+            tally.reject(printable(name), problem)
+            continue
         if stem in taken:
-            tally.skip(Skipped(name, f"its results would overwrite those of {taken[stem]}; give it another --output"))
+            reason = f"its results would overwrite those of {printable(taken[stem])}; give it another --output"
+            tally.skip(Skipped(printable(name), reason))
         elif outputs.overlay == "video" and outputs.overlay_path(root, stem).resolve() in originals:
             tally.skip(Skipped(name, f"{outputs.overlay_path(root, stem)} is an input itself; choose another --output"))
         else:

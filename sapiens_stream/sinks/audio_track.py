@@ -156,7 +156,7 @@ def sound_of(source: InputContainer) -> AudioStream | None:
     stream = source.streams.best("audio")
     if not isinstance(stream, AudioStream) or stream.codec_context is None:
         return None
-    with suppress(OSError, ValueError, av.FFmpegError), av.open(source.name) as again:
+    with suppress(OSError, ValueError, av.FFmpegError), av.open(source.name, metadata_errors="replace") as again:
         if any(packet.size for packet in again.demux(again.streams[stream.index])):
             return stream
     return None

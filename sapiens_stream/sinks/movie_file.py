@@ -10,8 +10,9 @@ from pathlib import Path
 import av
 from av.audio.stream import AudioStream
 
-from sapiens_stream.errors import cause
+from sapiens_stream.errors import InputError, cause
 from sapiens_stream.sinks.files import discard
+from sapiens_stream.sources.opening import file_url, open_file
 
 _FRAGMENTED = (".mp4", ".mov")
 _FRAGMENT_MICROSECONDS = 1_000_000  # what a killed run loses at most, besides what the encoder still held
@@ -37,9 +38,9 @@ def header_options(extension: str, time_base: Fraction, sample_rate: int | None)
 def is_readable(path: Path) -> bool:
     """Whether a video packet can be read from `path`."""
     try:
-        with av.open(str(path)) as container:
+        with open_file(path) as container:
             return any(packet.size for packet in container.demux(video=0))
-    except (OSError, ValueError, IndexError, av.FFmpegError):
+    except (InputError, OSError, ValueError, IndexError, av.FFmpegError):
         return False
 
 
@@ -55,7 +56,7 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None]) -> None:
         try:
             _remux(growing, plain)
             plain.replace(path)
-        except (OSError, ValueError, av.FFmpegError) as error:
+        except (InputError, OSError, ValueError, av.FFmpegError) as error:
             warn(f"{path}: left in fragments, which some players seek in slowly: {cause(error)}")
         else:
             discard(growing)
@@ -66,13 +67,13 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None]) -> None:
 
 
 def _remux(growing: Path, plain: Path) -> None:
-    with av.open(str(growing)) as source:
+    with open_file(growing) as source:
         time_base = source.streams.video[0].time_base
         assert time_base is not None
         sound = source.streams.best("audio")
         sample_rate = sound.codec_context.sample_rate if isinstance(sound, AudioStream) else None
         options = {"movflags": "faststart", **_clock(time_base, sample_rate)}
-        with av.open(str(plain), "w", container_options=options) as target:
+        with av.open(file_url(plain), "w", container_options=options) as target:
             streams = {}
             for stream in source.streams:
                 copy = target.add_stream_from_template(stream, opaque=True)

@@ -13,13 +13,14 @@ from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from sapiens_stream.errors import cause
+from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.audio_track import AudioTrack, sound_of
 from sapiens_stream.sinks.encoders import encoder_named, pixel_format
 from sapiens_stream.sinks.movie_file import header_options
 from sapiens_stream.sinks.painted_frames import FramePainter
+from sapiens_stream.sources.opening import file_url, open_again
 from sapiens_stream.sources.source import SourceInfo
 
 _USUAL_RATE = Fraction(25)
@@ -92,13 +93,13 @@ class Recording:
         self._clock = Clock(first, source)
         self._end = Fraction(0)
         with ExitStack() as stack:
-            original = _opened(source.path, warn)
+            original = _opened(source, warn)
             if original is not None:
                 stack.enter_context(original)
             sound = sound_of(original) if original is not None and settings.audio else None
             sample_rate = sound.codec_context.sample_rate if sound is not None else None
             options = header_options(path.suffix, self._clock.time_base, sample_rate)
-            self._output = stack.enter_context(av.open(str(path), "w", container_options=dict(options)))
+            self._output = stack.enter_context(av.open(file_url(path), "w", container_options=dict(options)))
             self._stream = self._add_video(settings, first, original)
             self._sound: AudioTrack | None = None
             if original is not None and sound is not None:
@@ -152,12 +153,10 @@ class Recording:
         self._output.start_encoding()
 
 
-def _opened(path: Path | None, warn: Callable[[str], None]) -> InputContainer | None:
-    """The source's file once more, for its sound and the shape of its pixels."""
-    if path is None:
-        return None
+def _opened(source: SourceInfo, warn: Callable[[str], None]) -> InputContainer | None:
+    """What the source reads once more, for its sound and the shape of its pixels."""
     try:
-        return av.open(str(path))
-    except (OSError, ValueError, av.FFmpegError) as error:
-        warn(f"{path}: its sound can't be read: {cause(error)}")
+        return open_again(source.path, source.url)
+    except InputError as error:
+        warn(f"{source.name}: its sound can't be read: {error}")
         return None

@@ -43,7 +43,7 @@ def open_source(
     exclude: Path | None = None,
 ) -> Source:
     """`Live` for a camera's index or device, a URL, `lavfi:GRAPH` or `screen`; `Photos` for a folder, a `.txt` list, a
-    glob or a file with a photo's extension; `Video` for any other file.
+    glob or a file with a photo's extension; `Video` for any other file, and for "-", which is standard input.
 
     >>> with open_source("clip.mp4") as source:
     ...     for frame in source.frames():
@@ -57,4 +57,4 @@ def open_source(
     path = Path(what)
     if path.is_dir() or is_list(path) or is_glob(what) or is_photo(path):
         return Photos(what, decoder=decoder, workers=workers, recursive=recursive, exclude=exclude)
-    return Video(path)
+    return Video(what)

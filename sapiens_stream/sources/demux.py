@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -13,6 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from sapiens_stream.errors import InputError, cause
+from sapiens_stream.sources.opening import STALL_SECONDS
 
 MISSING_SECONDS = 1
 """How much earlier than its header says a file may end and still count as whole."""
@@ -22,21 +22,21 @@ _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 class Demuxer:
-    """Opens a video file, and reads the packets of its best video stream.
+    """Reads the packets of the best video stream of what was opened, which it closes.
 
     `missing` says, once all is read, that the end of the file is missing; None where it is not. `duration` is in
     seconds, of the whole file. Not for several threads at once.
 
-    Raises InputError where the file can not be opened, or has no video stream.
+    Raises InputError, nameless, where it has no video stream.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.container = _open(path)
+    def __init__(self, container: InputContainer) -> None:
+        self.container = container
         try:
-            self.stream = best_stream(self.container)
-        except InputError as error:
-            self.container.close()
-            raise InputError(f"{path}: {error}") from None
+            self.stream = best_stream(container)
+        except InputError:
+            container.close()
+            raise
         ticks = self.container.duration
         self.duration = Fraction(ticks, av.time_base) if ticks else None
         self.missing: str | None = None
@@ -61,7 +61,8 @@ class Demuxer:
                 if suspect is None:
                     yield packet
         except av.FFmpegError as error:
-            self.missing = f"it can not be read beyond {seconds(end - start)}: {cause(error)}"
+            why = f"nothing came for {STALL_SECONDS:g} s" if isinstance(error, av.ExitError) else cause(error)
+            self.missing = f"it can not be read beyond {seconds(end - start)}: {why}"
         if self.missing is None and suspect is not None:
             self.missing = f"it is cut short at {seconds(end - start)}"
         declared = self.duration if _DECLARES_DURATION.intersection(self.container.format.name.split(",")) else None
@@ -80,35 +81,6 @@ class Demuxer:
 def seconds(time: Fraction) -> str:
     """For a message: "12.35 s"."""
     return f"{float(time):.2f} s"
-
-
-def _open(path: Path) -> InputContainer:
-    try:
-        # "file:", because FFmpeg takes what stands before a colon in a name for a protocol.
-        return av.open(f"file:{path}", "r", metadata_errors="replace")
-    except av.InvalidDataError:
-        raise InputError(f"{path}: {_why_unreadable(path)}") from None
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{path}: {cause(error)}") from None
-
-
-def _why_unreadable(path: Path) -> str:
-    """What is wrong with a file in which FFmpeg finds no container."""
-    size = path.stat().st_size
-    if not size:
-        return "the file is empty"
-    boxes: list[bytes] = []
-    with path.open("rb") as file:
-        at = 0
-        while at < size and len(boxes) < 1000:
-            file.seek(at)
-            head = file.read(16)
-            boxes.append(head[4:8])
-            length = int.from_bytes(head[:4], "big")
-            at += max(8, int.from_bytes(head[8:16], "big") if length == 1 else length or size)
-    if boxes[0] in (b"ftyp", b"mdat", b"wide") and b"moov" not in boxes:
-        return "the file is cut short, or was never finished: its index (moov) is missing"
-    return "its content is not a video, or is damaged at its beginning"
 
 
 def best_stream(container: InputContainer) -> VideoStream:

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.sources.cameras import DEVICE_FORMATS, list_cameras
+from sapiens_stream.sources.opening import file_url
 from sapiens_stream.sources.redaction import redacted_text, redacted_url
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp", "srt")
@@ -44,7 +45,8 @@ class Address:
     """A live source, as FFmpeg opens it.
 
     `url` and `options` are FFmpeg's, `format` its input format (None: found out from what comes). They may hold
-    credentials, and are no part of the `repr`. `name` is safe to print, `stem` safe as a file's name as well.
+    credentials, and are no part of the `repr`. `path` is a file's. `name` is safe to print, `stem` safe as a file's
+    name as well.
 
     `host` is what has to be looked up before it can be reached. `paced` says that nothing but the frames' times
     holds the source to its own speed; `endless` that an end is an accident, so that opening again makes sense.
@@ -54,6 +56,7 @@ class Address:
     name: str
     stem: str
     url: str = field(repr=False)
+    path: Path | None = None
     format: str | None = None
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     host: str | None = None
@@ -66,9 +69,9 @@ def is_live(what: str | Path | int) -> bool:
     if isinstance(what, int):
         return True
     text = str(what)
-    if _URL.match(text) or text.startswith("lavfi:") or _DEVICE.match(text):
+    if _URL.match(text) or _DEVICE.match(text):
         return True
-    return (text.isdecimal() or text == "screen") and not os.path.lexists(text)
+    return (text.isdecimal() or text == "screen" or text.startswith("lavfi:")) and not os.path.lexists(text)
 
 
 def parse_address(what: str | Path | int, *, realtime: bool = False, platform: str = sys.platform) -> Address:
@@ -92,7 +95,7 @@ def parse_address(what: str | Path | int, *, realtime: bool = False, platform: s
     if path.is_file():
         if not realtime:
             raise UsageError(f"{text} is a file; it is live only at its own speed (--realtime)")
-        return Address(kind="file", name=text, stem=path.stem, url=f"file:{text}", paced=True, endless=False)
+        return Address(kind="file", name=text, stem=path.stem, url=file_url(text), path=path, paced=True, endless=False)
     raise UsageError(f"{redacted_text(text)}: no such live source; there are {FORMS}")
 
 

@@ -21,6 +21,7 @@ from sapiens_stream.sources.demux import best_stream
 from sapiens_stream.sources.live_address import Address
 from sapiens_stream.sources.live_mailbox import Arrived, Mailbox, Outcome
 from sapiens_stream.sources.live_pace import Backlog, Pace
+from sapiens_stream.sources.opening import open_address, open_file
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take to its first picture: cameras need seconds to answer and to send a whole one."""
@@ -90,14 +91,9 @@ class Connection(Thread):
     def _open(self) -> InputContainer:
         address = self._address
         timeout = (self._connect_seconds, self._stall_seconds) if address.endless else None
-        return av.open(
-            address.url,
-            "r",
-            format=address.format,
-            options=dict(address.options),
-            timeout=timeout,
-            metadata_errors="replace",
-        )
+        if address.path is not None:
+            return open_file(address.path)
+        return open_address(address.url, format=address.format, options=address.options, timeout=timeout)
 
     def _play(self, container: InputContainer) -> Outcome:
         stream = best_stream(container)

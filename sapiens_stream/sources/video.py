@@ -10,14 +10,18 @@ from itertools import chain
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from sapiens_stream.errors import InputError
-from sapiens_stream.frame import Frame, Skipped
+from sapiens_stream.errors import InputError, cause
+from sapiens_stream.frame import Damaged, Frame, Skipped
 from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer
 from sapiens_stream.sources.display_matrix import DisplayMatrix
+from sapiens_stream.sources.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.sources.source import Source, SourceInfo
+from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
+from sapiens_stream.sources.video_input import parse_video
 
 MAX_DECODER_THREADS = 8
 MAX_CONSECUTIVE_FAILURES = 100
@@ -25,7 +29,10 @@ MAX_CONSECUTIVE_FAILURES = 100
 
 
 class Video(Source):
-    """The frames of a video file, of any container and codec that FFmpeg reads; interlaced ones deinterlaced.
+    """The frames of a video, of any container and codec that FFmpeg reads; interlaced ones deinterlaced.
+
+    It is a file, a pipe ("-" for standard input), which is first read to its end and kept in a temporary file, or an
+    http(s) address.
 
     >>> with Video("clip.mp4") as video:
     ...     for frame in video.frames():
@@ -33,18 +40,24 @@ class Video(Source):
 
     Names are "clip/000000", "clip/000001", ... Times are those of the file; a frame without one follows the frame
     before it. A damaged packet is a `Skipped`, and so is the missing end of a file that is cut short; of a frame
-    that decodes with errors, the decoder's best is yielded.
+    that decodes with errors, the decoder's best is yielded, with `damaged` set where FFmpeg flags it corrupt.
 
     Raises InputError where the file can not be opened or has no video that can be decoded, and from `frames` where
     `MAX_CONSECUTIVE_FAILURES` packets in a row are damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
+        self._input = parse_video(path)
+        self._name = self._input.name
         self._lock = threading.Lock()  # held while FFmpeg works, so that nothing is closed under its feet
         self._closed = False
         self._interlaced = False
-        self._demuxer = Demuxer(self._path)
+        self._spool: Spool | None = None
+        try:
+            self._demuxer = Demuxer(self._opened())
+        except InputError as error:
+            self._forget()
+            raise InputError(f"{self._name}: {error}") from None
         try:
             decoder = self._demuxer.stream.codec_context
             decoder.thread_type = "AUTO"
@@ -61,10 +74,38 @@ class Video(Source):
         return self._frames
 
     def close(self) -> None:
+        self._end()
+        self._forget()
+
+    def _end(self) -> None:
         with self._lock:
             self._closed = True
             self._demuxer.close()
         self._frames = iter(())  # a generator that is kept would keep its decoder's threads and frames
+
+    def _forget(self) -> None:
+        """Not before the source is closed: whoever writes the sound reads the same input once more."""
+        if self._spool is not None:
+            self._spool.close()
+
+    def _opened(self) -> InputContainer:
+        """Raises InputError, nameless."""
+        if self._input.url is not None:
+            return self._opened_address(self._input.url)
+        self._spool = spool_pipe(self._input.path)
+        path = self._spool.path if self._spool is not None else self._input.path
+        assert path is not None
+        return open_file(path)
+
+    def _opened_address(self, url: str) -> InputContainer:
+        self._spool = spool_address(url)
+        if self._spool is not None:
+            return open_file(self._spool.path)
+        try:
+            return open_address(url)
+        except (ValueError, OSError, av.FFmpegError) as error:  # whose own messages repeat the URL
+            late = isinstance(error, av.ExitError)
+            raise InputError(f"no answer within {CONNECT_SECONDS:g} s" if late else cause(error)) from None
 
     def _head(self, frames: Iterator[Frame | Skipped]) -> list[Frame | Skipped]:
         """Up to the first frame, which alone tells how the video has to be turned, and that it can be decoded."""
@@ -73,7 +114,7 @@ class Video(Source):
             head.append(each)
             if isinstance(each, Frame):
                 return head
-        raise InputError(f"{self._path}: no frame of it can be decoded")
+        raise InputError(f"{self._name}: no frame of it can be decoded")
 
     def _describe(self, first: Frame | Skipped) -> SourceInfo:
         assert isinstance(first, Frame)
@@ -83,13 +124,14 @@ class Video(Source):
         if stream.duration and stream.time_base:
             duration = stream.duration * stream.time_base
         return SourceInfo(
-            name=str(self._path),
+            name=self._name,
             kind="video",
             frame_count=stream.frames or (round(duration * rate) if duration and rate else None),
             size=first.size,
             frame_rate=rate,
             duration=duration,
-            path=self._path,
+            path=self._spool.path if self._spool is not None else self._input.path,
+            url=self._input.url if self._spool is None else None,
             time_base=stream.time_base,
             sample_aspect_ratio=stream.sample_aspect_ratio,
             interlaced=self._interlaced,
@@ -102,7 +144,7 @@ class Video(Source):
                     return
                 yield each
         finally:
-            self.close()
+            self._end()
 
     def _read(self) -> Iterator[Frame | Skipped]:
         index = 0
@@ -114,13 +156,14 @@ class Video(Source):
             turns, mirrored = matrix.turns(each)
             yield Frame(
                 index=index,
-                name=f"{self._path.stem}/{index:06d}",
+                name=f"{self._input.stem}/{index:06d}",
                 decoded=each,
                 quarter_turns=turns,
                 mirrored=mirrored,
                 pts=each.pts,
                 time_base=each.time_base,
                 duration=each.duration or None,
+                damaged=Damaged(self._name, f"frame {index} is damaged") if each.is_corrupt else None,
             )
             index += 1
 
@@ -139,8 +182,8 @@ class Video(Source):
             except av.FFmpegError:
                 failures += 1
                 if failures == MAX_CONSECUTIVE_FAILURES:
-                    raise InputError(f"{self._path}: given up after {failures} damaged packets in a row") from None
-                yield Skipped(str(self._path), f"a packet is damaged, after {count} frames; left out")
+                    raise InputError(f"{self._name}: given up after {failures} damaged packets in a row") from None
+                yield Skipped(self._name, f"a packet is damaged, after {count} frames; left out")
                 continue
             failures = 0
             count += len(frames)
@@ -148,7 +191,7 @@ class Video(Source):
             if not packet.size:
                 break
         if self._demuxer.missing:
-            yield Skipped(str(self._path), f"{self._demuxer.missing}, after {count} frames")
+            yield Skipped(self._name, f"{self._demuxer.missing}, after {count} frames")
 
     def _progressive(self, frames: Iterable[av.VideoFrame | Skipped]) -> Iterator[av.VideoFrame | Skipped]:
         deinterlacer = Deinterlacer()

@@ -1,0 +1,112 @@
+"""The one place that opens media: what may be opened, by which of FFmpeg's readers, and why it could not be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from sapiens_stream.errors import InputError, cause
+
+NETWORK_PROTOCOLS = "http,https,httpproxy,tcp,tls,udp,rtp,srtp,srt,crypto,data"
+"""What may be read for the sake of an address: nothing of this machine, whatever comes from there says."""
+CONNECT_SECONDS, STALL_SECONDS = 10.0, 30.0
+"""How long a server may take to answer, and how long it may then send nothing."""
+
+# They make FFmpeg open other files and addresses, which whoever made the file would choose.
+_LISTS = frozenset({"concat", "concatf", "dash", "hls", "imf", "rtsp", "sdp", "vobsub", "webm_dash_manifest"})
+_LIST_BEGINNINGS = (b"#EXTM3U", b"ffconcat version", b"v=0", b"<?xml", b"<MPD")
+# Tags in another encoding than UTF-8 stay as they are, for whoever writes them (`sinks.tags`).
+_TAG_ERRORS = "surrogateescape"
+
+
+def file_url(path: str | Path) -> str:
+    """As FFmpeg is to open a file: it takes what stands before a colon in a bare name for a protocol."""
+    return f"file:{path}"
+
+
+def open_file(path: Path) -> InputContainer:
+    """Opens a file, and no other for its sake. Raises InputError, which does not name it."""
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": _readers(),
+        "pattern_type": "none",  # else "%03d" in a picture's name stands for other pictures
+    }
+    try:
+        return av.open(file_url(path), "r", container_options=options, metadata_errors=_TAG_ERRORS)
+    except (ValueError, OSError, av.FFmpegError) as error:
+        raise InputError(_why_unreadable(path, error)) from None
+
+
+def open_address(
+    url: str,
+    *,
+    format: str | None = None,
+    options: Mapping[str, str] | None = None,
+    timeout: tuple[float, float] | None = (CONNECT_SECONDS, STALL_SECONDS),
+) -> InputContainer:
+    """Opens a URL or a device. Raises av.FFmpegError or OSError, whose texts may hold the URL."""
+    network = {"protocol_whitelist": NETWORK_PROTOCOLS} if "://" in url else {}
+    return av.open(
+        url,
+        "r",
+        format=format,
+        options={**network, **(options or {})},
+        timeout=timeout,
+        metadata_errors=_TAG_ERRORS,
+    )
+
+
+def open_again(path: Path | None, url: str | None) -> InputContainer | None:
+    """What a source reads, once more from its start: see `SourceInfo`. Raises InputError, nameless."""
+    if path is not None:
+        return open_file(path)
+    if url is None:
+        return None
+    try:
+        return open_address(url)
+    except (ValueError, OSError, av.FFmpegError) as error:
+        raise InputError(cause(error)) from None
+
+
+def is_list(beginning: bytes) -> bool:
+    """Whether what begins so names other files or addresses, and is no video itself."""
+    return beginning.lstrip().startswith(_LIST_BEGINNINGS)
+
+
+@cache
+def _readers() -> str:
+    """The input formats that read the one file they are given."""
+    return ",".join(sorted(av.formats_available - _LISTS))
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    if not isinstance(error, (av.InvalidDataError, av.ArgumentError)):
+        return cause(error)
+    size = path.stat().st_size
+    if not size:
+        return "the file is empty"
+    with path.open("rb") as file:
+        if is_list(file.read(64)):
+            return "it is a list of other files or addresses, which are not opened for its sake; give those themselves"
+    boxes = _boxes(path, size)
+    if boxes[0] in (b"ftyp", b"mdat", b"wide") and b"moov" not in boxes:
+        return "the file is cut short, or was never finished: its index (moov) is missing"
+    return "its content is not a video, or is damaged at its beginning"
+
+
+def _boxes(path: Path, size: int) -> list[bytes]:
+    """The types of the boxes that an MP4 is a row of; of any other file, nonsense."""
+    boxes: list[bytes] = []
+    with path.open("rb") as file:
+        at = 0
+        while at < size and len(boxes) < 1000:
+            file.seek(at)
+            head = file.read(16)
+            boxes.append(head[4:8])
+            length = int.from_bytes(head[:4], "big")
+            at += max(8, int.from_bytes(head[8:16], "big") if length == 1 else length or size)
+    return boxes
