@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.metadata import version
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sapiens_stream.cli.web_address import is_web_address
+from tests.media import make_photo, make_video, picture
 from tests.program import Program
 
 
@@ -41,3 +44,149 @@ def test_wrong_usage_is_one_line(program: Program, arguments: tuple[str, ...], s
     outcome = program(*arguments)
     assert outcome.code == 2 and outcome.stdout == ""
     assert len(outcome.stderr.splitlines()) == 1 and outcome.stderr.startswith("error: ") and says in outcome.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with what a user may have lying about."""
+    for name in ("videos", "both", "nothing"):
+        (tmp_path / name).mkdir()
+    make_video(tmp_path / "clip.mp4", frames=3)
+    make_video(tmp_path / "videos" / "one.mov", frames=3)
+    make_photo(tmp_path / "photos" / "a.jpg", picture(1, (64, 48)))
+    make_photo(tmp_path / "photos" / "b.jpg", picture(2, (64, 48)))
+    (tmp_path / "both" / "a.jpg").write_bytes((tmp_path / "photos" / "a.jpg").read_bytes())
+    (tmp_path / "both" / "one.mp4").write_bytes((tmp_path / "clip.mp4").read_bytes())
+    (tmp_path / "list.txt").write_text("photos/a.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ("video videos", 1, ["videos is a folder", "sapiens-stream video videos/*.mov"]),
+        ("video photos", 1, ["photos is a folder", "sapiens-stream images --input photos"]),
+        ("video both", 1, ["sapiens-stream video both/*.mp4 and sapiens-stream images --input both"]),
+        ("video nothing", 1, ["nothing is a folder", "no videos or photos"]),
+        ("video photos/a.jpg", 1, ["is a photo", "sapiens-stream images --input photos/a.jpg"]),
+        ("video list.txt", 1, ["list.txt", "sapiens-stream images --input list.txt"]),
+        ("video 0", 1, ["sapiens-stream live 0"]),
+        ("video lavfi:testsrc2", 1, ["sapiens-stream live lavfi:testsrc2"]),
+        ("video builtin", 1, ["builtin is a model", "-m builtin"]),
+        ("video gone.mp4", 1, ["gone.mp4: no such file"]),
+        ("video clip.mp4 -m sapiens1b", 2, ["sapiens1b", "did you mean sapiens-1b?"]),
+        ("video clip.mp4 -m Builtin", 2, ["Builtin", "did you mean builtin?"]),
+        ("video builtin -m clip.mp4", 2, ["clip.mp4 is no model"]),
+        ("video clip.mp4 -m gone.pt2", 1, ["gone.pt2: no such file"]),
+        ("video clip.mp4 videos/one.mov -o out.mp4", 2, ["out.mp4", "2 are given", "folder"]),
+        ("video clip.mp4 -o out.webm", 2, ["out.webm", "libx264", ".mp4"]),
+        ("video clip.mp4 -o out.avi", 2, ["out.avi", "libx264", ".mp4"]),
+        ("video clip.mp4 -o out.mp4 --overlay frames", 2, ["out.mp4", "--overlay frames"]),
+        ("video clip.mp4 -o clip.mp4", 1, ["clip.mp4 is an input itself"]),
+        ("images", 2, ["--input"]),
+        ("images builtin", 2, ["--input", "sapiens-stream images builtin --input PHOTOS"]),
+        ("images gone.pt2 --input photos", 1, ["gone.pt2: no such file"]),
+        ("images --input clip.mp4", 2, ["clip.mp4 is a video", "sapiens-stream video clip.mp4"]),
+        ("images clip.mp4", 2, ["clip.mp4 is a video", "sapiens-stream video clip.mp4"]),
+        ("images builtin --input videos", 1, ["no photos", "sapiens-stream video videos/*.mov"]),
+        ("images photos --input builtin", 2, ["sapiens-stream images builtin --input photos"]),
+        ("images photos builtin", 2, ["sapiens-stream images builtin --input photos"]),
+        ("images photos/a.jpg photos/b.jpg", 2, ["2 inputs", "'*.jpg'"]),
+        ("images builtin photos more", 2, ["more"]),
+        ("images builtin photos -o out.png", 2, ["out.png", "folder"]),
+        ("images sapiens_1b photos", 2, ["sapiens_1b", "did you mean sapiens-1b?"]),
+        ("images builtin --input gone", 1, ["gone: no such file or folder"]),
+        ("live clip.mp4 --no-window", 2, ["--realtime", "sapiens-stream video clip.mp4"]),
+        ("live photos --no-window", 2, ["photos is a folder", "sapiens-stream images --input photos"]),
+        ("live photos/a.jpg --no-window", 2, ["is a photo", "sapiens-stream images --input photos/a.jpg"]),
+        ("live gone.mp4 --realtime --no-window", 2, ["gone.mp4: no such file"]),
+        ("live builtin 0 --no-window", 2, ["-m builtin"]),
+        ("live 0 -m sapiens-9b --no-window", 2, ["sapiens-9b"]),
+        ("live 0 -o talk.mp4 --no-window", 2, ["--record talk.mp4"]),
+        ("live --web 8001", 2, ["no SOURCE"]),
+        ("models info sapiens1b", 2, ["sapiens1b", "did you mean sapiens-1b?"]),
+        ("models info clip.mp4", 2, ["clip.mp4 is no model"]),
+        ("models export gone.pt2 --to onnx -o out.onnx", 1, ["gone.pt2: no such file"]),
+    ],
+)
+def test_a_natural_guess_is_told_what_is_right(
+    program: Program, folder: Path, command: str, code: int, says: list[str]
+) -> None:
+    outcome = program(*command.split())
+    assert outcome.code == code, outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 1, outcome.stderr
+    assert all(words in outcome.stderr for words in says), outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "images photos",
+        "images --input photos",
+        "images builtin photos",
+        "images photos -m builtin",
+        "images builtin --input photos",
+        "images photos/a.jpg",
+        "images list.txt",
+        "images photos/*.jpg -m builtin",
+    ],
+)
+def test_ways_to_name_photos(program: Program, folder: Path, command: str) -> None:
+    outcome = program(*command.split(), "-o", "out", "--shape", "64", "64")
+    assert outcome.code == 0, outcome.stderr
+    assert (folder / "out" / "a_seg.npy").exists()
+
+
+def test_the_overlay_of_a_single_video_goes_where_output_says(program: Program, folder: Path) -> None:
+    outcome = program("video", "clip.mp4", "-o", "new/out.mkv", "--shape", "64", "64")
+    assert outcome.code == 0, outcome.stderr
+    assert "new/out.mkv" in outcome.stdout
+    assert {path.name for path in (folder / "new").iterdir()} == {"out.mkv", "clip", "clip_run.json"}
+    assert json.loads((folder / "new" / "clip_run.json").read_text())["outputs"] == ["new/out.mkv"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "video gone.mp4",
+        "video gone.mp4 also_gone.mp4 --json",
+        "video videos",
+        "video photos/a.jpg",
+        "video list.txt",
+        "video clip.mp4 -m sapiens-9b",
+        "video clip.mp4 -m gone.pt2",
+        "images builtin --input gone",
+        "images gone.pt2 --input photos",
+        "images builtin --input nothing",
+        "live gone.mp4 --realtime",
+        "live 0 -m gone.pt2",
+        "models info gone.pt2",
+        "models export gone.pt2 --to onnx -o out.onnx",
+    ],
+)
+def test_what_is_missing_is_told_before_torch_is_loaded(folder: Path, command: str) -> None:
+    script = (
+        "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); import sapiens_stream.cli as c"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"{script}; sys.argv = ['', *{command.split()!r}]; c.main()"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode in (1, 2) and run.stderr.startswith("error: "), run.stderr
+    assert run.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("word", "is_address"),
+    [
+        *[(word, True) for word in ("8001", "65535", "99999", "localhost", "localhost:8001", "cam.local:0", ":8001")],
+        *[(word, True) for word in ("127.0.0.1", "0.0.0.0", "0.0.0.0:9000", "[::1]", "[::1]:8001", "::1", "::")],
+        *[(word, False) for word in ("", "0", "7", "80", "/dev/video0", "video=Camera", "screen", "rtsp://10.0.0.7/")],
+        *[(word, False) for word in ("udp://0.0.0.0:5000", "lavfi:testsrc2=rate=30", "clip.mp4", "gone.mkv", "photos")],
+        *[(word, False) for word in ("--record", "-o", "http://10.0.0.7:8080/video")],
+    ],
+)
+def test_what_follows_web_is_its_address_or_the_next_source(folder: Path, word: str, is_address: bool) -> None:
+    assert is_web_address(word) is is_address

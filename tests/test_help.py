@@ -80,7 +80,7 @@ def test_every_explanation_stands_there_whole(words: tuple[str, ...], page: str)
 
 def test_every_default_is_shown(words: tuple[str, ...], page: str) -> None:
     """A flag that is off unless it is given needs none. Where the default is none, words say what happens then."""
-    required_or_free = ("--web", "--record", "--install-completion", "--show-completion")
+    required_or_free = ("--input", "--web", "--record", "--install-completion", "--show-completion")
     for option in options(words):
         if option.required or option.opts[-1] in required_or_free:
             continue

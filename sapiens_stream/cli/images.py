@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sapiens_stream.cli import options
-from sapiens_stream.errors import UsageError
+from sapiens_stream.cli import guesses, options
+from sapiens_stream.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from sapiens_stream.sources import Photos
 
 
 def images(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL PHOTOS", help=f"MODEL: {options.MODEL_HELP} PHOTOS: the same as --input.", show_default=False
+        ),
+    ] = None,
     input_: Annotated[
-        str, typer.Option("--input", metavar="DIR|LIST", help="A folder, a .txt list, one photo, or a quoted glob.")
-    ],
+        str | None,
+        typer.Option("--input", metavar="DIR|LIST", help="A folder, a .txt list, one photo, or a quoted glob."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="MODEL", help="The same as MODEL.", show_default="builtin"),
+    ] = None,
     output_root: Annotated[
         Path | None,
         typer.Option(
-            "--output-root", "--output_root", metavar="DIR", help="Folder for the results.", show_default="INPUT/output"
+            "--output-root",
+            "--output_root",
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the results.",
+            show_default="INPUT/output",
         ),
     ] = None,
     pull: options.PullOption = False,
@@ -55,19 +74,20 @@ def images(
     quiet: options.QuietOption = False,
 ) -> None:
     """Segment photos: an overlay, two masks (.npy) and a JSON for each."""
-    settings = options.for_record(locals(), leave_out=("model", "input_", "pull", "json", "quiet"))
+    settings = options.for_record(locals(), leave_out=("words", "model", "input_", "pull", "json", "quiet"))
+    model, input_ = guesses.model_and_photos(words or [], model, input_)
+    guesses.check_model(model)
     if fp16 and precision not in (None, "fp16"):
         raise UsageError(f"--fp16 and --precision {precision} contradict each other; give one of them")
+    guesses.check_photos(input_, output_root)
 
-    # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
+    # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.execution import Tally
     from sapiens_stream.cli.fetching import fetch_named
     from sapiens_stream.models import open_model
     from sapiens_stream.pipeline import Run
-    from sapiens_stream.segmenter import Segmenter
     from sapiens_stream.sinks import Outputs
-    from sapiens_stream.sources import Photos
 
     display = Display(quiet=quiet, json=json)
     tally = Tally(display)
@@ -75,9 +95,11 @@ def images(
     root = output_root or folder / "output"
     if root.resolve() == folder.resolve():
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
-    with Photos(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
+    with _photos(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
         if pull:
             fetch_named(model, quiet=quiet)
+        from sapiens_stream.segmenter import Segmenter  # torch takes seconds to load
+
         opened = open_model(model, shape=shape, as_is=as_is)
         default = "auto" if opened.fixed_dtype else "fp32"
         segmenter = Segmenter(
@@ -116,6 +138,17 @@ def images(
         )
         tally.execute(run, str(root))
     raise typer.Exit(tally.exit_code)
+
+
+def _photos(what: str, **choices: Any) -> Photos:
+    from sapiens_stream.sources import Photos
+
+    try:
+        return Photos(what, **choices)
+    except InputError as error:
+        if (command := guesses.videos_in(Path(what))) is not None:
+            raise InputError(f"{error}; for the videos in it: {command}") from None
+        raise
 
 
 def _folder(what: str) -> Path:

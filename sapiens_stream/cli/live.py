@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperCommand
 
-from sapiens_stream.cli import exit_codes, options
+from sapiens_stream.cli import exit_codes, guesses, options
+from sapiens_stream.cli.web_address import is_web_address
 from sapiens_stream.errors import DeviceError, InputError, UsageError, cause
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ RECORDINGS = (".mp4", ".mov", ".mkv")
 
 
 class LiveCommand(TyperCommand):
-    """Lets `--web` stand without a value; what follows it is one only if it is HOST:PORT."""
+    """Lets `--web` stand without a value: what follows it is one only if it looks like an address, not a source."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for place, word in enumerate(args):
             following = args[place + 1] if place + 1 < len(args) else ""
-            if word == "--web" and not re.fullmatch(r"(\[[^/]*\]|[^/:]*):\d+", following):
+            if word == "--web" and not is_web_address(following):
                 args = [*args[:place], f"--web={WEB_DEFAULT}", *args[place + 1 :]]
         return super().parse_args(ctx, args)
 
@@ -58,7 +58,7 @@ def live(
     ] = None,
     web: Annotated[
         str | None,
-        typer.Option("--web", metavar="[HOST:PORT]", help=f"Show it in a browser, at {WEB_DEFAULT} unless given."),
+        typer.Option("--web", metavar="[HOST][:PORT]", help=f"Show it in a browser, at {WEB_DEFAULT} unless given."),
     ] = None,
     record: Annotated[
         Path | None, typer.Option("--record", metavar="FILE", help="Record the overlay: .mp4, .mov or .mkv.")
@@ -113,6 +113,12 @@ def live(
         return
     if not sources:
         raise UsageError("no SOURCE; 0 is the first camera, and --list-devices lists them")
+    for each in sources:
+        if problem := guesses.live_problem(each, realtime=realtime):
+            raise UsageError(problem)
+    guesses.check_model(model)
+    if guesses.looks_like_video(output) and not output.is_dir():
+        raise UsageError(f"-o {output} is the folder for the results; a recording is --record {output}")
     if record is not None and record.suffix not in RECORDINGS:
         raise UsageError(f"can't record to {record}; its ending is one of {', '.join(RECORDINGS)}")
 

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.errors import UsageError
 from sapiens_stream.models import hub, is_path
 from sapiens_stream.models.catalogue import (
     BUILTIN,
     BUILTIN_PARAMETERS,
     BUILTIN_WEIGHTS,
-    KNOWN,
     Choice,
     Published,
     lookup,
+    unknown_model,
 )
 from sapiens_stream.models.licences import APACHE, Licence, needs_acceptance
 from sapiens_stream.models.published import locate, on_disk, require
@@ -84,7 +83,7 @@ def facts_of(name_or_path: str, sha256: bool) -> dict[str, Any]:
         return {**builtin_entry(), **_inspected(inspect_checkpoint(BUILTIN_WEIGHTS, BUILTIN), sha256)}
     choice = lookup(name_or_path)
     if choice is None:
-        raise UsageError(f"no model {name_or_path!r}: neither a file nor one of {', '.join(KNOWN)}")
+        raise unknown_model(name_or_path)
     return _published(choice, sha256)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sapiens_stream.cli import options
+from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.models_export import export
 from sapiens_stream.errors import UsageError
 
@@ -111,6 +111,8 @@ def show_model(
 
     Its classes, size, precision, and what runs it.
     """
+    guesses.check_model(name_or_path)
+
     from sapiens_stream.cli.model_facts import facts_of
 
     facts = facts_of(name_or_path, sha256)

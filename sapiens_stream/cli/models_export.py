@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sapiens_stream.cli import options
+from sapiens_stream.cli import guesses, options
 
 
 def export(
@@ -33,6 +33,8 @@ def export(
     returns logits. How to normalise, and the names of the classes, stand in the file: as metadata of ONNX, as the extra
     file sapiens-stream.json in the others. Those two run here as well, with -m FILE.
     """
+    guesses.check_model(model)
+
     import torch
 
     from sapiens_stream.cli.fetching import fetch_named

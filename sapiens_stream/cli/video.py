@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from sapiens_stream.cli import options
-from sapiens_stream.errors import InputError
+from sapiens_stream.cli import exit_codes, guesses, options
+from sapiens_stream.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from sapiens_stream.cli.execution import Tally
+    from sapiens_stream.segmenter import Segmenter
     from sapiens_stream.sinks import Outputs
 
 
@@ -21,7 +22,12 @@ def video(
         list[str], typer.Argument(metavar="INPUT", help="Video files, http(s) addresses, or - for standard input.")
     ],
     model: options.ModelOption = "builtin",
-    output: options.OutputOption = Path("output"),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR|FILE", help="Folder for the results; of a single video, or the overlay."
+        ),
+    ] = Path("output"),
     pull: options.PullOption = False,
     overlay: Annotated[
         Literal["video", "frames", "none"], typer.Option("--overlay", help="The painted picture: as a video, as files.")
@@ -61,14 +67,19 @@ def video(
     The overlay has the source's sound, times and size.
     """
     settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "json", "quiet"))
+    guesses.check_model(model)
+    overlay_file = _overlay_file(output, inputs, overlay)
+    if overlay_file is not None:
+        output = output.parent
+    if not json and all(map(guesses.missing, inputs)):
+        _refuse(inputs)
 
-    # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
+    # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.execution import Tally
     from sapiens_stream.cli.fetching import fetch_named
     from sapiens_stream.pipeline import Run
     from sapiens_stream.pipeline.space import require_space
-    from sapiens_stream.segmenter import Segmenter
     from sapiens_stream.sinks import Outputs, parse_save
     from sapiens_stream.sources import Video
     from sapiens_stream.sources.video_input import parse_video, printable
@@ -77,6 +88,7 @@ def video(
     tally = Tally(display)
     outputs = Outputs(
         overlay=overlay,
+        overlay_file=overlay_file,
         save=parse_save(save),
         opacity=opacity,
         keep_background=keep_background,
@@ -93,12 +105,16 @@ def video(
     segmenter: Segmenter | None = None
     for name in accepted:
         try:
+            if problem := guesses.video_problem(name):
+                raise InputError(problem)
             source = Video(name)
-        except InputError as problem:
-            tally.reject(printable(name), problem)
+        except InputError as error:
+            tally.reject(printable(name), error)
             continue
         with source:
-            if segmenter is None:  # after the first input proved readable: a large model takes a while
+            if segmenter is None:  # after the first input proved readable: torch and a large model take a while
+                from sapiens_stream.segmenter import Segmenter
+
                 if pull:
                     fetch_named(model, quiet=quiet)
                 segmenter = Segmenter(
@@ -129,10 +145,30 @@ def video(
                 on_damage=tally.damage,
                 strict=strict,
             )
-            tally.execute(run, str(output))
+            tally.execute(run, str(overlay_file or output))
         if tally.interrupted:
             break
     raise typer.Exit(tally.exit_code)
+
+
+def _overlay_file(output: Path, inputs: list[str], overlay: str) -> Path | None:
+    """The overlay's file where `output` is one, not a folder. Raises UsageError where there can be none."""
+    if not guesses.looks_like_video(output) or output.is_dir():
+        return None
+    if len(inputs) > 1:
+        raise UsageError(f"-o {output} is the overlay of one video; {len(inputs)} are given: -o takes a folder then")
+    if overlay != "video":
+        raise UsageError(f"-o {output} is an overlay video, and --overlay {overlay} asks for none; give -o a folder")
+    return output
+
+
+def _refuse(inputs: list[str]) -> NoReturn:
+    """Names what is not there, before anything is loaded."""
+    from sapiens_stream.cli.ending import error
+
+    for name in inputs:
+        error(guesses.video_problem(name) or name)
+    raise typer.Exit(exit_codes.FAILED)
 
 
 def _without_clashes(inputs: list[str], outputs: Outputs, root: Path, tally: Tally) -> list[str]:

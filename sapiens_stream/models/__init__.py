@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sapiens_stream.errors import UsageError
-from sapiens_stream.models.catalogue import BUILTIN, KNOWN, Choice, lookup
+from sapiens_stream.models.catalogue import BUILTIN, KNOWN, Choice, lookup, unknown_model
 
 if TYPE_CHECKING:
     from sapiens_stream.models.model import Model
@@ -40,7 +40,7 @@ def open_model(
         return _builtin(shape)
     choice = lookup(name)
     if choice is None:
-        raise UsageError(f"no model {name!r}: neither a file nor one of {', '.join(KNOWN)}")
+        raise unknown_model(name)
     return _open_published(choice, shape, as_is, pull)
 
 

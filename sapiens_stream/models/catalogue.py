@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from sapiens_stream.classes import FOREGROUND, SAPIENS, SAPIENS2, ClassSet
@@ -143,3 +144,10 @@ def lookup(name: str) -> Choice | None:
         there = ", ".join(file.variant for file in model.files)
         raise UsageError(f"{base} has no variant {variant!r}; there is {there}")
     return Choice(model, files, name.removesuffix(":"))
+
+
+def unknown_model(name: str) -> UsageError:
+    """The error for what is neither a name nor a file, with the name that was most likely meant."""
+    close = get_close_matches(name.lower(), KNOWN, 1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return UsageError(f"no model {name!r}: neither a file nor one of {', '.join(KNOWN)}{meant}")

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from sapiens_stream.inference.engine import Engine
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.sources.source import SourceInfo
+
+if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
+    from sapiens_stream.inference.engine import Engine
 
 SCHEMA = "sapiens-stream-run/1"
 PACKAGES = ("sapiens-stream", "torch", "numpy", "opencv-python", "av")

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.errors import SapiensStreamError, cause
 from sapiens_stream.frame import Damaged, Skipped
-from sapiens_stream.inference.engine import Engine
 from sapiens_stream.pipeline.record import RunRecord, Status
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.stream import Stream
@@ -19,6 +18,9 @@ from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.sinks.files import written_aside
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
+
+if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
+    from sapiens_stream.inference.engine import Engine
 
 RECORD_EVERY = 30.0  # seconds: what a killed run's record may lag behind
 

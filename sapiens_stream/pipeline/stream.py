@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
-from sapiens_stream.inference.engine import Engine
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.sources.source import Source
+
+if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
+    from sapiens_stream.inference.engine import Engine
 
 JOIN_SECONDS = 10.0  # a decoder stuck in a system call must not hold the program for ever
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import av
 from av.codec import Codec
@@ -93,6 +94,14 @@ def encoder_named(codec: str) -> Encoder:
 def container_for(codec: str) -> str:
     """The extension of the container that an encoder's videos go into: ".mp4", ".mov", ".mkv" or ".webm"."""
     return encoder_named(codec).extension
+
+
+def require_fitting(codec: str, path: Path) -> None:
+    """Raises UsageError where a file of that ending does not hold the encoder's videos, naming those that do."""
+    extension = container_for(codec)
+    fitting = (".mp4", ".mov", ".mkv") if extension == ".mp4" else tuple(dict.fromkeys((extension, ".mkv")))
+    if path.suffix.lower() not in fitting:
+        raise UsageError(f"{path}: a video by {codec} goes into {' or '.join(fitting)}")
 
 
 def require_working(codec: str) -> None:

@@ -11,6 +11,7 @@ from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.contact_sheet import ContactSheet
+from sapiens_stream.sinks.encoders import require_fitting
 from sapiens_stream.sinks.json_file import JsonSink
 from sapiens_stream.sinks.masks import MaskSink
 from sapiens_stream.sinks.overlay_video import OverlayVideo, container_for
@@ -31,9 +32,13 @@ def parse_save(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What is written for each frame. `only` are the ids of the classes that are painted and written; None: all."""
+    """What is written for each frame. `only` are the ids of the classes that are painted and written; None: all.
+
+    `overlay_file` is where the overlay video of a single input goes; None: beside its other results.
+    """
 
     overlay: Literal["video", "frames", "none"] = "video"
+    overlay_file: Path | None = None
     save: frozenset[str] = frozenset({"classes", "json"})
     opacity: float = 0.5
     keep_background: bool = False
@@ -51,9 +56,13 @@ class Outputs:
     def __post_init__(self) -> None:
         if self.overlay == "none" and not self.save:
             raise UsageError("no overlay, and none of classes, foreground, json to save: there is nothing to write")
+        if self.overlay_file is not None:
+            require_fitting(self.codec, self.overlay_file)
 
     def overlay_path(self, root: Path, stem: str) -> Path:
         """Where the overlay video of an input goes; the extension follows the codec."""
+        if self.overlay_file is not None:
+            return self.overlay_file
         return root / f"{stem}_overlay{container_for(self.codec)}"
 
     def sinks(

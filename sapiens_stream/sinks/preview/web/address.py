@@ -25,7 +25,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
     Port 0 stands for any free one. Raises UsageError for anything else.
     """
-    given = f":{text}" if text.isdecimal() else text
+    given = f":{text}" if text.isdecimal() else f"[{text}]" if text.count(":") > 1 and "[" not in text else text
     match = _ADDRESS.fullmatch(given)
     if not match or not given:
         raise UsageError(f"no address {text!r}; HOST:PORT, as in {DEFAULT_HOST}:{DEFAULT_PORT}")

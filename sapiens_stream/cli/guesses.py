@@ -1,0 +1,192 @@
+"""What a user may have meant: inputs and models that are another command's, told before anything large is loaded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from glob import has_magic
+from itertools import islice
+from pathlib import Path
+from shlex import quote
+
+from sapiens_stream.errors import InputError, ModelError, UsageError
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .vob .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
+)
+_MODEL_SUFFIXES = (".pt2", ".pt", ".pth", ".ckpt", ".safetensors", ".onnx")
+_HEAD = 4096  # bytes, within which a file says that it is animated
+_ENTRIES_READ = 10_000  # of a folder, to tell what it holds
+
+
+def looks_like_video(name: str | Path) -> bool:
+    """By its ending."""
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES
+
+
+def missing(name: str) -> bool:
+    """Whether it names a file, and there is none. An address or "-" names none."""
+    return name != "-" and "://" not in name and not os.path.lexists(name)
+
+
+def video_problem(name: str) -> str | None:
+    """Why `video` cannot take a name, and what would be right; None where only opening it tells."""
+    if _is_model(name):
+        return f"{name} is a model, not a video; it is given as -m {quote(name)}"
+    if missing(name):
+        if _is_live(name):
+            return f"{name} is a live source, not a file: sapiens-stream live {quote(name)}"
+        return f"{name}: no such file"
+    path = Path(name)
+    if path.is_dir():
+        return _folder_problem(path)
+    if path.exists() and stat.S_ISCHR(path.stat().st_mode) and name.startswith("/dev/video"):
+        return f"{name} is a camera, not a file: sapiens-stream live {quote(name)}"
+    if _is_photo(path) and not _is_animated(path):
+        return f"{name} is a photo, not a video: sapiens-stream images --input {quote(name)}"
+    if path.suffix.lower() == ".txt":
+        return f"{name} is a list; of photos: sapiens-stream images --input {quote(name)}; videos are given by name"
+    return None
+
+
+def _photos_problem(what: str) -> str | None:
+    """The same for the photos of `images`."""
+    if _is_model(what):
+        return f"{what} is a model, not photos: sapiens-stream images {quote(what)} --input PHOTOS"
+    if looks_like_video(what) and not Path(what).is_dir():
+        return f"{what} is a video, not a photo: sapiens-stream video {quote(what)}"
+    return None
+
+
+def check_photos(what: str, results: Path | None) -> None:
+    """Raises UsageError or InputError for photos, or a folder for their results, that there cannot be."""
+    if problem := _photos_problem(what):
+        raise UsageError(problem)
+    if missing(what) and not has_magic(what):
+        raise InputError(f"{what}: no such file or folder")
+    if results is not None and not results.is_dir() and (_is_photo(results) or looks_like_video(results)):
+        raise UsageError(f"-o {results} looks like a file; it is the folder for the results")
+
+
+def live_problem(name: str, *, realtime: bool) -> str | None:
+    """The same for a source of `live`."""
+    if _is_model(name):
+        return f"{name} is a model, not a source; it is given as -m {quote(name)}"
+    path = Path(name)
+    if missing(name):
+        return f"{name}: no such file" if looks_like_video(name) or _is_photo(path) else None
+    if path.is_dir():
+        return _folder_problem(path)
+    if not path.is_file():
+        return None
+    if _is_photo(path):
+        return f"{name} is a photo, not a source: sapiens-stream images --input {quote(name)}"
+    if not realtime:
+        return (
+            f"{name} is a file; it is live only at its own speed (--realtime); as fast as it goes:"
+            f" sapiens-stream video {quote(name)}"
+        )
+    return None
+
+
+def videos_in(folder: Path) -> str | None:
+    """The command that takes the videos of a folder; None where it holds none."""
+    suffixes = Counter(path.suffix for path in _entries(folder) if looks_like_video(path))
+    if not suffixes:
+        return None
+    [(suffix, _)] = suffixes.most_common(1)
+    return f"sapiens-stream video {quote(str(folder))}/*{suffix}"
+
+
+def check_model(name: str) -> None:
+    """Raises ModelError or UsageError for a model that there cannot be, before torch is loaded."""
+    from sapiens_stream.models import is_path
+    from sapiens_stream.models.catalogue import BUILTIN, lookup, unknown_model
+
+    suffix = Path(name).suffix.lower()  # .ts is TorchScript's too
+    if (suffix != ".ts" and looks_like_video(name)) or _is_photo(Path(name)):
+        raise UsageError(f"{name} is no model, but an input; a model is a checkpoint or a name of `models list`")
+    if not is_path(name):
+        if name != BUILTIN and lookup(name) is None:
+            raise unknown_model(name)
+    elif missing(str(Path(name).expanduser())):
+        raise ModelError(f"{Path(name).expanduser()}: no such file")
+
+
+def model_and_photos(words: list[str], model: str | None, photos: str | None) -> tuple[str, str]:
+    """What `images MODEL --input PHOTOS`, `images PHOTOS`, `images MODEL PHOTOS` and the like stand for.
+
+    `model` and `photos` are those given as options. Raises UsageError where that is too much, too little, or swapped.
+    """
+    rest = list(words)
+    if len(rest) > 1 and all(_is_photos(word) for word in rest):
+        raise UsageError(f"{len(rest)} inputs; --input takes one folder, .txt list, photo or quoted glob ('*.jpg')")
+    if model is None and rest and (photos is not None or len(rest) > 1 or not _is_photos(rest[0])):
+        model = rest.pop(0)
+    if photos is None and rest:
+        photos = rest.pop(0)
+    if rest:
+        raise UsageError(f"one word too many: {rest[0]}; sapiens-stream images MODEL --input PHOTOS")
+    if model is not None and _is_photos(model) and (photos is None or _is_model(photos)):
+        right = f"sapiens-stream images {quote(photos or 'MODEL')} --input {quote(model)}"
+        raise UsageError(f"{model} is where the model is named, and holds photos: {right}")
+    if photos is None:
+        right = f"sapiens-stream images {quote(model or 'MODEL')} --input PHOTOS"
+        raise UsageError(f"no --input, which says where the photos are: {right}")
+    return model or "builtin", photos
+
+
+def _is_photos(word: str) -> bool:
+    """Whether a word can be nothing but photos: a folder without weights, a photo, a list, a glob, a video."""
+    if _is_model(word):
+        return False
+    path = Path(word)
+    if path.is_dir():
+        return not any(each.suffix in _MODEL_SUFFIXES for each in _entries(path))
+    return _is_photo(path) or path.suffix.lower() == ".txt" or looks_like_video(path) or has_magic(word)
+
+
+def _is_model(word: str) -> bool:
+    from sapiens_stream.models.catalogue import KNOWN
+
+    if word.partition(":")[0] in KNOWN:
+        return not os.path.lexists(word)
+    return Path(word).suffix.lower() in _MODEL_SUFFIXES and not Path(word).is_dir()
+
+
+def _is_photo(path: Path) -> bool:
+    from sapiens_stream.sources.listing import is_photo
+
+    return is_photo(path)
+
+
+def _is_animated(path: Path) -> bool:
+    """Whether it is a PNG or WebP of several pictures, which FFmpeg takes for a video."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return (b"acTL" in head and head.startswith(b"\x89PNG")) or (b"ANIM" in head and head.startswith(b"RIFF"))
+
+
+def _is_live(name: str) -> bool:
+    from sapiens_stream.sources.live_address import is_live
+
+    return is_live(name)
+
+
+def _folder_problem(folder: Path) -> str:
+    commands = [videos_in(folder)]
+    if any(_is_photo(path) for path in _entries(folder)):
+        commands.append(f"sapiens-stream images --input {quote(str(folder))}")
+    known = " and ".join(filter(None, commands))
+    return f"{folder} is a folder; " + (f"what it holds takes {known}" if known else "and holds no videos or photos")
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(islice(folder.iterdir(), _ENTRIES_READ))
+    except OSError:
+        return []
