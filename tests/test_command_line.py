@@ -100,7 +100,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("live clip.mp4 --no-window", 2, ["--realtime", "sapiens-stream video clip.mp4"]),
         ("live photos --no-window", 2, ["photos is a folder", "sapiens-stream images --input photos"]),
         ("live photos/a.jpg --no-window", 2, ["is a photo", "sapiens-stream images --input photos/a.jpg"]),
-        ("live gone.mp4 --realtime --no-window", 2, ["gone.mp4: no such file"]),
+        ("live gone.mp4 --realtime --no-window", 2, ["gone.mp4", "no such file"]),
         ("live builtin 0 --no-window", 2, ["-m builtin"]),
         ("live 0 -m sapiens-9b --no-window", 2, ["sapiens-9b"]),
         ("live 0 -o talk.mp4 --no-window", 2, ["--record talk.mp4"]),

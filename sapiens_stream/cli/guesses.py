@@ -65,7 +65,7 @@ def check_photos(what: str, results: Path | None) -> None:
         raise UsageError(problem)
     if missing(what) and not has_magic(what):
         raise InputError(f"{what}: no such file or folder")
-    if results is not None and not results.is_dir() and (_is_photo(results) or looks_like_video(results)):
+    if results is not None and missing(str(results)) and (_is_photo(results) or looks_like_video(results)):
         raise UsageError(f"-o {results} looks like a file; it is the folder for the results")
 
 
@@ -75,7 +75,8 @@ def live_problem(name: str, *, realtime: bool) -> str | None:
         return f"{name} is a model, not a source; it is given as -m {quote(name)}"
     path = Path(name)
     if missing(name):
-        return f"{name}: no such file" if looks_like_video(name) or _is_photo(path) else None
+        file = looks_like_video(name) or _is_photo(path)
+        return f"{name}: no such live source, and no such file" if file else None
     if path.is_dir():
         return _folder_problem(path)
     if not path.is_file():
