@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,10 @@ from torch import Tensor
 from sapiens_stream.classes import class_set
 from sapiens_stream.errors import DeviceError, InputError, ModelError, UsageError
 from sapiens_stream.frame import Frame
+from sapiens_stream.inference import worker as worker_module
 from sapiens_stream.inference.device import MAX_SPREAD, resolve_device, resolve_precision
 from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.memory import most_frames, out_of_memory
 from sapiens_stream.inference.preprocess import draw, normalise, placement
 from sapiens_stream.models.model import InputSpec, Model
 
@@ -201,7 +204,7 @@ def test_out_of_memory_halves_the_batch_says_so_and_goes_on(error: type[RuntimeE
 
 
 def test_out_of_memory_for_a_single_frame_is_an_error() -> None:
-    with pytest.raises(DeviceError, match=r"^frame3: cpu has not the memory for toy .*1 x 64x48 pixels in fp32$"):
+    with pytest.raises(DeviceError, match=r"^frame3: cpu is out of memory for toy .*1 x 64x48 pixels in fp32$"):
         list(engine(model(scarce(0))).run([[grey(3)]]))
     with pytest.raises(DeviceError, match="4 x 64x48"):
         list(engine(model(scarce(2), fixed_batch=4)).run([[grey(3)]]))
@@ -432,3 +435,56 @@ def test_cuda_gives_what_the_cpu_gives(goliath: Path) -> None:
     )
     for one, other in zip(here, there, strict=True):
         assert (one == other).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("said", "memory"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("MPS backend out of memory (MPS allocated: 1.00 GB)", True),
+        ("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory", True),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.", True),
+        ("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED", False),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_a_device_out_of_memory_is_told_from_one_that_fails(said: str, memory: bool) -> None:
+    assert out_of_memory(RuntimeError(said)) is memory
+
+
+@pytest.mark.parametrize(
+    ("device", "logits", "dtype", "frames"),
+    [
+        ("mps", (512, 384), torch.float32, 7),
+        ("mps", (512, 384), torch.float16, 8),
+        ("mps", (1024, 768), torch.float32, 1),
+        ("mps", (2048, 2048), torch.float32, 1),
+        ("cpu", (2048, 2048), torch.float32, 8),
+    ],
+)
+def test_arrays_stay_below_what_metal_takes(
+    device: str, logits: tuple[int, int], dtype: torch.dtype, frames: int
+) -> None:
+    made = model(logits_size=logits)
+    assert most_frames(8, made, torch.device(device), dtype) == frames
+
+
+def test_a_compiled_network_goes_to_the_batch_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its warm-up, and where a single frame is filled up to a batch."""
+
+    def hungry(pixels: Tensor) -> Tensor:
+        if len(pixels) > room[0]:
+            raise RuntimeError("out of memory")
+        return by_brightness(pixels)
+
+    room = [3]
+    warnings: list[str] = []
+    monkeypatch.setattr(worker_module, "compiled", lambda forward, model: forward)
+    subject = engine(model(hungry), batch_size=8, compile=True, warn=warnings.append)
+    assert subject.batch_size == 2
+    room[0] = 1
+    [[result]] = subject.run([[grey(3)]])
+    assert (result.class_map == 3).all()
+    assert [re.sub(r"\D+", " ", each).split() for each in warnings] == [["8", "4"], ["4", "2"], ["2", "1"]]

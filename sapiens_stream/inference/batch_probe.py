@@ -20,16 +20,18 @@ WORTH = 1.02
 ROUNDS = 3
 
 
-def choose_batch_size(compute: Callable[[int], None], device: torch.device, note: Callable[[str], None]) -> int:
-    """The fastest batch size on a device; `note` is told which and why. Raises what `frame_rates` does."""
-    rates = frame_rates(compute, lambda: share_in_use(device))
+def choose_batch_size(
+    compute: Callable[[int], None], device: torch.device, note: Callable[[str], None], *, most: int = MOST
+) -> int:
+    """The fastest batch size up to `most`; `note` is told which and why. Raises what `frame_rates` does."""
+    rates = frame_rates(compute, lambda: share_in_use(device), most=most)
     chosen = fastest(rates)
     tried = ", ".join(f"{batch}: {rate:.3g}" for batch, rate in rates.items())
     note(f"{device}: {chosen} at once (frames/s by batch size, {tried})")
     return chosen
 
 
-def frame_rates(compute: Callable[[int], None], memory: Callable[[], float]) -> dict[int, float]:
+def frame_rates(compute: Callable[[int], None], memory: Callable[[], float], *, most: int = MOST) -> dict[int, float]:
     """Frames/s by batch size, of 1, 2, 4 and so on, until two larger batches in a row are no faster.
 
     `compute` computes a batch of that size and waits for it; `memory` is the share of the device's that is in use.
@@ -37,7 +39,7 @@ def frame_rates(compute: Callable[[int], None], memory: Callable[[], float]) -> 
     """
     rates: dict[int, float] = {}
     begin = time.perf_counter()
-    for batch in itertools.takewhile(lambda size: size <= MOST, (1 << power for power in itertools.count())):
+    for batch in itertools.takewhile(lambda size: size <= most, (1 << power for power in itertools.count())):
         try:
             compute(batch)  # what is set up for a new size is not counted
             start = time.perf_counter()

@@ -32,7 +32,7 @@ class Engine:
 
     `device` is a name or several, separated by commas: see `resolve_devices`. `devices` and `dtype` are those in use.
     `batch_size` is the largest batch that is computed at once (unless given, 1 on the CPU, 8 elsewhere; "auto": the
-    fastest, by a short probe), and shrinks where a device has not the memory. `compile` has torch compile the network
+    fastest, by a short probe), and shrinks where a device runs out of memory. `compile` has torch compile the network
     first, which can take minutes. `warn` is told in a sentence of whatever has to be changed on the way, `note` of what
     takes long and of what was chosen.
 
@@ -105,7 +105,7 @@ class Engine:
         A batch may be larger than `batch_size`; it is then computed in parts.
 
         The future raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where
-        the device has not the memory for a single frame, InputError for a frame that can not be converted.
+        the device runs out of memory for a single frame, InputError for a frame that cannot be converted.
         """
         return min(self._threads, key=lambda thread: thread.load).submit(frames)
 
@@ -201,6 +201,9 @@ def _serve(
             results.set_exception(error)
         while len(started) > worker.depth:
             _finish(worker, *started.popleft())
+    for each in started:
+        _finish(worker, *each)
+    worker.close()
 
 
 def _finish(worker: Worker, results: Results, pending: list[PendingBatch]) -> None:

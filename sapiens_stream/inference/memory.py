@@ -1,8 +1,19 @@
-"""A device that has not the memory, told from one that fails."""
+"""A device that is out of memory, told from one that fails."""
 
 from __future__ import annotations
 
+import math
+
 import torch
+
+from sapiens_stream.models.model import Model
+
+# cuBLAS and cuDNN have words of their own for it, and so have the CPU's allocators and Metal.
+_SAYINGS = ("out of memory", "allocate memory", "not enough memory", "status_alloc_failed")
+_METAL_ARRAY = 1 << 32
+"""Bytes of one array, above which Metal's kernels abort the process."""
+_WIDEST = 768
+"""Channels of the widest array of a published network's head, which has the size of the logits."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -10,8 +21,16 @@ def out_of_memory(error: BaseException) -> bool:
     # TorchScript passes the device's error on as a plain RuntimeError, as do the CPU and MPS.
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
+        isinstance(error, RuntimeError) and any(saying in text for saying in _SAYINGS)
     )
+
+
+def most_frames(batch_size: int, model: Model, device: torch.device, dtype: torch.dtype) -> int:
+    """`batch_size`, or on Metal what of it keeps the arrays of a network as wide as the published ones in bounds."""
+    if device.type != "mps":
+        return batch_size
+    a_frame = math.prod(model.logits_size) * _WIDEST * dtype.itemsize
+    return max(1, min(batch_size, (_METAL_ARRAY - 1) // a_frame))
 
 
 def share_in_use(device: torch.device) -> float:

@@ -14,12 +14,15 @@ from torch import Tensor
 
 from sapiens_stream.frame import UInt8Array
 
+STAGING_BYTES = 128 << 20
+"""Of pinned memory for downloads, unless one array alone is larger; what does not fit goes in turns."""
+
 
 class Span:
     """A piece of work on a stream."""
 
     seconds = 0.0
-    """What it took, once it is done."""
+    """What it took; on CUDA, asking waits for its end."""
 
 
 class Streams:
@@ -52,17 +55,36 @@ class Streams:
         with self.compute() as span:
             yield span
 
-    def download(self, maps: Sequence[Tensor]) -> list[UInt8Array]:
-        """What was made within `reduce`, on the host; waits for it."""
-        return [each.cpu().numpy() for each in maps]
+    def download(self, arrays: Sequence[Tensor]) -> list[UInt8Array]:
+        """uint8 arrays that were made within `reduce`, in ordinary memory of the host; waits for them alone."""
+        return [each.cpu().numpy() for each in arrays]
+
+    def wait(self) -> None:
+        """Waits for all that was queued on the device."""
 
     def release(self) -> None:
-        """Gives memory that is held for reuse back to the device."""
+        """Waits, and gives memory that is held for reuse back to the device."""
+
+
+class MpsStreams(Streams):
+    """Metal queues work as CUDA does, on one stream."""
+
+    def wait(self) -> None:
+        torch.mps.synchronize()
+
+    def release(self) -> None:
+        self.wait()
+        torch.mps.empty_cache()
+
+
+def _event(*, timing: bool = False) -> torch.cuda.Event:
+    """An event that a thread sleeps for, where it would else keep a core busy with asking."""
+    return torch.cuda.Event(enable_timing=timing, blocking=True)  # type: ignore[no-untyped-call]
 
 
 class _CudaSpan(Span):
     def __init__(self) -> None:
-        self.begin, self.end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        self.begin, self.end = _event(timing=True), _event(timing=True)
 
     @property
     def seconds(self) -> float:  # type: ignore[override]
@@ -71,40 +93,52 @@ class _CudaSpan(Span):
 
 
 @dataclass
-class _Slot:
-    """A pinned buffer, and the event of its last copy up."""
+class _Pinned:
+    """Page-locked memory that is used again and again, and the event of its last use by the device."""
 
     memory: Tensor
-    uploaded: torch.cuda.Event
+    used: torch.cuda.Event
+
+    @classmethod
+    def empty(cls) -> _Pinned:
+        return cls(torch.empty(0, dtype=torch.uint8), _event())
+
+    def take(self, count: int) -> Tensor:
+        """(count,) uint8, free for the host to use; grows where it is too small."""
+        self.used.synchronize()
+        if len(self.memory) < count:
+            self.memory = torch.empty(count, dtype=torch.uint8, pin_memory=True)
+        return self.memory[:count]
 
 
 class CudaStreams(Streams):
-    """Copies up, the model, and the class maps on a stream each, so that they overlap; never the default stream."""
+    """Copies up, the model, and the class maps on a stream each, so that they overlap; never the default stream.
+
+    To be made in the thread that uses it: it becomes the thread's current device.
+    """
 
     depth = 1
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
+        # Leaving a stream's context returns to the current device's stream; of another device, it would open that one.
+        torch.cuda.set_device(device)
         self._up, self._model = (torch.cuda.Stream(device) for _ in range(2))  # type: ignore[no-untyped-call]
         # Its small kernels slip in between those of the next batch, which is queued before them.
         self._maps = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
-        empty = torch.empty(0, dtype=torch.uint8)
-        self._slots = cycle([_Slot(empty, torch.cuda.Event()) for _ in range(2)])  # type: ignore[no-untyped-call]
+        self._slots = cycle([_Pinned.empty(), _Pinned.empty()])
         self._slot = next(self._slots)
+        self._staging = _Pinned.empty()
 
     def buffer(self, shape: tuple[int, ...]) -> Tensor:
         self._slot = next(self._slots)
-        self._slot.uploaded.synchronize()
-        count = int(np.prod(shape))
-        if len(self._slot.memory) < count:
-            self._slot.memory = torch.empty(count, dtype=torch.uint8, pin_memory=True)
-        return self._slot.memory[:count].view(shape)
+        return self._slot.take(int(np.prod(shape))).view(shape)
 
     def upload(self, pixels: Tensor) -> Tensor:
         with torch.cuda.stream(self._up):
             there = pixels.to(self.device, non_blocking=True)
-            self._slot.uploaded.record()
-        self._model.wait_event(self._slot.uploaded)
+            self._slot.used.record()
+        self._model.wait_event(self._slot.used)
         there.record_stream(self._model)
         return there
 
@@ -128,16 +162,40 @@ class CudaStreams(Streams):
             yield span
             span.end.record()
 
-    def download(self, maps: Sequence[Tensor]) -> list[UInt8Array]:
+    def download(self, arrays: Sequence[Tensor]) -> list[UInt8Array]:
+        # Results may be kept for as long as their user likes, and pinned memory is lost to the rest of the machine.
+        return [each for turn in _turns(arrays, STAGING_BYTES) for each in self._through_staging(turn)]
+
+    def _through_staging(self, arrays: Sequence[Tensor]) -> list[UInt8Array]:
+        sizes = [each.numel() for each in arrays]
+        staged = torch.split(self._staging.take(sum(sizes)), sizes)
         with torch.cuda.stream(self._maps):
-            host = [torch.empty(each.shape, dtype=torch.uint8, pin_memory=True) for each in maps]
-            for here, there in zip(host, maps, strict=True):
-                here.copy_(there, non_blocking=True)
-            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            copied.record()
-        copied.synchronize()
-        return [each.numpy() for each in host]
+            for here, there in zip(staged, arrays, strict=True):
+                here.copy_(there.flatten(), non_blocking=True)
+            self._staging.used.record()
+        self._staging.used.synchronize()
+        return [here.numpy().reshape(there.shape).copy() for here, there in zip(staged, arrays, strict=True)]
+
+    def wait(self) -> None:
+        torch.cuda.synchronize(self.device)
 
     def release(self) -> None:
-        torch.cuda.synchronize(self.device)
+        self.wait()
         torch.cuda.empty_cache()
+
+
+def streams_for(device: torch.device) -> Streams:
+    """The streams of a device, made in the thread that is to use them."""
+    return {"cuda": CudaStreams, "mps": MpsStreams}.get(device.type, Streams)(device)
+
+
+def _turns(arrays: Sequence[Tensor], limit: int) -> Iterator[list[Tensor]]:
+    """The arrays in order, as many at once as `limit` bytes hold, but at least one."""
+    turn: list[Tensor] = []
+    for each in arrays:
+        if turn and sum(other.numel() for other in turn) + each.numel() > limit:
+            yield turn
+            turn = []
+        turn.append(each)
+    if turn:
+        yield turn

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from sapiens_stream.errors import DeviceError, InputError, ModelError, SapiensStreamError, cause
 from sapiens_stream.frame import Frame, Segmentation, UInt8Array
-from sapiens_stream.inference.batch_probe import choose_batch_size
+from sapiens_stream.inference.batch_probe import MOST, choose_batch_size
 from sapiens_stream.inference.class_map import class_map
 from sapiens_stream.inference.compilation import compiled, warm_up
 from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
-from sapiens_stream.inference.memory import out_of_memory
+from sapiens_stream.inference.memory import most_frames, out_of_memory
 from sapiens_stream.inference.preprocess import Fit, Placement, draw, normalise, placement
-from sapiens_stream.inference.streams import CudaStreams, Span, Streams
+from sapiens_stream.inference.streams import Span, streams_for
 from sapiens_stream.models.model import InputSpec, Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
@@ -37,6 +37,9 @@ class PendingBatch:
     spec: InputSpec
     places: Sequence[Placement]
     logits: Tensor
+    finite: Tensor
+    """bool (), on the device: whether all of the logits are."""
+    dtype: torch.dtype
     span: Span
 
 
@@ -44,13 +47,13 @@ class Worker:
     """Runs a model over batches on one device. All of it is called from one thread.
 
     `dtype` and `batch_size` are those in use: the latter, the largest batch that is computed at once, shrinks where the
-    device has not the memory, the former widens where logits overflow. `warn` is told in a sentence, `note` what takes
+    device runs out of memory, the former widens where logits overflow. `warn` is told in a sentence, `note` what takes
     long and what was found. "auto" as `batch_size` is the fastest, which is tried for a few seconds; with `compile`
     the network is compiled for batches of that size, and smaller ones are filled up to it.
 
     On CUDA a batch is resized and copied up while the one before it computes: `start` the next before you `finish`.
 
-    Raises DeviceError or ModelError for a model that can not be placed.
+    Raises DeviceError or ModelError for a model that cannot be placed.
     """
 
     def __init__(
@@ -68,22 +71,21 @@ class Worker:
         self.model = model
         self.device = device
         self.dtype = dtype
-        self.batch_size = 1 if batch_size == "auto" else batch_size
+        self.batch_size = 1 if batch_size == "auto" else most_frames(batch_size, model, device, dtype)
         self.seconds: dict[Stage, float] = {"preprocess": 0.0, "infer": 0.0, "class_map": 0.0}
         self._fit = fit
         self._compile = compile
         self._warn = warn
         self._note = note
-        self._finite = False
+        self._streams = streams_for(device)
         self._pool: ThreadPoolExecutor | None = None
-        self._streams = Streams(device)
-        if device.type == "cuda":
-            # One thread can not resize as fast as such a device computes.
+        if device.type == "cuda":  # one thread cannot resize as fast as such a device computes
             self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "resize")
-            self._streams = CudaStreams(device)
+        self._forward: Callable[[Tensor], Tensor] | None = None
         self._place()
         if batch_size == "auto":
-            self.batch_size = choose_batch_size(self._compute_zeros, device, note)
+            most = most_frames(MOST, model, device, dtype)
+            self.batch_size = choose_batch_size(self._compute_zeros, device, note, most=most)
             self._streams.release()
         if compile:
             self._compile_network()
@@ -97,20 +99,29 @@ class Worker:
         """Sets a batch going, in parts where it is larger than `batch_size`.
 
         Raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where the device
-        has not the memory for a single frame, InputError for a frame that can not be converted.
+        runs out of memory for a single frame, InputError for a frame that cannot be converted.
         """
         pending: list[PendingBatch] = []
         while frames:
             part = self._alike(frames[: self.batch_size])
+            short: RuntimeError | None = None
             try:
                 pending.append(self._infer(part))
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
-                self._halve(part, error)
+                short = error.with_traceback(None)  # whose frames hold what is to be freed
+            if short is not None:
+                self._halve(part, short)
                 continue
             frames = frames[len(part) :]
         return pending
+
+    def close(self) -> None:
+        """Waits for what still uses the weights, so that they may go."""
+        self._streams.wait()
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def _spec(self, frame: Frame) -> InputSpec:
         """What the frame is brought to; a network is compiled for one size alone."""
@@ -126,27 +137,31 @@ class Worker:
         start = time.perf_counter()
         spec = self._spec(frames[0])
         places = [placement(frame.size, spec, self._fit) for frame in frames]
-        batch = self.model.fixed_batch or (max(self.batch_size, len(frames)) if self._compile else len(frames))
-        pixels = self._streams.buffer((batch, spec.height, spec.width, 3))
+        pixels = self._streams.buffer((self._computed_at_once(frames), spec.height, spec.width, 3))
         canvases = list(pixels.numpy())
         list((self._pool.map if self._pool else map)(partial(self._draw, spec), frames, places, canvases))
         pixels[len(frames) :] = pixels[len(frames) - 1]
         self.seconds["preprocess"] += time.perf_counter() - start
 
         uploaded = self._streams.upload(pixels)
-        while True:
-            with self._streams.compute() as span:
-                given = normalise(uploaded, self._mean, self._std, self.dtype)
-                try:
-                    logits = self._forward(given)
-                except Exception as error:
-                    if out_of_memory(error):
-                        raise
-                    raise ModelError(f"{frames[0].name}: {self.model.name} failed: {_reason(error)}") from error
-            if self._finite or bool(logits.isfinite().all()):
-                self._finite = True
-                return PendingBatch(frames, spec, places, logits[: len(frames)], span)
-            self._fall_back()
+        with self._streams.compute() as span:
+            given = normalise(uploaded, self._mean, self._std, self.dtype)
+            try:
+                logits = self._run(given)[: len(frames)]
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
+                raise ModelError(f"{frames[0].name}: {self.model.name} failed: {_reason(error)}") from error
+            finite = torch.stack(logits.aminmax()).isfinite().all()  # a NaN is both the least and the largest
+        return PendingBatch(frames, spec, places, logits, finite, self.dtype, span)
+
+    def _computed_at_once(self, frames: Sequence[Frame]) -> int:
+        """The frames that the network is given for these: as many, or filled up to the one number it takes."""
+        return self.model.fixed_batch or (max(self.batch_size, len(frames)) if self._compile else len(frames))
+
+    def _run(self, given: Tensor) -> Tensor:
+        assert self._forward is not None
+        return self._forward(given)
 
     @staticmethod
     def _draw(spec: InputSpec, frame: Frame, place: Placement, canvas: UInt8Array) -> None:
@@ -156,32 +171,54 @@ class Worker:
             raise InputError(f"{frame.name}: {cause(error)}") from error
 
     def finish(self, pending: list[PendingBatch]) -> list[Segmentation]:
-        """The results of what was started, in order; waits for them. Raises DeviceError where the memory is short."""
+        """The results of what was started, in order; waits for them alone.
+
+        A batch whose logits are not finite is computed again in a precision of a wider range.
+
+        Raises DeviceError where the memory is short or the device fails, ModelError where logits are not finite in any
+        precision.
+        """
         results: list[Segmentation] = []
         for batch in pending:
-            try:
-                maps = self._reduce(batch)
-            except RuntimeError as error:
-                if not out_of_memory(error):
-                    raise
-                # The batch that computes meanwhile holds the memory; once it is done there is some.
-                self._streams.release()
-                maps = self._reduce(batch)
+            maps = self._reduced(batch)
+            if maps is None:
+                if batch.dtype == self.dtype:  # else the batch before it has seen to that
+                    self._fall_back()
+                results += self.finish(self.start(batch.frames))
+                continue
             for frame, each in zip(batch.frames, maps, strict=True):
                 results.append(Segmentation(frame=frame, class_map=each, classes=self.model.classes))
         return results
 
+    def _reduced(self, batch: PendingBatch) -> list[UInt8Array] | None:
+        """The class maps of a batch; None where its logits are not finite."""
+        for last in (False, True):
+            try:
+                return self._reduce(batch)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise DeviceError(f"{batch.frames[0].name}: {self.device} failed: {_reason(error)}") from error
+                if last:
+                    raise DeviceError(
+                        f"{batch.frames[0].name}: {self.device} is out of memory for the class maps of"
+                        f" {len(batch.frames)} frames"
+                    ) from error
+            # The batch that computes meanwhile holds the memory; once it is done there is some.
+            self._streams.release()
+        raise AssertionError("unreachable")
+
     @torch.inference_mode()
-    def _reduce(self, batch: PendingBatch) -> list[UInt8Array]:
+    def _reduce(self, batch: PendingBatch) -> list[UInt8Array] | None:
         with self._streams.reduce(batch.span) as span:
             maps = [
                 self._class_map(logits, frame.size, place, batch.spec)
                 for logits, frame, place in zip(batch.logits, batch.frames, batch.places, strict=True)
             ]
-        host = self._streams.download(maps)
+            finite = batch.finite.view(torch.uint8)
+        *host, all_finite = self._streams.download([*maps, finite])
         self.seconds["infer"] += batch.span.seconds
         self.seconds["class_map"] += span.seconds
-        return host
+        return host if all_finite else None
 
     def _class_map(self, logits: Tensor, size: tuple[int, int], place: Placement, spec: InputSpec) -> Tensor:
         region = place.region(spec, (logits.shape[1], logits.shape[2]))
@@ -195,6 +232,9 @@ class Worker:
     def _place(self) -> None:
         """Puts the model on the device in `dtype`."""
         try:
+            self._streams.wait()  # for what still uses the weights
+            self._forward = None  # never two copies of them on the device
+            self._streams.release()
             self._forward = self.model.place(self.device, self.dtype)
             mean, std = self.model.input.mean, self.model.input.std
             self._mean, self._std = torch.tensor(mean, device=self.device), torch.tensor(std, device=self.device)
@@ -204,21 +244,31 @@ class Worker:
         except Exception as error:
             precision = PRECISION_NAMES[self.dtype]
             if out_of_memory(error):
-                raise DeviceError(f"{self.device} has not the memory for {self.model.name} in {precision}") from error
-            raise ModelError(f"{self.model.name}: not to be run on {self.device}: {_reason(error)}") from error
+                raise DeviceError(f"{self.device} is out of memory for {self.model.name} in {precision}") from error
+            raise ModelError(f"{self.model.name}: cannot be run on {self.device}: {_reason(error)}") from error
 
     def _compile_network(self) -> None:
+        """Compiles for `batch_size`, or what of it the device has the memory for."""
+        assert self._forward is not None
         self._forward = compiled(self._forward, self.model)
-        what = f"{self.model.name} for batches of {self.batch_size} in {PRECISION_NAMES[self.dtype]} on {self.device}"
-        warm_up(partial(self._compute_zeros, self.batch_size), what, self._note)
+        while True:
+            what = f"{self.model.name} for batches of {self.batch_size}"
+            where = f"{PRECISION_NAMES[self.dtype]} on {self.device}"
+            try:
+                warm_up(partial(self._compute_zeros, self.batch_size), f"{what} in {where}", self._note)
+                return
+            except DeviceError as error:
+                if self.batch_size == 1 or error.__cause__ is None or not out_of_memory(error.__cause__):
+                    raise
+            self._halve_batch_size(self.batch_size)
 
     @torch.inference_mode()
     def _compute_zeros(self, batch: int) -> None:
         """Runs the network on nothing in particular, and waits for it."""
         shape = (batch, 3, self.model.input.height, self.model.input.width)
-        with self._streams.compute() as span:
-            self._forward(torch.zeros(shape, device=self.device, dtype=self.dtype))
-        assert span.seconds >= 0  # asking waits
+        with self._streams.compute():
+            self._run(torch.zeros(shape, device=self.device, dtype=self.dtype))
+        self._streams.wait()
 
     def _fall_back(self) -> None:
         """Goes to the next precision of a wider range."""
@@ -234,17 +284,21 @@ class Worker:
 
     def _halve(self, frames: Sequence[Frame], error: RuntimeError) -> None:
         """Goes to half the batch that was too large for the device."""
-        if len(frames) == 1 or self.model.fixed_batch:
+        at_once = self._computed_at_once(frames)
+        if at_once == 1 or self.model.fixed_batch:
             spec = self._spec(frames[0])
             raise DeviceError(
-                f"{frames[0].name}: {self.device} has not the memory for {self.model.name} on"
-                f" {self.model.fixed_batch or 1} x {spec.height}x{spec.width} pixels in {PRECISION_NAMES[self.dtype]}"
+                f"{frames[0].name}: {self.device} is out of memory for {self.model.name} on"
+                f" {at_once} x {spec.height}x{spec.width} pixels in {PRECISION_NAMES[self.dtype]}"
             ) from error
+        self._halve_batch_size(at_once)
+        if self._compile:
+            self._compile_network()
+
+    def _halve_batch_size(self, at_once: int) -> None:
         self._streams.release()
-        self.batch_size = len(frames) // 2
-        self._warn(
-            f"{self.device} has not the memory for {len(frames)} frames at once; going on with {self.batch_size}"
-        )
+        self.batch_size = at_once // 2
+        self._warn(f"{self.device} is out of memory for {at_once} frames at once; going on with {self.batch_size}")
 
 
 def _reason(error: BaseException) -> str:
