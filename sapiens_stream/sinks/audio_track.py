@@ -1,20 +1,23 @@
-"""The source's sound in the overlay video: its packets copied, or transcoded where the container can't hold them."""
+"""A stream that goes along with the pictures: its packets copied, or transcoded where the container can't hold them."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
-from av.container import InputContainer, OutputContainer
+from av.codec.context import CodecContext
+from av.container import OutputContainer
 from av.packet import Packet
-
-from sapiens_stream.errors import cause
+from av.stream import Stream
 
 # What players of each container can be trusted with; anything else is transcoded. Matroska holds everything.
 _HELD = {
@@ -26,142 +29,121 @@ _TRANSCODED_TO = {".webm": "libopus"}
 _DEFAULT_TRANSCODED_TO = "aac"
 _RATES = {"aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)}
 _USUAL_RATE = 48000
+_BITS_A_CHANNEL = 80_000
+# For files that do not say where their channels belong, or where encoders know no such order.
+_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
-class AudioTrack:
-    """The audio stream `sound` of `source` as a stream of `output`, which must not have been written to yet.
+class Track(ABC):
+    """A stream of the source as `stream` of the output, which must not have been written to yet."""
 
-    Times are those of the source plus `shift` seconds. Sound that can't be read or kept is given up with one
-    warning, since the pictures matter more; what the disk refuses is raised as OSError.
-    """
+    stream: Stream
 
-    def __init__(
-        self,
-        source: InputContainer,
-        sound: AudioStream,
-        output: OutputContainer,
-        extension: str,
-        shift: Fraction,
-        warn: Callable[[str], None],
-    ) -> None:
-        self._source = source
-        self._output = output
-        self._shift = shift
-        self._warn = warn
-        self._last_dts: int | None = None
-        self._may_begin_before_0 = extension in (".mp4", ".mov") and not shift
-        self._input = sound
-        codec = sound.codec_context.name
-        if codec in _HELD.get(extension, {codec}):
-            self._stream = output.add_stream_from_template(sound, opaque=True)
-            packets = self._copies()
-        else:
-            self._stream = self._transcoder(_TRANSCODED_TO.get(extension, _DEFAULT_TRANSCODED_TO))
-            packets = self._transcoded()
-        self._packets = self._guarded(packets)
-        self._next: Packet[AudioStream] | None = None
+    @abstractmethod
+    def take(self, packet: Packet[Any]) -> Iterable[Packet[Any]]:
+        """What is to be written for a packet of the source. Raises av.FFmpegError or ValueError where it is damaged."""
 
-    def write(self, until: Fraction) -> None:
-        """Writes what begins before `until`, in seconds of the output."""
-        while True:
-            if self._next is None:
-                self._next = next(self._packets, None)
-            if self._next is None or _start(self._next) >= until:
-                return
-            packet, self._next = self._next, None
-            self._mux(packet)
+    def rest(self) -> Iterable[Packet[Any]]:
+        """What is held back, at the end of the source."""
+        return ()
 
-    def _mux(self, packet: Packet[AudioStream]) -> None:
-        try:
-            self._output.mux_one(packet)
-        except (ValueError, av.FFmpegError) as error:
-            if getattr(error, "errno", errno.EINVAL) not in (errno.EINVAL, av.error.InvalidDataError.errno):
-                raise
-            self._give_up(error)
 
-    def _give_up(self, error: BaseException) -> None:
-        self._packets = iter(())
-        self._next = None
-        self._warn(f"{self._source.name}: the sound is left out from here on: {cause(error)}")
+class CopiedTrack(Track):
+    """The source's own packets."""
 
-    def _guarded(self, packets: Iterator[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
-        try:
-            yield from packets
-        except (ValueError, OSError, av.FFmpegError) as error:
-            self._give_up(error)
-
-    def _copies(self) -> Iterator[Packet[AudioStream]]:
+    def __init__(self, original: Stream, output: OutputContainer) -> None:
+        self.stream = output.add_stream_from_template(original, opaque=True)
         # AAC of a broadcast has its settings in each packet; in other containers they stand in the header.
-        bare = self._input.codec_context.name == "aac" and not self._input.codec_context.extradata
-        unwrap = BitStreamFilterContext("aac_adtstoasc", self._input) if bare else None
-        for packet in self._source.demux(self._input):
-            time_base = packet.time_base
-            if packet.size and packet.dts is not None and time_base is not None:
-                shift = round(self._shift / time_base)
-                packet.dts += shift
-                packet.pts = packet.dts if packet.pts is None else packet.pts + shift
-                if self._follows(packet):
-                    for each in [packet] if unwrap is None else unwrap.filter(packet):
-                        each.time_base = time_base
-                        each.stream = self._stream
-                        yield each
+        context = original.codec_context
+        bare = context is not None and context.name == "aac" and not context.extradata
+        self._unwrap = BitStreamFilterContext("aac_adtstoasc", original) if bare else None
 
-    def _follows(self, packet: Packet[AudioStream]) -> bool:
-        """False for a packet that would go back in time, or that lies before 0 where that can't be.
+    def take(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
+        time_base = packet.time_base
+        for each in [packet] if self._unwrap is None else self._unwrap.filter(packet):
+            each.time_base = time_base
+            each.stream = self.stream
+            yield each
 
-        An mp4 can hold what a decoder needs before 0, to start with; others would shift all streams for it.
-        """
-        assert packet.dts is not None and packet.pts is not None
-        if (packet.pts < 0 and not self._may_begin_before_0) or (
-            self._last_dts is not None and packet.dts <= self._last_dts
-        ):
-            return False
-        self._last_dts = packet.dts
-        return True
 
-    def _transcoder(self, codec: str) -> AudioStream:
-        rate = self._input.codec_context.sample_rate
-        allowed = _RATES.get(codec, (_USUAL_RATE,))
-        stream = self._output.add_stream(codec, rate=rate if rate in allowed else _USUAL_RATE)
+class TranscodedTrack(Track):
+    """The sound decoded and encoded again, with the channels that it has."""
+
+    def __init__(self, original: AudioStream, output: OutputContainer, codec: str) -> None:
+        self._decoder = original.codec_context
+        rate = self._decoder.sample_rate
+        rate = rate if rate in _RATES.get(codec, (_USUAL_RATE,)) else _USUAL_RATE
+        layout = _layout(codec, rate, self._decoder)
+        stream = output.add_stream(codec, rate=rate)
         assert isinstance(stream, AudioStream)
-        # By their number, since some files do not name their channels.
-        stream.codec_context.layout = "mono" if self._input.codec_context.channels == 1 else "stereo"
+        stream.codec_context.layout = layout
+        stream.codec_context.bit_rate = _BITS_A_CHANNEL * stream.codec_context.channels
         stream.codec_context.open()
-        return stream
+        self.stream = stream
+        self._encoder = stream.codec_context
+        self._resampler: AudioResampler | None = None
+        self._heard: tuple[str, str, int] | None = None
 
-    def _transcoded(self) -> Iterator[Packet[AudioStream]]:
-        encoder = self._stream.codec_context
-        assert isinstance(encoder, av.AudioCodecContext)
-        for frame in self._decoded():
-            if frame.pts is not None and frame.time_base is not None:
-                frame.pts += round(self._shift / frame.time_base)
-            for packet in encoder.encode(frame):
-                packet.stream = self._stream
-                yield packet
-        for packet in encoder.encode(None):
-            packet.stream = self._stream
+    def take(self, packet: Packet[Any]) -> Iterator[Packet[Any]]:
+        yield from self._encoded(frame for decoded in self._decoder.decode(packet) for frame in self._uniform(decoded))
+
+    def rest(self) -> Iterator[Packet[Any]]:
+        with suppress(av.FFmpegError):  # a decoder that holds half a packet
+            yield from self._encoded(
+                frame for decoded in self._decoder.decode(None) for frame in self._uniform(decoded)
+            )
+        yield from self._encoded(self._flushed())
+        for packet in self._encoder.encode(None):
+            packet.stream = self.stream
             yield packet
 
-    def _decoded(self) -> Iterator[AudioFrame]:
-        for packet in self._source.demux(self._input):
-            with suppress(av.error.InvalidDataError):  # a damaged packet is a short silence, no more
-                yield from self._input.codec_context.decode(packet)
+    def _encoded(self, frames: Iterable[AudioFrame]) -> Iterator[Packet[Any]]:
+        for frame in frames:
+            for packet in self._encoder.encode(frame):
+                packet.stream = self.stream
+                yield packet
+
+    def _uniform(self, frame: AudioFrame) -> Iterator[AudioFrame]:
+        """As the encoder takes them, whatever the sound changes to on its way."""
+        heard = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if heard != self._heard:
+            yield from self._flushed()
+            encoder = self._encoder
+            self._resampler = AudioResampler(format=encoder.format, layout=encoder.layout, rate=encoder.sample_rate)
+            self._heard = heard
+        assert self._resampler is not None
+        yield from self._resampler.resample(frame)
+
+    def _flushed(self) -> Iterator[AudioFrame]:
+        if self._resampler is not None:
+            yield from (frame for frame in self._resampler.resample(None) if frame is not None)
 
 
-def sound_of(source: InputContainer) -> AudioStream | None:
-    """The best audio stream that can be decoded and has anything in it; the file is opened once more to see.
-
-    A stream that stays empty would hold back the header of a fragmented file for good.
-    """
-    stream = source.streams.best("audio")
-    if not isinstance(stream, AudioStream) or stream.codec_context is None:
-        return None
-    with suppress(OSError, ValueError, av.FFmpegError), av.open(source.name, metadata_errors="replace") as again:
-        if any(packet.size for packet in again.demux(again.streams[stream.index])):
-            return stream
-    return None
+def audio_track(original: AudioStream, output: OutputContainer, extension: str) -> Track:
+    """The sound in a container of that extension. Raises ValueError or av.FFmpegError where nothing can hold it."""
+    name = original.codec_context.name
+    if name in _HELD.get(extension, {name}):
+        with suppress(ValueError):  # Matroska holds nearly everything
+            return CopiedTrack(original, output)
+    return TranscodedTrack(original, output, _TRANSCODED_TO.get(extension, _DEFAULT_TRANSCODED_TO))
 
 
-def _start(packet: Packet[AudioStream]) -> Fraction:
-    assert packet.pts is not None and packet.time_base is not None
-    return packet.pts * packet.time_base
+def least_step(original: Stream, time_base: Fraction) -> int:
+    """The ticks by which packets have to differ to do so in any container, whose clock may be that of the samples."""
+    rate = original.codec_context.sample_rate if isinstance(original, AudioStream) else 1000
+    return max(1, math.ceil(Fraction(1, rate) / time_base))
+
+
+def _layout(codec: str, rate: int, decoder: av.AudioCodecContext) -> str:
+    """The decoder's own channels if the encoder takes them, or the usual ones of that number, or two."""
+    for layout in (decoder.layout.name, _USUAL_LAYOUTS.get(decoder.channels, "stereo")):
+        try:
+            trial = CodecContext.create(codec, "w")
+            assert isinstance(trial, av.AudioCodecContext)
+            trial.sample_rate, trial.layout = rate, layout
+            trial.time_base = Fraction(1, rate)
+            trial.open()
+        except (ValueError, av.FFmpegError):
+            continue
+        return layout
+    return "mono" if decoder.channels == 1 else "stereo"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.stream import Stream
 
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.sinks.files import discard
+from sapiens_stream.sinks.side_streams import SideStreams
 from sapiens_stream.sources.opening import file_url, open_file
 
 _FRAGMENTED = (".mp4", ".mov")
@@ -44,7 +47,11 @@ def is_readable(path: Path) -> bool:
         return False
 
 
-def finish(growing: Path, path: Path, warn: Callable[[str], None]) -> None:
+Complete = Callable[[OutputContainer, Sequence[Stream]], SideStreams | None]
+"""Adds to a finished file, which has copies of a growing file's streams, what that one could not hold."""
+
+
+def finish(growing: Path, path: Path, warn: Callable[[str], None], complete: Complete | None = None) -> None:
     """Gives a file that has grown its place; fragments become one plain file with its index first ("faststart").
 
     Where that fails, most likely because the disk is full, the fragments themselves take the place, with a
@@ -54,7 +61,7 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None]) -> None:
         _drop_torn_fragment(growing)
         plain = growing.with_stem(f"{growing.stem}.plain")
         try:
-            _remux(growing, plain)
+            _remux(growing, plain, complete)
             plain.replace(path)
         except (InputError, OSError, ValueError, av.FFmpegError) as error:
             warn(f"{path}: left in fragments, which some players seek in slowly: {cause(error)}")
@@ -66,7 +73,7 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None]) -> None:
     growing.replace(path)
 
 
-def _remux(growing: Path, plain: Path) -> None:
+def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
     with open_file(growing) as source:
         time_base = source.streams.video[0].time_base
         assert time_base is not None
@@ -79,10 +86,15 @@ def _remux(growing: Path, plain: Path) -> None:
                 copy = target.add_stream_from_template(stream, opaque=True)
                 copy.codec_context.codec_tag = stream.codec_context.codec_tag
                 streams[stream.index] = copy
+            side = complete(target, list(streams.values())) if complete is not None else None
             for packet in source.demux():
                 if packet.dts is not None:
+                    if side is not None:
+                        side.write(until=packet.dts * packet.time_base)
                     packet.stream = streams[packet.stream.index]
                     target.mux_one(packet)
+            if side is not None:
+                side.close()
 
 
 def _clock(time_base: Fraction, sample_rate: int | None) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from typing import Literal
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
 from sapiens_stream.painting import Painter
+from sapiens_stream.sinks.companions import Audio
 from sapiens_stream.sinks.contact_sheet import ContactSheet
 from sapiens_stream.sinks.encoders import require_fitting
 from sapiens_stream.sinks.json_file import JsonSink
@@ -50,7 +51,7 @@ class Outputs:
     codec: str = "libx264"
     crf: int | None = None
     preset: str = "veryfast"
-    audio: bool = True
+    audio: Audio | bool = "all"
     contact_sheet: bool = False
 
     def __post_init__(self) -> None:

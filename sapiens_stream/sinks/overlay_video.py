@@ -14,6 +14,7 @@ import av
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.painting import Painter
+from sapiens_stream.sinks.companions import Audio, which_audio
 from sapiens_stream.sinks.encoders import container_for, encoder_named, require_working
 from sapiens_stream.sinks.files import aside, discard, not_written
 from sapiens_stream.sinks.movie_file import finish, is_readable
@@ -32,7 +33,9 @@ class OverlayVideo(Sink):
     Each frame keeps its time, to the tick in mp4 and mov, to the millisecond in mkv and webm, whose clock that is;
     `recording.Clock` tells of the few that can't be kept. Size, sample aspect ratio and colour tags are the source's.
     Pixels are written upright, 8-bit 4:2:0 where the encoder takes it; an odd size is made even by doubling the last
-    line or column, since browsers play nothing but 4:2:0. With `audio` the sound of `source.path` goes along.
+    line or column, since browsers play nothing but 4:2:0. What the source has beside its pictures goes along, as far
+    as the container can hold it: chapters, tags, subtitles, and of its sounds `audio`: "all" (True), "first" or "none"
+    (False).
 
     While it grows the file lies beside `path` (".NAME.part.EXT") and is playable even if the process is killed;
     `close` finishes it, after a failure too. Without a single frame there is no file.
@@ -51,12 +54,12 @@ class OverlayVideo(Sink):
         codec: str = "libx264",
         crf: int | None = None,
         preset: str = "veryfast",
-        audio: bool = True,
+        audio: Audio | bool = "all",
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
         require_working(codec)
         encoder = encoder_named(codec)
-        self._settings = EncoderSettings(codec=codec, options=encoder.settings(crf, preset), audio=audio)
+        self._settings = EncoderSettings(codec=codec, options=encoder.settings(crf, preset), audio=which_audio(audio))
         self._bytes_per_pixel = encoder.bytes_per_pixel
         self._path = path
         self._growing = aside(path)
@@ -88,10 +91,12 @@ class OverlayVideo(Sink):
             failure = error
         try:
             if is_readable(self._growing):
-                finish(self._growing, self._path, self._warn)
+                finish(self._growing, self._path, self._warn, recording.complete)
                 self._written = [self._path]
         except OSError as error:
             raise not_written(self._path, error) from error
+        finally:
+            recording.release()
         if not self._written:
             discard(self._growing)
         if failure is not None:

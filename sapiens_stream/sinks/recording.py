@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,17 +10,18 @@ from pathlib import Path
 
 import av
 from av.codec.context import Flags
-from av.container import InputContainer
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
 from av.video.stream import VideoStream
 
-from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.audio_track import AudioTrack, sound_of
+from sapiens_stream.sinks.companions import Audio, Companions
 from sapiens_stream.sinks.encoders import encoder_named, pixel_format
 from sapiens_stream.sinks.movie_file import header_options
 from sapiens_stream.sinks.painted_frames import FramePainter
-from sapiens_stream.sources.opening import file_url, open_again
+from sapiens_stream.sinks.side_streams import SideStreams
+from sapiens_stream.sources.opening import file_url
 from sapiens_stream.sources.source import SourceInfo
 
 _USUAL_RATE = Fraction(25)
@@ -31,11 +32,11 @@ _SOUND_AFTER_THE_END = Fraction(1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """Which encoder, with which options, and whether sound goes along."""
+    """Which encoder, with which options, and which sound goes along."""
 
     codec: str
     options: Mapping[str, str]
-    audio: bool
+    audio: Audio
 
 
 class Clock:
@@ -93,17 +94,12 @@ class Recording:
         self._clock = Clock(first, source)
         self._end = Fraction(0)
         with ExitStack() as stack:
-            original = _opened(source, warn)
-            if original is not None:
-                stack.enter_context(original)
-            sound = sound_of(original) if original is not None and settings.audio else None
-            sample_rate = sound.codec_context.sample_rate if sound is not None else None
-            options = header_options(path.suffix, self._clock.time_base, sample_rate)
+            self._companions = Companions(source, settings.audio, path.suffix, warn)
+            stack.enter_context(self._companions)
+            options = header_options(path.suffix, self._clock.time_base, self._companions.sample_rate)
             self._output = stack.enter_context(av.open(file_url(path), "w", container_options=dict(options)))
-            self._stream = self._add_video(settings, first, original)
-            self._sound: AudioTrack | None = None
-            if original is not None and sound is not None:
-                self._sound = AudioTrack(original, sound, self._output, path.suffix, self._clock.shift, warn)
+            self._stream = self._add_video(settings, first, self._companions.original)
+            self._side = self._companions.accompany(self._output, self._stream, self._clock.shift)
             self._stack = stack.pop_all()
 
     def write(self, result: Segmentation) -> None:
@@ -114,8 +110,8 @@ class Recording:
         painted.pts, painted.time_base = self._clock.place(result.frame), self._clock.time_base
         painted.duration = self._clock.length(result.frame)
         self._end = (painted.pts + painted.duration) * self._clock.time_base
-        if self._sound is not None:
-            self._sound.write(until=painted.pts * self._clock.time_base)
+        if self._side is not None:
+            self._side.write(until=painted.pts * self._clock.time_base)
         self._output.mux(self._stream.encode(painted))
 
     def close(self) -> None:
@@ -123,8 +119,17 @@ class Recording:
         with self._stack:
             if self._stream.codec_context.is_open:
                 self._output.mux(self._stream.encode(None))
-                if self._sound is not None:
-                    self._sound.write(until=self._end + _SOUND_AFTER_THE_END)
+                if self._side is not None:
+                    self._side.write(until=self._end + _SOUND_AFTER_THE_END)
+
+    def complete(self, output: OutputContainer, copies: Sequence[Stream]) -> SideStreams | None:
+        """Adds what the growing file could not hold to the finished one; see `Companions`. Once this one is closed."""
+        end = self._end + _SOUND_AFTER_THE_END
+        return self._companions.complete(output, copies, self._clock.shift, end)
+
+    def release(self) -> None:
+        """Closes the source's file, once nothing more is to be taken from it."""
+        self._companions.close()
 
     def _add_video(self, settings: EncoderSettings, first: Frame, original: InputContainer | None) -> VideoStream:
         stream = self._output.add_stream(settings.codec, rate=self._clock.rate, options=dict(settings.options))
@@ -151,12 +156,3 @@ class Recording:
         context.color_primaries = painted.color_primaries
         context.color_trc = painted.color_trc
         self._output.start_encoding()
-
-
-def _opened(source: SourceInfo, warn: Callable[[str], None]) -> InputContainer | None:
-    """What the source reads once more, for its sound and the shape of its pixels."""
-    try:
-        return open_again(source.path, source.url)
-    except InputError as error:
-        warn(f"{source.name}: its sound can't be read: {error}")
-        return None

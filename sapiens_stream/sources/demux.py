@@ -12,6 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from sapiens_stream.errors import InputError, cause
+from sapiens_stream.sources.joins import Joins
 from sapiens_stream.sources.opening import STALL_SECONDS
 
 MISSING_SECONDS = 1
@@ -23,6 +24,8 @@ _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 class Demuxer:
     """Reads the packets of the best video stream of what was opened, which it closes.
+
+    Their times are on one line, see `Joins`.
 
     `missing` says, once all is read, that the end of the file is missing; None where it is not. `duration` is in
     seconds, of the whole file. Not for several threads at once.
@@ -40,6 +43,7 @@ class Demuxer:
         ticks = self.container.duration
         self.duration = Fraction(ticks, av.time_base) if ticks else None
         self.missing: str | None = None
+        self._joins = Joins(container)
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """The stream's packets, then for ever an empty one, which makes the decoder give what it holds back."""
@@ -51,10 +55,13 @@ class Demuxer:
             for packet in self.container.demux():
                 if packet.dts is None and not packet.size:
                     continue  # the container's own sign of the end, one a stream
+                joined = self._joins.place(packet)
                 end = max(end, _end(packet))
                 if packet.stream is not self.stream or not packet.size:
                     continue
                 if suspect is not None:
+                    if joined:  # the counters of its pieces jump there too, which FFmpeg takes for a loss
+                        suspect.is_corrupt = False
                     yield suspect
                 # Half a packet is the last one of a file that is cut; elsewhere the decoder makes the best of it.
                 suspect = packet if packet.is_corrupt else None
