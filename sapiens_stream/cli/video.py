@@ -57,16 +57,20 @@ def video(
         typer.Option("--crf", min=0, max=63, help="Quality, lower is better.", show_default="the codec's; libx264: 23"),
     ] = None,
     preset: Annotated[str, typer.Option("--preset", help="Of the encoder: ultrafast to veryslow.")] = "veryfast",
-    audio: Annotated[bool, typer.Option("--audio/--no-audio", help="Keep the sound.")] = True,
+    audio: Annotated[
+        Literal["all", "first", "none"], typer.Option("--audio", help="Which sounds of the source to keep.")
+    ] = "all",
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="The same as --audio none.")] = False,
     contact_sheet: Annotated[bool, typer.Option("--contact-sheet", help="Some frames at a glance, as a PNG.")] = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Segment videos: an overlay video; masks and a JSON for each frame.
 
-    The overlay has the source's sound, times and size.
+    The overlay has the source's times and size, its sounds, subtitles and chapters.
     """
-    settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "json", "quiet"))
+    audio = "none" if no_audio else audio
+    settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "no_audio", "json", "quiet"))
     guesses.check_model(model)
     overlay_file = _overlay_file(output, inputs, overlay)
     if overlay_file is not None:
