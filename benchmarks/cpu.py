@@ -67,7 +67,7 @@ def run(source: Source, segmenter: Segmenter, outputs: Outputs, folder: Path) ->
     """The program itself, from the source to the files."""
     with source:
         model = segmenter.model
-        sinks = outputs.sinks(folder, "clip", source.info, model.classes, model.name, print)
+        sinks = outputs.sinks(folder, "clip", source.info, model.classes, print)
         work = Run(source, segmenter.engine, sinks, record_path=folder / "run.json", on_skip=print)
         work.execute()
         if work.error:

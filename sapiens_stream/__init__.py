@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sapiens_stream.api import Result, Segmenter, segment
     from sapiens_stream.errors import (
         DeviceError,
         InputError,
@@ -18,31 +19,58 @@ if TYPE_CHECKING:
         SapiensStreamError,
         UsageError,
     )
-    from sapiens_stream.frame import Frame, Label, Segmentation, Skipped
-    from sapiens_stream.segmenter import Result, Segmenter, segment
+    from sapiens_stream.frame import Damaged, Frame, Label, Segmentation, Skipped
+    from sapiens_stream.pipeline import Run
+    from sapiens_stream.sinks import Outputs, Sink
+    from sapiens_stream.sources import Source, SourceInfo, open_source
+
+    __version__: str
+
+_ROOMS = {
+    "api": ("Result", "Segmenter", "segment"),
+    "errors": ("DeviceError", "InputError", "ModelError", "OutputError", "SapiensStreamError", "UsageError"),
+    "frame": ("Damaged", "Frame", "Label", "Segmentation", "Skipped"),
+    "pipeline": ("Run",),
+    "sinks": ("Outputs", "Sink"),
+    "sources": ("Source", "SourceInfo", "open_source"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Damaged",
     "DeviceError",
     "Frame",
     "InputError",
     "Label",
     "ModelError",
     "OutputError",
+    "Outputs",
     "Result",
+    "Run",
     "SapiensStreamError",
     "Segmentation",
     "Segmenter",
+    "Sink",
     "Skipped",
+    "Source",
+    "SourceInfo",
     "UsageError",
+    "__version__",
+    "open_source",
     "segment",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # On demand, because torch takes seconds to load and a process that shows a window must not load av at all.
-    if name in __all__:
-        for room in ("errors", "frame", "segmenter"):
-            found = getattr(import_module(f"sapiens_stream.{room}"), name, None)
-            if found is not None:
-                return found
+    if name in _ROOM_OF:
+        return getattr(import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sapiens-stream")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,7 +6,14 @@ class SapiensStreamError(Exception):
 
 
 class UsageError(SapiensStreamError, ValueError):
-    """A setting that can not be: out of range, unknown, or at odds with another."""
+    """A setting that can not be: out of range, unknown, or at odds with another.
+
+    `on_command_line` is the message there, where an argument goes by another name.
+    """
+
+    def __init__(self, message: str, *, on_command_line: str | None = None) -> None:
+        super().__init__(message)
+        self.on_command_line = on_command_line or message
 
 
 class InputError(SapiensStreamError):

@@ -102,22 +102,31 @@ class Label:
     """x, y, width, height of the box around it, pixels."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Segmentation:
     """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright.
 
-    `carried` is 0 where the class map was inferred from this very frame; else it was carried along to it from the
-    one that many frames before, or is empty where there was none yet.
+    `model` is the name of the model that told them apart. `carried` is 0 where the class map was inferred from this
+    very frame; else it was carried along to it from the one that many frames before, or is empty where there was none
+    yet.
     """
 
     frame: Frame
     class_map: UInt8Array
     classes: ClassSet
+    model: str = ""
     carried: int = 0
+
+    def __repr__(self) -> str:
+        height, width = self.frame.size
+        found = ", ".join(label.name for label in self.labels) or "nobody"
+        return f"<{type(self).__name__} {self.frame.name!r} {width}x{height}: {found}>"
 
     @cached_property
     def labels(self) -> tuple[Label, ...]:
         """The classes that were found, by id, background left out; looked for at the first use and kept."""
+        if not self.class_map.size:
+            return ()
         left, top, width, height = cv2.boundingRect((self.class_map != 0).view(np.uint8))
         if not width:
             return ()

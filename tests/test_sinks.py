@@ -39,7 +39,8 @@ def result(name="photo", *, size=(60, 80), class_map=None, index=0, classes=SAPI
     if class_map is None:
         class_map = random_map(rng, size, 28, 6)
     rgb = rng.integers(0, 256, (*class_map.shape, 3), np.uint8)
-    return Segmentation(frame=Frame(index=index, name=name, decoded=rgb, **time), class_map=class_map, classes=classes)
+    frame = Frame(index=index, name=name, decoded=rgb, **time)
+    return Segmentation(frame=frame, class_map=class_map, classes=classes, model="sapiens-1b")
 
 
 PER_FRAME = {
@@ -47,7 +48,7 @@ PER_FRAME = {
     "jpg": (lambda root: PictureSink(root, Painter(SAPIENS), save_format="jpg"), [".jpg"]),
     "bmp": (lambda root: PictureSink(root, Painter(SAPIENS), save_format="bmp", side_by_side=True), [".bmp"]),
     "masks": (lambda root: MaskSink(root, foreground=True, classes=True), [".npy", "_seg.npy"]),
-    "json": (lambda root: JsonSink(root, title="result", model="m"), [".json"]),
+    "json": (lambda root: JsonSink(root, title="result"), [".json"]),
 }
 
 
@@ -240,11 +241,11 @@ def test_an_unknown_picture_format_or_kind_of_regions_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"gif.*png, jpg, bmp"):
         PictureSink(tmp_path, Painter(SAPIENS), save_format="gif")
     with pytest.raises(UsageError, match=r"dots.*polygons, rle, none"):
-        JsonSink(tmp_path, title="", model="", regions="dots")
+        JsonSink(tmp_path, title="", regions="dots")
 
 
 def written_json(tmp_path, written, **settings):
-    JsonSink(tmp_path, **{"title": "result", "model": "sapiens-1b", **settings}).write(written)
+    JsonSink(tmp_path, **{"title": "result", **settings}).write(written)
     return json.loads((tmp_path / f"{written.frame.name}.json").read_text("utf-8"))
 
 
@@ -307,7 +308,7 @@ def test_json_regions_give_the_masks_back(tmp_path, grain):
 @pytest.mark.skipif(os.name != "posix", reason="names of files are text here")
 def test_json_of_a_file_whose_name_is_not_text(tmp_path):
     name = os.fsdecode(b"caf\xe9")
-    JsonSink(tmp_path, title="résumé", model="m").write(result(name))
+    JsonSink(tmp_path, title="résumé").write(result(name))
     record = json.loads((tmp_path / f"{name}.json").read_text("utf-8"))
     assert (record["name"], record["title"]) == (name, "résumé")
 

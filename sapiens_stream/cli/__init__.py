@@ -44,7 +44,7 @@ def main() -> NoReturn:
         error(problem.format_message())
         code = exit_codes.WRONG_USAGE
     except UsageError as problem:
-        error(str(problem))
+        error(problem.on_command_line)
         code = exit_codes.WRONG_USAGE
     except SapiensStreamError as problem:
         error(str(problem))

@@ -98,7 +98,7 @@ def images(
     with _photos(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
         if pull:
             fetch_named(model, quiet=quiet)
-        from sapiens_stream.segmenter import Segmenter  # torch takes seconds to load
+        from sapiens_stream.api import Segmenter  # torch takes seconds to load
 
         opened = open_model(model, shape=shape, as_is=as_is)
         default = "auto" if opened.fixed_dtype else "fp32"
@@ -128,7 +128,7 @@ def images(
         run = Run(
             source,
             segmenter.engine,
-            outputs.sinks(root, stem, source.info, known, segmenter.model.name, display.warn),
+            outputs.sinks(root, stem, source.info, known, display.warn),
             record_path=root / f"{stem}_run.json",
             settings=settings,
             workers=num_workers,

@@ -123,11 +123,11 @@ def live(
         raise UsageError(f"can't record to {record}; its ending is one of {', '.join(RECORDINGS)}")
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
+    from sapiens_stream.api import Segmenter
     from sapiens_stream.cli.execution import stopped_by_signals
     from sapiens_stream.cli.fetching import fetch_named
     from sapiens_stream.cli.live_display import LiveDisplay
     from sapiens_stream.pipeline.live import Camera, LiveOutputs, LiveRun, Recorder, in_background
-    from sapiens_stream.segmenter import Segmenter
     from sapiens_stream.sinks import parse_save
     from sapiens_stream.sources import Live, parse_address
 

@@ -12,8 +12,8 @@ from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from sapiens_stream.api import Segmenter
     from sapiens_stream.cli.execution import Tally
-    from sapiens_stream.segmenter import Segmenter
     from sapiens_stream.sinks import Outputs
 
 
@@ -117,7 +117,7 @@ def video(
             continue
         with source:
             if segmenter is None:  # after the first input proved readable: torch and a large model take a while
-                from sapiens_stream.segmenter import Segmenter
+                from sapiens_stream.api import Segmenter
 
                 if pull:
                     fetch_named(model, quiet=quiet)
@@ -137,7 +137,7 @@ def video(
                 if classes:
                     outputs = replace(outputs, only=known.ids(classes.split(",")))
             stem = parse_video(name).stem
-            sinks = outputs.sinks(output, stem, source.info, known, segmenter.model.name, display.warn)
+            sinks = outputs.sinks(output, stem, source.info, known, display.warn)
             display.note(require_space(sinks, source.info, output))
             run = Run(
                 source,

@@ -31,7 +31,9 @@ def resolve_device(name: str) -> torch.device:
     if text == "auto":
         return torch.device(there[0])
     kind, colon, index = text.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and index.isdecimal())):
+    if kind not in ("cpu", "cuda", "mps") or (
+        colon and not (index.isdecimal() and (kind == "cuda" or int(index) == 0))
+    ):
         raise UsageError(f"no device is called {name!r}; there are {DEVICES}")
     wanted = f"cuda:{int(index or 0)}" if kind == "cuda" else kind
     if wanted not in there:

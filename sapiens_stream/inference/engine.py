@@ -51,8 +51,8 @@ class Engine:
         warn: Callable[[str], None],
         note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        if isinstance(batch_size, int) and batch_size < 1:
-            raise UsageError(f"a batch size of {batch_size}; it is 1 or more")
+        if batch_size not in (None, "auto") and (type(batch_size) is not int or batch_size < 1):
+            raise UsageError(f"a batch size of {batch_size!r}; it is 1 or more, or auto")
         self.model = model
         self.devices = resolve_devices(device, model)
         threads = max(1, torch.get_num_threads() // len(self.devices)) if self.devices[0].type == "cpu" else None
@@ -63,7 +63,7 @@ class Engine:
                     Worker,
                     model,
                     device=each,
-                    dtype=resolve_precision(precision, each, model),
+                    dtype=resolve_precision(str(precision), each, model),
                     batch_size=model.fixed_batch or batch_size or BATCH_SIZES[each.type],
                     fit=check_fit(fit),
                     compile=compile,
@@ -74,7 +74,7 @@ class Engine:
             )
             for each in self.devices
         ]
-        weakref.finalize(self, _end, self._threads)
+        self._end = weakref.finalize(self, _end, self._threads)
         self._workers = [thread.placed() for thread in self._threads]
         torch.set_num_threads(torch.get_num_threads())  # what a worker set is else the default of all later threads
 
@@ -106,6 +106,7 @@ class Engine:
 
         The future raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where
         the device runs out of memory for a single frame, InputError for a frame that cannot be converted.
+        Raises UsageError once the engine is closed.
         """
         return min(self._threads, key=lambda thread: thread.load).submit(frames)
 
@@ -129,6 +130,10 @@ class Engine:
             for each in pending:
                 each.cancel()
 
+    def close(self) -> None:
+        """Ends the threads after what is queued, and lets go of the network; may be called again."""
+        self._end()
+
 
 class _WorkerThread:
     """A worker and the thread that alone touches it, so that the CPU has one pool of threads a worker."""
@@ -137,6 +142,7 @@ class _WorkerThread:
         self._jobs: SimpleQueue[tuple[Results, Batch] | None] = SimpleQueue()
         self._placed: Future[Worker] = Future()
         self._lock = Lock()
+        self._ended = False
         self.load = 0
         """Batches that are queued or being computed."""
         self._thread = Thread(target=_serve, args=(self._jobs, self._placed, make, threads), name="worker", daemon=True)
@@ -148,10 +154,12 @@ class _WorkerThread:
 
     def submit(self, frames: Batch) -> Results:
         results: Results = Future()
-        with self._lock:
-            self.load += 1
         results.add_done_callback(self._done)
-        self._jobs.put((results, frames))
+        with self._lock:
+            if self._ended:
+                raise UsageError("the Segmenter is closed; make another one")
+            self.load += 1
+            self._jobs.put((results, frames))
         return results
 
     def _done(self, _results: Results) -> None:
@@ -160,7 +168,9 @@ class _WorkerThread:
 
     def end(self) -> None:
         """Ends the thread after what is queued."""
-        self._jobs.put(None)
+        with self._lock:
+            self._ended = True
+            self._jobs.put(None)
 
     def join(self) -> None:
         """Waits for the end, since a thread that still computes when the interpreter goes takes the process with it."""

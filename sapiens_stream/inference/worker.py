@@ -118,8 +118,9 @@ class Worker:
         return pending
 
     def close(self) -> None:
-        """Waits for what still uses the weights, so that they may go."""
+        """Waits for what still uses the weights, and lets them go."""
         self._streams.wait()
+        self._forward = None
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -187,7 +188,9 @@ class Worker:
                 results += self.finish(self.start(batch.frames))
                 continue
             for frame, each in zip(batch.frames, maps, strict=True):
-                results.append(Segmentation(frame=frame, class_map=each, classes=self.model.classes))
+                results.append(
+                    Segmentation(frame=frame, class_map=each, classes=self.model.classes, model=self.model.name)
+                )
         return results
 
     def _reduced(self, batch: PendingBatch) -> list[UInt8Array] | None:

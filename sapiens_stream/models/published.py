@@ -49,8 +49,10 @@ def require(choice: Choice) -> OnDisk:
     """What `locate` finds. Raises UsageError if that is nothing and ModelError if it is damaged, saying what to do."""
     here = locate(choice)
     if here is None:
+        missing = f"{choice.name} is not on disk; fetch it: "
+        command = f"sapiens-stream models pull {choice.name}"
         raise UsageError(
-            f"{choice.name} is not on disk; fetch it: sapiens-stream models pull {choice.name} (or give --pull)"
+            f"{missing}pull=True, or once {command}", on_command_line=f"{missing}{command} (or give --pull)"
         )
     if here.damaged:
         raise ModelError(

@@ -64,8 +64,12 @@ class Run:
         self.stopping = True
         self._stream.stop()
 
-    def execute(self, on_result: Callable[[Statistics], None] | None = None) -> None:
-        """Runs to the end; what happened is then in `status` and `error`. KeyboardInterrupt is raised again.
+    def execute(self, on_result: Callable[[Statistics], None] | None = None, *, check: bool = False) -> None:
+        """Runs to the end; what happened is then in `status`, and what it failed with in `error`.
+
+        That is InputError of the source, ModelError or DeviceError of the engine, OutputError of a sink or the record,
+        or whatever a source or sink of your own raised. With `check` it is raised as well, once all is closed and the
+        record written. KeyboardInterrupt is always raised again.
 
         `on_result` is called after each result, in this thread.
         """
@@ -82,6 +86,8 @@ class Run:
             self.statistics.stop()
             hashing.join()
             self._save_record()
+        if check and self.error is not None:
+            raise self.error
 
     def _hash_model(self) -> None:
         self._sha256 = self._record.engine.model.sha256

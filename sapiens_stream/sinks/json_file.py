@@ -11,7 +11,7 @@ import orjson
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Label, Segmentation
 from sapiens_stream.sinks.files import path_below, written_aside
-from sapiens_stream.sinks.regions import polygons, run_lengths
+from sapiens_stream.sinks.regions import polygons, rle
 from sapiens_stream.sinks.sink import Sink
 
 SCHEMA = "sapiens-stream/1"
@@ -23,78 +23,82 @@ _BYTES_PER_PIXEL = 0.02
 
 
 class JsonSink(Sink):
-    """Writes NAME.json. Of the classes only those of `only` (ids; None: all) are written.
-
-    A region is told by `polygons`, as `sinks.regions.polygons` gives them, or by `rle`, COCO's
-    {"size": [height, width], "counts": "..."}; `regions="none"` leaves them out.
-    """
+    """Writes NAME.json, as `as_json` has it."""
 
     def __init__(
         self,
         root: Path,
         *,
         title: str,
-        model: str,
         regions: Regions = "polygons",
         only: tuple[int, ...] | None = None,
     ) -> None:
-        if regions not in get_args(Regions):
-            raise UsageError(f"can't write regions as {regions!r}; there are {', '.join(get_args(Regions))}")
+        _check(regions)
         self._root = root
         self._title = title
-        self._model = model
         self._regions = regions
         self._only = only
 
     def write(self, result: Segmentation) -> None:
-        # orjson takes outlines as arrays: a tenth of the time that lists of points and json take.
-        text = orjson.dumps(self._record(result), option=orjson.OPT_SERIALIZE_NUMPY)
+        text = as_json(result, title=self._title, regions=self._regions, only=self._only)
         with written_aside(path_below(self._root, result.frame.name, ".json")) as file:
             file.write(text)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         return 2000 + (0 if self._regions == "none" else int(size[0] * size[1] * _BYTES_PER_PIXEL))
 
-    def _record(self, result: Segmentation) -> dict[str, Any]:
-        """The schema. `frame` counts from 0; `time` is in seconds, null for a photo; `carried` is there if not 0,
-        `damaged` if it is true."""
-        frame = result.frame
-        height, width = result.class_map.shape
-        labels = [label for label in result.labels if self._only is None or label.id in self._only]
-        record: dict[str, Any] = {
-            "schema": SCHEMA,
-            "title": _text(self._title),
-            "name": _text(frame.name),
-            "width": width,
-            "height": height,
-            "frame": frame.index,
-            "time": None if frame.time is None else float(frame.time),
-            "model": _text(self._model),
-            "labels": [
-                {
-                    "id": label.id,
-                    "name": label.name,
-                    "pixels": label.pixels,
-                    "fraction": round(label.fraction, 6),
-                    "bbox": label.bbox,
-                }
-                for label in labels
-            ],
-        }
-        if result.carried:
-            record["carried"] = result.carried
-        if frame.damaged:
-            record["damaged"] = True
-        if self._regions == "polygons":
-            record["regions"] = [
-                _region(label, polygons=polygons(result.class_map, label.id, label.bbox)) for label in labels
-            ]
-        elif self._regions == "rle":
-            counts = run_lengths(result.class_map)
-            record["regions"] = [
-                _region(label, rle={"size": [height, width], "counts": counts[label.id]}) for label in labels
-            ]
-        return record
+
+def as_json(
+    result: Segmentation, *, title: str, regions: Regions = "polygons", only: tuple[int, ...] | None = None
+) -> bytes:
+    """A frame's JSON, UTF-8. Of the classes only those of `only` (ids; None: all) are written.
+
+    `frame` counts from 0; `time` is in seconds, null for a photo; `carried` is there if not 0, `damaged` if it is true.
+    A region is told by `polygons`, as `sinks.regions.polygons` gives them, or by `rle`, COCO's
+    {"size": [height, width], "counts": "..."}; `regions="none"` leaves them out. Raises UsageError for any other word.
+    """
+    _check(regions)
+    frame = result.frame
+    height, width = result.class_map.shape
+    labels = [label for label in result.labels if only is None or label.id in only]
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "title": _text(title),
+        "name": _text(frame.name),
+        "width": width,
+        "height": height,
+        "frame": frame.index,
+        "time": None if frame.time is None else float(frame.time),
+        "model": _text(result.model),
+        "labels": [
+            {
+                "id": label.id,
+                "name": label.name,
+                "pixels": label.pixels,
+                "fraction": round(label.fraction, 6),
+                "bbox": label.bbox,
+            }
+            for label in labels
+        ],
+    }
+    if result.carried:
+        record["carried"] = result.carried
+    if frame.damaged:
+        record["damaged"] = True
+    if regions == "polygons":
+        record["regions"] = [
+            _region(label, polygons=polygons(result.class_map, label.id, label.bbox)) for label in labels
+        ]
+    elif regions == "rle":
+        lengths = rle(result.class_map, [label.id for label in labels])
+        record["regions"] = [_region(label, rle=lengths[label.id]) for label in labels]
+    # orjson takes outlines as arrays: a tenth of the time that lists of points and json take.
+    return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _check(regions: str) -> None:
+    if regions not in get_args(Regions):
+        raise UsageError(f"can't write regions as {regions!r}; there are {', '.join(get_args(Regions))}")
 
 
 def _text(text: str) -> orjson.Fragment:

@@ -67,7 +67,7 @@ class Outputs:
         return root / f"{stem}_overlay{container_for(self.codec)}"
 
     def sinks(
-        self, root: Path, stem: str, source: SourceInfo, classes: ClassSet, model: str, warn: Callable[[str], None]
+        self, root: Path, stem: str, source: SourceInfo, classes: ClassSet, warn: Callable[[str], None]
     ) -> list[Sink]:
         """The sinks for one source, none of which has written anything yet."""
         painter = Painter(classes, opacity=self.opacity, keep_background=self.keep_background, only=self.only)
@@ -90,7 +90,7 @@ class Outputs:
         if masks := self.save & {"classes", "foreground"}:
             sinks.append(MaskSink(root, foreground="foreground" in masks, classes="classes" in masks, only=self.only))
         if "json" in self.save:
-            sinks.append(JsonSink(root, title=self.title, model=model, regions=self.regions, only=self.only))
+            sinks.append(JsonSink(root, title=self.title, regions=self.regions, only=self.only))
         if self.contact_sheet:
             sinks.append(ContactSheet(root / f"{stem}_sheet.png", painter, source.frame_count))
         return sinks

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypedDict
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +12,13 @@ import numpy.typing as npt
 from sapiens_stream.frame import UInt8Array
 
 Ring = npt.NDArray[np.int32]
+
+
+class Rle(TypedDict):
+    """COCO's run lengths, as pycocotools takes them: [height, width], and the lengths as text."""
+
+    size: list[int]
+    counts: str
 
 
 def polygons(class_map: UInt8Array, class_id: int, bbox: tuple[int, int, int, int]) -> list[Ring]:
@@ -21,6 +31,14 @@ def polygons(class_map: UInt8Array, class_id: int, bbox: tuple[int, int, int, in
     mask = (class_map[y : y + height, x : x + width] == class_id).view(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
     return [np.asarray(contour, np.int32).reshape(-1, 2) for contour in contours]
+
+
+def rle(class_map: UInt8Array, ids: Iterable[int]) -> dict[int, Rle]:
+    """COCO's run lengths of each of these classes; of one that is not there, those of an empty mask."""
+    counts = run_lengths(class_map)
+    nothing, _ = _printable(np.array([class_map.size]))
+    size = list(class_map.shape)
+    return {index: {"size": size, "counts": counts.get(index, nothing.decode("ascii"))} for index in ids}
 
 
 def run_lengths(class_map: UInt8Array) -> dict[int, str]:

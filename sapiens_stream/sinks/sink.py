@@ -10,7 +10,9 @@ from sapiens_stream.frame import Segmentation
 
 
 class Sink(ABC):
-    """Writes results. Raises OutputError, which names the file, where one can not be written.
+    """Writes results. One of your own needs `write` alone.
+
+    Raises OutputError, which names the file, where one can not be written. Whatever else it raises ends the run too.
 
     An `ordered` sink gets the results of a source in order, from one thread; any other may be called from several
     threads at once, in any order.
@@ -22,9 +24,9 @@ class Sink(ABC):
     def write(self, result: Segmentation) -> None:
         """Writes one result; each file is whole under its name when this returns, or not there."""
 
-    @abstractmethod
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         """About how much disk a result takes, `size` being (height, width); for the estimate before a run."""
+        return 0
 
     def close(self) -> None:
         """Finishes what is open so that it is readable; called once, also after a failure or an interruption."""

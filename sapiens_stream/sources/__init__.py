@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av.logging
@@ -41,6 +42,7 @@ def open_source(
     workers: int = DEFAULT_WORKERS,
     recursive: bool = False,
     exclude: Path | None = None,
+    live: Callable[[str | Path | int], Source] = Live,
 ) -> Source:
     """`Live` for a camera's index or device, a URL, `lavfi:GRAPH` or `screen`; `Photos` for a folder, a `.txt` list, a
     glob or a file with a photo's extension; `Video` for any other file, and for "-", which is standard input.
@@ -49,11 +51,11 @@ def open_source(
     ...     for frame in source.frames():
     ...         print(frame.name)
 
-    The options are those of `Photos`. Raises InputError where the input can not be opened; a live one is opened only
-    when its frames are asked for. Raises UsageError for a URL that can not be a source.
+    The options are those of `Photos`; `live` opens a live one. Raises InputError where the input can not be opened; a
+    live one is opened only when its frames are asked for. Raises UsageError for a URL that can not be a source.
     """
     if isinstance(what, int) or is_live(what):
-        return Live(what)
+        return live(what)
     path = Path(what)
     if path.is_dir() or is_list(path) or is_glob(what) or is_photo(path):
         return Photos(what, decoder=decoder, workers=workers, recursive=recursive, exclude=exclude)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.live_address import Address, parse_address
-from sapiens_stream.sources.live_connection import Connection
+from sapiens_stream.sources.live_connection import CONNECT_SECONDS, Connection
 from sapiens_stream.sources.live_mailbox import Arrived, Mailbox, Outcome
 from sapiens_stream.sources.live_timeline import TIME_BASE, Timeline
 from sapiens_stream.sources.source import Source, SourceInfo
@@ -64,6 +65,10 @@ class Live(Source):
     many times in a row. `on_event` is told of it, in the thread that reads the frames; without it, `warn` is. A file
     and a lavfi graph are not opened again.
 
+    `timeout` bounds how long there may be no picture, at the start or later, whatever `reconnect` says. A source that
+    does not open at all is tried again like one that breaks, unless `await_first` is false: then it has to open at the
+    first try, and in 12.5 seconds if there is no `timeout`.
+
     `info` knows size and rate once the first frame was read.
 
     Raises UsageError for an address or a setting that can not be; InputError from `frames` where the source breaks,
@@ -77,6 +82,8 @@ class Live(Source):
         reconnect: Reconnect = "forever",
         realtime: bool = False,
         stall_seconds: float = STALL_SECONDS,
+        timeout: float | None = None,
+        await_first: bool = True,
         on_event: Callable[[LiveEvent], None] | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
@@ -84,7 +91,15 @@ class Live(Source):
         self._tries_allowed = _tries(reconnect)
         if not stall_seconds > 0:
             raise UsageError(f"stall_seconds is {stall_seconds}; more than 0 is needed")
+        if timeout is not None and not timeout > 0:
+            raise UsageError(f"timeout is {timeout}; more than 0 is needed")
         self.info = SourceInfo(name=self.address.name, kind="live", time_base=TIME_BASE)
+        self._await_first = await_first
+        self._patience = math.inf if timeout is None else timeout
+        self._first_patience = (
+            CONNECT_SECONDS + stall_seconds if timeout is None and not await_first else self._patience
+        )
+        self._deadline = math.inf  # when the next picture has to be there
         self._stall_seconds = stall_seconds
         self._on_event = on_event
         self._warn = warn
@@ -116,6 +131,7 @@ class Live(Source):
 
     def _read(self) -> Iterator[Frame | Skipped]:
         ended = False  # how the outage began
+        self._deadline = time.monotonic() + self._first_patience
         try:
             while (connection := self._connect()) is not None:
                 before = self._index
@@ -144,10 +160,14 @@ class Live(Source):
     def _received(self, connection: Connection) -> Generator[Frame, None, Outcome | None]:
         """The frames of a connection; returns its outcome, or None once closed."""
         while True:
-            limit = self._stall_seconds if self.address.endless and not self._lost else None
-            received = self._mailbox.take(limit)
+            stall = self._stall_seconds if self.address.endless and not self._lost else math.inf
+            limit = min(stall, max(0.0, self._deadline - time.monotonic()))
+            received = self._mailbox.take(None if limit == math.inf else limit)
             if self._mailbox.closed:
                 return None
+            if received is None and time.monotonic() >= self._deadline:
+                patience = self._patience if self._index else self._first_patience
+                raise InputError(f"{self.address.name}: no picture for {patience:g} s")
             if received is None:
                 self._lose(f"no picture for {self._stall_seconds:g} s")
             elif isinstance(received, Outcome):
@@ -156,18 +176,19 @@ class Live(Source):
                 return received
             else:
                 yield self._frame(received, connection)
+                self._deadline = time.monotonic() + self._patience
 
     def _retries(self, outcome: Outcome) -> bool:
         """Whether the source is to be opened again; if so, after a pause."""
-        hopeless = outcome.final and not self._index
+        hopeless = (outcome.final or not self._await_first) and not self._index
         if not self.address.endless or hopeless or self._tries >= self._tries_allowed:
             return False
         self._lose(outcome.reason)
         pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._tries, 10), LONGEST_PAUSE_SECONDS)
         self._tell("reconnecting", outcome.reason, pause)
         self._tries += 1
-        self._mailbox.sleep(pause)
-        return True
+        self._mailbox.sleep(min(pause, max(0.0, self._deadline - time.monotonic())))
+        return time.monotonic() < self._deadline
 
     def _frame(self, received: Arrived, connection: Connection) -> Frame:
         decoded = received.frame

@@ -94,7 +94,9 @@ def parse_address(what: str | Path | int, *, realtime: bool = False, platform: s
     path = Path(text)
     if path.is_file():
         if not realtime:
-            raise UsageError(f"{text} is a file; it is live only at its own speed (--realtime)")
+            raise UsageError(
+                f"{text} is a file; it is live only at its own speed (--realtime; in Python realtime=True)"
+            )
         return Address(kind="file", name=text, stem=path.stem, url=file_url(text), path=path, paced=True, endless=False)
     raise UsageError(f"{redacted_text(text)}: no such live source; there are {FORMS}")
 

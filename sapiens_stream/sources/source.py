@@ -40,7 +40,10 @@ class SourceInfo:
 
 
 class Source(ABC):
-    """Yields each frame once, in order, and a `Skipped` for one that can not be read."""
+    """Yields each frame once, in order, and a `Skipped` for one that can not be read.
+
+    One of your own needs `info` and `frames` alone.
+    """
 
     info: SourceInfo
 

@@ -39,7 +39,7 @@ class Inference:
     """
 
     def __init__(self, engine: Engine, cameras: Sequence[Camera], on_change: Callable[[], None]) -> None:
-        self.classes = engine.model.classes
+        self.model = engine.model
         self.error: BaseException | None = None
         self.unreadable = 0
         """Frames that could not be converted."""

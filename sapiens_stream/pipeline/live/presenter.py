@@ -49,7 +49,7 @@ class Presenter:
     def __init__(self, camera: Camera, inference: Inference, *, propagate: bool) -> None:
         self.camera = camera
         self._inference = inference
-        self._classes = inference.classes
+        self._model = inference.model
         self._propagate = propagate
         self._carrier = Carrier()
         self._held: deque[_Held] = deque()
@@ -115,6 +115,8 @@ class Presenter:
         else:
             class_map = np.zeros(frame.size, np.uint8)
         age = frame.index - (inferred.result.frame.index if inferred is not None else -1)
-        result = Segmentation(frame=frame, class_map=class_map, classes=self._classes, carried=age)
+        result = Segmentation(
+            frame=frame, class_map=class_map, classes=self._model.classes, model=self._model.name, carried=age
+        )
         ready = time.monotonic()
         return Showing(arrival, result, ready - start, ready)

@@ -67,7 +67,6 @@ class Recorder:
         self.failure: BaseException | None = None
         self._outputs = outputs
         self._cameras = cameras
-        self._model = model.name
         self._warn = warn
         self._lock = Lock()
         self._painter = Painter(
@@ -186,11 +185,7 @@ class Recorder:
             foreground, classes = "foreground" in save, "classes" in save
             sinks.append(MaskSink(outputs.folder, foreground=foreground, classes=classes, only=outputs.only))
         if "json" in save:
-            sinks.append(
-                JsonSink(
-                    outputs.folder, title=outputs.title, model=self._model, regions=outputs.regions, only=outputs.only
-                )
-            )
+            sinks.append(JsonSink(outputs.folder, title=outputs.title, regions=outputs.regions, only=outputs.only))
         return sinks
 
     def _for_camera(self, name: str, camera: int) -> str:

@@ -1,0 +1,474 @@
+"""The Python API: pictures in, class maps out, nothing about threads or queues to know."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, overload
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.errors import UsageError
+from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, UInt8Array
+from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.worker import BatchSize
+from sapiens_stream.models import open_model
+from sapiens_stream.models.model import Model
+from sapiens_stream.painting import Painter
+from sapiens_stream.pipeline import Stream
+from sapiens_stream.sinks import Outputs, parse_save
+from sapiens_stream.sinks.json_file import Regions, as_json
+from sapiens_stream.sinks.pictures import SaveFormat
+from sapiens_stream.sinks.png import encode_png
+from sapiens_stream.sinks.regions import Ring, Rle, polygons, rle
+from sapiens_stream.sources import Live, Source, SourceInfo, open_source
+from sapiens_stream.sources.in_memory import Pictures, frame_of
+from sapiens_stream.sources.live import Reconnect
+
+if TYPE_CHECKING:
+    import supervision
+    import torch
+
+    from sapiens_stream.sources.in_memory import Picture
+
+_NOTEBOOK_PIXELS = 1280
+"""The longer side of the picture that a notebook shows."""
+
+
+class Result(Segmentation):
+    """A picture and the class of each of its pixels, to be asked, painted and saved.
+
+    `frame` is the picture and its place in time, `class_map` (H, W) uint8 class ids, `classes` their names and colours,
+    `labels` the classes that were found, with their areas and boxes; `model` is the model's name. Wherever classes are
+    asked for, they are names ("hair"; any case, "-" or " " for "_") or ids; an unknown one raises UsageError.
+
+    >>> result = Segmenter("builtin")(image)
+    >>> result.class_map.shape == image.shape[:2]
+    True
+    >>> [label.name for label in result.labels]
+    ['Face_Neck', 'Hair', 'Upper_Clothing']
+    """
+
+    def mask(self, *classes: str | int | Iterable[str | int]) -> npt.NDArray[np.bool_]:
+        """Where any of these classes is, or where anybody is if none is given.
+
+        Args:
+            classes: names or ids, one by one or in lists.
+
+        Returns:
+            (H, W) bool.
+
+        >>> result.mask("hair", "face_neck").sum() == result.mask(["hair", "face_neck"]).sum()
+        True
+        """
+        if not classes:
+            return self.class_map > 0
+        return np.isin(self.class_map, self._ids(classes))
+
+    def polygons(self, *classes: str | int | Iterable[str | int]) -> dict[str, list[Ring]]:
+        """The outlines of these classes, or of all that were found if none is given.
+
+        Returns:
+            By class name, the rings around it and around its holes, each (N, 2) int32 of x, y in pixels; none for a
+            class that is not there. `cv2.drawContours(mask, rings, -1, 1, cv2.FILLED)` with all rings of a class gives
+            its mask back exactly.
+
+        >>> for ring in result.polygons("hair")["Hair"]:
+        ...     print(ring.shape)
+        """
+        boxes = {label.id: label.bbox for label in self.labels}
+        return {
+            self.classes.names[index]: polygons(self.class_map, index, boxes[index]) if index in boxes else []
+            for index in self._asked_or_found(classes)
+        }
+
+    def rle(self, *classes: str | int | Iterable[str | int]) -> dict[str, Rle]:
+        """The run lengths of these classes, or of all that were found if none is given, as COCO has them.
+
+        Returns:
+            By class name, {"size": [H, W], "counts": text}, which `pycocotools.mask.decode` takes.
+
+        >>> pycocotools.mask.decode(result.rle("hair")["Hair"]).sum() == result.mask("hair").sum()
+        True
+        """
+        found = rle(self.class_map, self._asked_or_found(classes))
+        return {self.classes.names[index]: lengths for index, lengths in found.items()}
+
+    def to_dict(
+        self,
+        *,
+        regions: Regions = "polygons",
+        title: str = "result",
+        classes: Iterable[str | int] | None = None,
+    ) -> dict[str, Any]:
+        """What the JSON file of this result holds, schema "sapiens-stream/1", as JSON's own types.
+
+        Args:
+            regions: how it is told where a class is: "polygons", "rle", or "none".
+            title: written as it is.
+            classes: names or ids; None: all.
+
+        >>> [label["name"] for label in result.to_dict()["labels"]]
+        ['Face_Neck', 'Hair', 'Upper_Clothing']
+        """
+        text = as_json(self, title=title, regions=regions, only=self._only(classes))
+        return dict(json.loads(text))
+
+    def overlay(
+        self, opacity: float = 0.5, *, keep_background: bool = False, classes: Iterable[str | int] | None = None
+    ) -> UInt8Array:
+        """The picture with the classes' colours over it.
+
+        Args:
+            opacity: of the colours, 0 to 1.
+            keep_background: leave the background as it is; it is painted with its own dark colour by default.
+            classes: names or ids of those that are painted; None: all.
+
+        Returns:
+            (H, W, 3) uint8 RGB, a new array.
+        """
+        painter = Painter(self.classes, opacity=opacity, keep_background=keep_background, only=self._only(classes))
+        return painter.paint(self.frame.rgb, self.class_map)
+
+    def save(
+        self,
+        folder: str | Path,
+        name: str | None = None,
+        *,
+        overlay: Literal["frames", "none"] = "frames",
+        save: str | Iterable[str] = "classes,foreground,json",
+        opacity: float = 0.5,
+        keep_background: bool = False,
+        classes: Iterable[str | int] | None = None,
+        regions: Regions = "polygons",
+        title: str = "result",
+        save_format: SaveFormat = "png",
+        side_by_side: bool = False,
+    ) -> None:
+        """Writes NAME.png (the overlay), NAME.npy, NAME_seg.npy and NAME.json into `folder`, as `images` does.
+
+        Args:
+            name: of the files, "/" between folders; None: that of the frame.
+            overlay: "none" leaves the picture out.
+            save: any of "classes" (`_seg.npy`), "foreground" (`.npy`), "json", in a list or separated by commas.
+            opacity, keep_background: of the overlay; see `overlay`.
+            classes: names or ids of those that are painted and written; None: all.
+            regions, title: of the JSON; see `to_dict`.
+            save_format: of the overlay: "png", "jpg" or "bmp".
+            side_by_side: put the picture itself to the overlay's left.
+
+        Raises UsageError for a choice that there is not, OutputError where a file cannot be written.
+
+        >>> result.save("results", "astronaut", save="json", overlay="none", classes=["hair"])
+        """
+        if overlay not in ("frames", "none"):
+            raise UsageError(f"overlay is {overlay!r}; of one picture there are frames, none")
+        outputs = Outputs(
+            overlay=overlay,
+            save=parse_save(save if isinstance(save, str) else ",".join(save)),
+            opacity=opacity,
+            keep_background=keep_background,
+            only=self._only(classes),
+            regions=regions,
+            title=title,
+            save_format=save_format,
+            side_by_side=side_by_side,
+        )
+        frame = self.frame
+        if name is not None:
+            frame = replace(frame, name=name, decoded=frame.rgb, quarter_turns=0, mirrored=False)
+        info = SourceInfo(name=frame.name, kind="photos", frame_count=1, size=frame.size)
+        for sink in outputs.sinks(Path(folder), frame.name, info, self.classes, warnings.warn):
+            sink.write(replace(self, frame=frame))
+            sink.close()
+
+    def to_supervision(self) -> supervision.Detections:
+        """The classes that were found as `supervision.Detections`, one each.
+
+        Returns:
+            Detections with `xyxy` (N, 4), `mask` (N, H, W) bool, `class_id` (N,), and the names as
+            `data["class_name"]`. A class map has no confidences, so `confidence` is None.
+
+        Raises UsageError where the package is missing.
+
+        >>> supervision.MaskAnnotator().annotate(image.copy(), result.to_supervision())
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise UsageError(
+                f"to_supervision needs the package supervision: pip install supervision ({error})"
+            ) from error
+
+        labels = self.labels
+        if not labels:
+            return supervision.Detections.empty()
+        boxes = np.array([label.bbox for label in labels], np.float32)
+        boxes[:, 2:] += boxes[:, :2]
+        ids = np.array([label.id for label in labels])
+        return supervision.Detections(
+            xyxy=boxes,
+            mask=self.class_map == ids[:, None, None],
+            class_id=ids,
+            data={"class_name": np.array([label.name for label in labels])},
+        )
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the overlay, made smaller if it is large."""
+        picture = self.overlay()
+        scale = _NOTEBOOK_PIXELS / max(picture.shape)
+        if scale < 1:
+            size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return encode_png(picture)
+
+    def _ids(self, classes: Iterable[str | int | Iterable[str | int]]) -> tuple[int, ...]:
+        flat: list[str | int] = []
+        for each in classes:
+            if isinstance(each, Iterable) and not isinstance(each, str):
+                flat.extend(each)
+            else:
+                flat.append(each)
+        return self.classes.ids(flat)
+
+    def _asked_or_found(self, classes: tuple[str | int | Iterable[str | int], ...]) -> tuple[int, ...]:
+        return self._ids(classes) if classes else tuple(label.id for label in self.labels)
+
+    def _only(self, classes: Iterable[str | int] | None) -> tuple[int, ...] | None:
+        return None if classes is None else self._ids([classes])
+
+
+class Settings(TypedDict, total=False):
+    """What a Segmenter can be told beside the model; see there."""
+
+    device: str | torch.device
+    precision: str
+    fit: str
+    shape: tuple[int, int] | None
+    as_is: bool
+    batch_size: BatchSize | None
+    compile: bool
+    pull: bool
+    warn: Callable[[str], None]
+    note: Callable[[str], None]
+
+
+class Segmenter:
+    """A model on a device. Call it with a picture; it may be shared between threads.
+
+    Args:
+        model: a checkpoint's path, a name ("builtin", "sapiens-1b"), or an open Model.
+        device: "auto", "cpu", "cuda", "cuda:N", "cuda:all", "mps", several ("cuda:0,cuda:1"), or a `torch.device`.
+        precision: "auto", "fp32", "fp16" or "bf16".
+        fit: "stretch", "letterbox" or "crop".
+        shape: the (height, width) that the model gets; None: the checkpoint's own (the built-in model's is then in the
+            picture's aspect).
+        as_is: run the graph in a Sapiens checkpoint's file.
+        batch_size: pictures that are computed at once; None takes 1 on the CPU, 8 elsewhere, "auto" tries which is
+            fastest.
+        compile: have torch compile the network, which can take minutes and is kept for later runs.
+        pull: fetch a model of that name if it is not on disk.
+        warn, note: are told sentences for the user.
+
+    Raises ModelError, DeviceError, or UsageError, also for `shape`, `as_is` or `pull` beside an open Model, which is as
+    it is.
+
+    >>> with Segmenter("builtin", device="cpu") as model:
+    ...     result = model("samples/astronaut.jpg")
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Model = "builtin",
+        *,
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+        fit: str = "stretch",
+        shape: tuple[int, int] | None = None,
+        as_is: bool = False,
+        batch_size: BatchSize | None = None,
+        compile: bool = False,
+        pull: bool = False,
+        warn: Callable[[str], None] = warnings.warn,
+        note: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        if isinstance(model, Model):
+            for name, given in (("shape", shape is not None), ("as_is", as_is), ("pull", pull)):
+                if given:
+                    raise UsageError(f"{name} has no say in a Model that is open; give it to open_model")
+        elif isinstance(model, (str, os.PathLike)):
+            where = model if isinstance(model, str) else Path(model)
+            model = open_model(where, shape=_checked(shape), as_is=as_is, pull=pull)
+        else:
+            raise UsageError(f"a model is a name, a checkpoint's path or an open Model; got {type(model).__name__}")
+        self.model = model
+        self.engine = Engine(
+            model,
+            device=str(device),
+            precision=precision,
+            batch_size=batch_size,
+            fit=fit,
+            compile=compile,
+            warn=warn,
+            note=note,
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, by id."""
+        return self.model.classes.names
+
+    @overload
+    def __call__(self, image: list[Picture] | tuple[Picture, ...]) -> list[Result]: ...
+    @overload
+    def __call__(self, image: Picture) -> Result: ...
+    def __call__(self, image: Picture | list[Picture] | tuple[Picture, ...]) -> Result | list[Result]:
+        """Segments a picture, or a list of them as one batch.
+
+        Args:
+            image: a photo's path; an array of (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, uint8 or floating point
+                from 0 to 1; a PIL image of any mode, turned as its EXIF orientation says; a tensor of (C, H, W) if its
+                first side is 1, 3 or 4 long, else of (H, W, C), in the values of an array; or a list of these, of any
+                sizes. Alpha is dropped.
+
+        Returns:
+            A Result, its class map of the picture's own size; for a list, a list of them in its order. The frame of a
+            Result shares the memory of an array that could be taken as it is.
+
+        Raises UsageError for anything else and after `close`, InputError for a photo that cannot be read, ModelError
+        or DeviceError where the model fails or memory is short. Warns of a photo that is damaged, and used as far as it
+        can be decoded.
+
+        >>> first, second = model([image, "samples/astronaut.jpg"])
+        """
+        if not isinstance(image, (list, tuple)):
+            return self._segment([frame_of(image)])[0]
+        frames = []
+        for index, each in enumerate(image):
+            try:
+                frames.append(frame_of(each, index=index, name=f"image_{index:06d}"))
+            except UsageError as error:
+                raise UsageError(f"image {index} of the list: {error}") from error
+        return self._segment(frames) if frames else []
+
+    def _segment(self, frames: list[Frame]) -> list[Result]:
+        for frame in frames:
+            if frame.damaged:
+                _warn_of_damage(frame.damaged)
+        return [_result(each) for each in self.engine.submit(frames).result()]
+
+    def close(self) -> None:
+        """Finishes what was asked for and lets go of the device; may be called again. No picture is taken after it."""
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def segment(
+    source: Picture | int | Source | Iterable[Picture],
+    *,
+    model: str | os.PathLike[str] | Model | Segmenter = "builtin",
+    on_skip: Callable[[Skipped], None] | None = None,
+    on_damage: Callable[[Damaged], None] | None = None,
+    strict: bool = False,
+    reconnect: Reconnect | None = None,
+    timeout: float | None = None,
+    **settings: Unpack[Settings],
+) -> Iterator[Result]:
+    """Segments every frame of a source, streamed: decoding and inference run ahead, memory stays flat.
+
+    Args:
+        source: a video's path, a folder of photos, a list of them (.txt), one photo, a glob, a camera's index, a live
+            address (a URL, `lavfi:GRAPH`, `screen`), an open Source, or pictures: what a Segmenter takes, or any
+            iterable of that. An iterator is read ahead, in another thread.
+        model: as a Segmenter has it, or a Segmenter.
+        on_skip: is told of what cannot be read; without it, a warning names it.
+        on_damage: is told of a picture that is damaged, and used as far as it can be decoded; without it, a warning is.
+        strict: skip what is damaged.
+        reconnect: what is done when a live source breaks that was open: "forever" (the default), "no", or how many
+            times in a row it is tried again.
+        timeout: the seconds that a live source may be without a picture. Without it, a source that does not open is not
+            tried again, and one that was open is waited for as `reconnect` says; with it, both are tried until then.
+        settings: those of a Segmenter.
+
+    Returns:
+        An iterator of a Result for each frame. Leave the loop whenever you like.
+
+    Raises UsageError for settings that cannot be, or beside a Segmenter or Source that has them already; InputError
+    where the source cannot be opened, or breaks for good, after the results before that; and what a Segmenter raises.
+
+    >>> for result in segment("clip.mp4", model="sapiens-1b"):
+    ...     print(result.frame.index, [label.name for label in result.labels])
+    """
+    if unknown := sorted(set(settings) - Settings.__annotations__.keys()):
+        raise UsageError(f"no setting is called {unknown[0]!r}; there are {', '.join(Settings.__annotations__)}")
+    if isinstance(model, Segmenter) and settings:
+        raise UsageError(f"{next(iter(settings))} has no say in a Segmenter that is there; give it when that is made")
+    opened = _opened(source, reconnect, timeout)
+    segmenter = model if isinstance(model, Segmenter) else Segmenter(model, **settings)
+    stream = Stream(
+        opened,
+        segmenter.engine,
+        on_skip=on_skip or _warn_of_skip,
+        on_damage=on_damage or _warn_of_damage,
+        strict=strict,
+    )
+    return _results(stream, segmenter if segmenter is not model else None)
+
+
+def _opened(source: object, reconnect: Reconnect | None, timeout: float | None) -> Source:
+    if isinstance(source, Source):
+        for name, given in (("reconnect", reconnect), ("timeout", timeout)):
+            if given is not None:
+                raise UsageError(f"{name} has no say in a Source that is open; give it when that is made")
+        return source
+    if isinstance(source, (str, os.PathLike, int)) and not isinstance(source, bool):
+        how = partial(Live, reconnect="forever" if reconnect is None else reconnect, timeout=timeout)
+        live = partial(how, await_first=timeout is not None)
+        return open_source(Path(source) if isinstance(source, os.PathLike) else source, live=live)
+    if isinstance(source, Iterable) and not hasattr(source, "shape"):  # an array, or a tensor, is one picture
+        return Pictures(source)
+    return Pictures([frame_of(source)])  # type: ignore[arg-type]
+
+
+def _results(stream: Stream, own: Segmenter | None) -> Iterator[Result]:
+    """What comes of the stream; a Segmenter of our own is closed at its end."""
+    try:
+        with stream:
+            for segmentation in stream:
+                yield _result(segmentation)
+    finally:
+        if own is not None:
+            own.close()
+
+
+def _result(found: Segmentation) -> Result:
+    return Result(**{each.name: getattr(found, each.name) for each in fields(found)})
+
+
+def _checked(shape: tuple[int, int] | None) -> tuple[int, int] | None:
+    if shape is None or (isinstance(shape, (tuple, list)) and [type(side) for side in shape] == [int, int]):
+        return shape
+    raise UsageError(f"a shape of {shape!r}; it is (height, width), two whole numbers")
+
+
+def _warn_of_skip(item: Skipped) -> None:
+    warnings.warn(f"skipped {item.name}: {item.reason}", stacklevel=2)
+
+
+def _warn_of_damage(item: Damaged) -> None:
+    warnings.warn(f"damaged {item.name}: {item.reason}", stacklevel=2)
