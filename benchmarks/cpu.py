@@ -50,21 +50,24 @@ def make_photos(folder: Path, size: tuple[int, int] = (2160, 3840)) -> list[Path
     return names
 
 
-def make_clip(path: Path, *, width: int, height: int, frames: int = VIDEO_FRAMES) -> Path:
-    """An H.264 clip, 25 frames/s: a slow pan over the same portrait."""
-    picture = cv2.resize(cv2.imread(str(PHOTO)), (width + frames, height), interpolation=cv2.INTER_CUBIC)
+def make_clip(path: Path, *, width: int, height: int, frames: int = VIDEO_FRAMES, codec: str = "libx264") -> Path:
+    """A clip, 25 frames/s: a slow pan over the same portrait, to and fro."""
+    pan = min(frames, width // 4)
+    picture = cv2.resize(cv2.imread(str(PHOTO)), (width + pan, height), interpolation=cv2.INTER_CUBIC)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"preset": "veryfast"})
+        quiet = {"x265-params": "log-level=error"} if codec == "libx265" else {}
+        stream = container.add_stream(codec, rate=25, options={"preset": "veryfast", **quiet})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
-            view = np.ascontiguousarray(picture[:, index : index + width])
+            left = abs((index + pan) % (2 * pan) - pan)
+            view = np.ascontiguousarray(picture[:, left : left + width])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="bgr24")))
         container.mux(stream.encode())
     return path
 
 
-def run(source: Source, segmenter: Segmenter, outputs: Outputs, folder: Path) -> None:
-    """The program itself, from the source to the files."""
+def run(source: Source, segmenter: Segmenter, outputs: Outputs, folder: Path) -> Run:
+    """The program itself, from the source to the files; the run that was."""
     with source:
         model = segmenter.model
         sinks = outputs.sinks(folder, "clip", source.info, model.classes, print)
@@ -72,6 +75,7 @@ def run(source: Source, segmenter: Segmenter, outputs: Outputs, folder: Path) ->
         work.execute()
         if work.error:
             raise work.error
+        return work
 
 
 def transcode(clip: Path, target: Path) -> None:

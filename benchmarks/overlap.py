@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
 
+import cv2
 import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.cpu import make_clip
+from benchmarks.cpu import PHOTO, make_clip
 from benchmarks.gpu import Bench, random_model
+from benchmarks.people_logits import with_people
 from sapiens_stream import Segmenter
 from sapiens_stream.frame import Frame
 from sapiens_stream.models.sapiens.config import SapiensConfig
@@ -76,7 +78,9 @@ def main() -> None:
         sys.exit("no CUDA device: this benchmark measures one")
     bench = Bench(torch.device("cuda"), chosen.batch_size, seconds=5.0, matrix=8192)
     config = SapiensConfig.of(chosen.size)
-    segmenter = Segmenter(random_model(chosen.size, config), device="cuda", batch_size=chosen.batch_size)
+    picture = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)
+    model = with_people(random_model(chosen.size, config), picture)
+    segmenter = Segmenter(model, device="cuda", batch_size=chosen.batch_size)
     with tempfile.TemporaryDirectory() as folder:
         clip = make_clip(Path(folder) / "clip.mp4", width=1920, height=1080, frames=chosen.batch_size)
         with Video(clip) as source:
