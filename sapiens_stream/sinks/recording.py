@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 from av.codec.context import Flags
 from av.container import InputContainer, OutputContainer
+from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
@@ -112,13 +113,13 @@ class Recording:
         self._end = (painted.pts + painted.duration) * self._clock.time_base
         if self._side is not None:
             self._side.write(until=painted.pts * self._clock.time_base)
-        self._output.mux(self._stream.encode(painted))
+        self._mux(self._stream.encode(painted))
 
     def close(self) -> None:
         """Writes what the encoder still holds, the rest of the sound, and the end of the file."""
         with self._stack:
             if self._stream.codec_context.is_open:
-                self._output.mux(self._stream.encode(None))
+                self._mux(self._stream.encode(None))
                 if self._side is not None:
                     self._side.write(until=self._end + _SOUND_AFTER_THE_END)
 
@@ -130,6 +131,18 @@ class Recording:
     def release(self) -> None:
         """Closes the source's file, once nothing more is to be taken from it."""
         self._companions.close()
+
+    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            try:
+                self._output.mux_one(packet)
+            except OSError:
+                raise
+            except (ValueError, av.FFmpegError) as error:
+                # The pictures are in order; it is a packet of sound, which waited for this one to be written.
+                if self._side is None:
+                    raise
+                self._side.refused(error)
 
     def _add_video(self, settings: EncoderSettings, first: Frame, original: InputContainer | None) -> VideoStream:
         stream = self._output.add_stream(settings.codec, rate=self._clock.rate, options=dict(settings.options))

@@ -107,7 +107,9 @@ class SideStreams:
             self._read[index] = max(self._read[index], time)
         packet.dts = stamp + shift
         packet.pts = packet.dts if packet.pts is None else packet.pts + shift
-        self._keep(index, track.take(packet))
+        # An mp4 can hold what a decoder needs before 0, to start with; others would shift all streams for it.
+        if packet.pts >= 0 or self._may_begin_before_0:
+            self._keep(index, track.take(packet))
 
     def _keep(self, index: int, packets: Iterable[Packet[Any]]) -> None:
         original = self._source.streams[index]
@@ -127,12 +129,9 @@ class SideStreams:
     def _put_in_order(self, packet: Packet[Any], original: Stream) -> bool:
         """Where two recordings overlap a little, packets go behind those before them, as none may go back in time.
 
-        False for one that lies before 0 where that can't be. An mp4 can hold what a decoder needs before 0, to start
-        with; others would shift all streams for it.
+        False for one without a time.
         """
         if packet.dts is None or packet.pts is None or not packet.time_base:
-            return False
-        if packet.pts < 0 and not self._may_begin_before_0:
             return False
         index = packet.stream.index
         least = self._last.get(index, packet.dts - 1) + least_step(original, packet.time_base)
@@ -143,13 +142,16 @@ class SideStreams:
         return True
 
     def _mux(self, packet: Packet[Any]) -> None:
-        kind = packet.stream.type
         try:
             self._output.mux_one(packet)
         except OSError:
             raise
         except (ValueError, av.FFmpegError) as error:
-            self._warn_once(f"{kind} is left out where the file can't hold it: {cause(error)}")
+            self.refused(error)
+
+    def refused(self, error: Exception) -> None:
+        """Tells once of a packet that the container does not take."""
+        self._warn_once(f"some of its sound is left out, as the file can't hold it: {cause(error)}")
 
     def _warn_once(self, text: str) -> None:
         if not self._warned:

@@ -11,24 +11,48 @@ from av.container import InputContainer
 
 AHEAD_SECONDS, BACK_SECONDS = Fraction(10), Fraction(1, 10)
 """How far a clock may stand from where it should; what is farther is another recording's (as `ffmpeg` has it)."""
-REORDER_SECONDS = Fraction(1)
-"""How far it may be back for pictures that are stored before others which are shown earlier."""
+REORDER_SECONDS, REORDER_FRAMES = Fraction(1), 16
+"""How far it may be back, the longer of the two, for pictures that others are needed to decode."""
 DAMAGE_SECONDS = Fraction(1, 2)
 """How soon after a jump a stream may turn out to go on as before."""
 
+_FOR_EVER = Fraction(2**63)
 # A clock that is a broadcast's may jump ahead; in other containers that is a pause, to be kept.
 _BROADCAST = frozenset({"flv"})
 
 
 @dataclass(frozen=True)
+class _Stamp:
+    """A packet's times, seconds: when it is shown, and, if that is known, when it is to be decoded."""
+
+    shown: Fraction
+    decoded: Fraction | None
+    lasts: Fraction
+    key: bool
+
+
+@dataclass(frozen=True)
 class _Line:
-    """Where a stream stands: the seconds that are added to its times, and when its next packet is due."""
+    """Where a stream stands: what is added to its times, when its next packet is due, when the last was decoded."""
 
     offset: Fraction
     due: Fraction
+    decoded: Fraction | None = None
 
-    def after(self, end: Fraction) -> _Line:
-        return replace(self, due=max(self.due, end))
+    def after(self, stamp: _Stamp) -> _Line:
+        decoded = self.decoded
+        if stamp.decoded is not None:
+            decoded = max(stamp.decoded + self.offset, self.decoded if self.decoded is not None else -_FOR_EVER)
+        return replace(self, due=max(self.due, stamp.shown + self.offset + stamp.lasts), decoded=decoded)
+
+    def is_back(self, stamp: _Stamp) -> bool:
+        """Whether the packet lies before where the stream stands."""
+        if stamp.key:
+            return stamp.shown + self.offset < self.due - BACK_SECONDS
+        # Others may be shown before those that are decoded before them. After a join FFmpeg guesses some dts wrong.
+        if stamp.decoded is None or self.decoded is None:
+            return False
+        return stamp.decoded + self.offset < self.decoded - max(REORDER_SECONDS, REORDER_FRAMES * stamp.lasts)
 
 
 class Joins:
@@ -49,62 +73,61 @@ class Joins:
 
     def place(self, packet: av.Packet[Any]) -> bool:
         """Moves the packet to its place on the line; True where it is its stream's first of another recording."""
-        stamp = packet.pts if packet.pts is not None else packet.dts  # after a join FFmpeg guesses some dts wrong
-        if stamp is None or not packet.time_base:
+        shown = packet.pts if packet.pts is not None else packet.dts
+        unit = packet.time_base
+        if shown is None or not unit:
             return False
         offset, joined = self._offset, False
         if packet.stream.type in ("video", "audio"):
-            before = self._lines.get(packet.stream.index)
-            line = self._line(packet, stamp * packet.time_base)
-            self._lines[packet.stream.index] = line
+            index = packet.stream.index
+            decoded = None if packet.dts is None else packet.dts * unit
+            stamp = _Stamp(shown * unit, decoded, (packet.duration or 0) * unit, packet.is_keyframe)
+            before = self._lines.get(index)
+            line = self._first(stamp) if before is None else self._next(index, stamp, before)
+            self._lines[index] = line.after(stamp)
             offset, joined = line.offset, before is not None and before.offset != line.offset
         if offset:
-            ticks = round(offset / packet.time_base)
+            ticks = round(offset / unit)
             packet.dts = None if packet.dts is None else packet.dts + ticks
             packet.pts = None if packet.pts is None else packet.pts + ticks
         return joined
 
-    def _line(self, packet: av.Packet[Any], time: Fraction) -> _Line:
-        """The line that a packet of this time belongs to, with the packet on it."""
-        lasts = (packet.duration or 0) * packet.time_base
-        index = packet.stream.index
-        line = self._lines.get(index)
-        if line is None:
-            return self._first(time, lasts)
-        back = BACK_SECONDS if packet.is_keyframe else REORDER_SECONDS
-        if packet.is_keyframe or self._is_jump(time, line, back):
-            line = self._nearest(index, time, line)
-            if self._is_jump(time, line, back):
+    def _next(self, index: int, stamp: _Stamp, line: _Line) -> _Line:
+        """The line that a packet belongs to, whose stream stood on `line`."""
+        if stamp.key or self._is_jump(stamp, line):
+            line = self._nearest(index, stamp, line)
+            if self._is_jump(stamp, line):
                 self._before[index] = line
-                self._offset = line.due - time
-                line = replace(line, offset=self._offset)
-        return line.after(time + line.offset + lasts)
+                self._offset = line.due - stamp.shown
+                return _Line(self._offset, line.due)
+        return line
 
-    def _nearest(self, index: int, time: Fraction, line: _Line) -> _Line:
+    def _nearest(self, index: int, stamp: _Stamp, line: _Line) -> _Line:
         """Of a stream's own line, that of the newest recording, and its own before the last jump."""
         before = self._before.get(index, line)
         if line.due - before.due > DAMAGE_SECONDS:
             before = line
         # Of the recording before, a stream may still have some when another stream is in the next one.
-        newest = replace(line, offset=self._offset)
-        found = min((line, newest, before), key=lambda each: abs(time + each.offset - each.due))
+        newest = replace(line, offset=self._offset, decoded=None) if self._offset != line.offset else line
+        found = min((line, newest, before), key=lambda each: abs(stamp.shown + each.offset - each.due))
         if found is not before or before is line:
             return found
         if self._offset == line.offset:
             self._offset = before.offset
         return replace(before, due=max(before.due, line.due))
 
-    def _first(self, time: Fraction, lasts: Fraction) -> _Line:
+    def _first(self, stamp: _Stamp) -> _Line:
         """Of a stream. It may come late, but in a broadcast not far from the others."""
-        line = _Line(self._offset, time + self._offset)
-        if self._lines and self._is_far_ahead(time, line):
-            self._offset = max(each.due for each in self._lines.values()) - time
-            line = _Line(self._offset, time + self._offset)
-        return line.after(line.due + lasts)
+        line = _Line(self._offset, stamp.shown + self._offset)
+        if self._lines and self._is_far_ahead(stamp, line):
+            self._offset = max(each.due for each in self._lines.values()) - stamp.shown
+            line = _Line(self._offset, stamp.shown + self._offset)
+        return line
 
-    def _is_jump(self, time: Fraction, line: _Line, back: Fraction) -> bool:
-        return time + line.offset < line.due - back or self._is_far_ahead(time, line)
+    def _is_jump(self, stamp: _Stamp, line: _Line) -> bool:
+        return line.is_back(stamp) or self._is_far_ahead(stamp, line)
 
-    def _is_far_ahead(self, time: Fraction, line: _Line) -> bool:
+    def _is_far_ahead(self, stamp: _Stamp, line: _Line) -> bool:
         furthest = max((each.due for each in self._lines.values() if each.offset == line.offset), default=line.due)
+        time = stamp.shown if stamp.key or stamp.decoded is None else stamp.decoded
         return self._jumps_ahead and time + line.offset > furthest + AHEAD_SECONDS
