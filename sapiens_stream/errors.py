@@ -32,6 +32,14 @@ class OutputError(SapiensStreamError):
     """A result that can not be written."""
 
 
+class FolderLost(OutputError):
+    """The folder of a run cannot be made, or was deleted or replaced while it ran."""
+
+
+class FolderTaken(UsageError):
+    """A folder that holds the results of another run, or that another run is writing to."""
+
+
 def cause(error: BaseException) -> str:
     """One line that says why `error` came about, without its type where the text speaks for itself."""
     if isinstance(error, SapiensStreamError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import NoReturn
 
@@ -11,13 +12,14 @@ from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.allocator import keep_freed_memory
 from sapiens_stream.cli.demo import demo
 from sapiens_stream.cli.doctor import doctor
-from sapiens_stream.cli.ending import error, flush_quietly
+from sapiens_stream.cli.ending import error
 from sapiens_stream.cli.images import images
 from sapiens_stream.cli.live import LiveCommand, live
 from sapiens_stream.cli.models import models
+from sapiens_stream.cli.streams import lost_output, tolerant_streams
 from sapiens_stream.cli.version import program
 from sapiens_stream.cli.video import video
-from sapiens_stream.errors import SapiensStreamError, UsageError
+from sapiens_stream.errors import SapiensStreamError, UsageError, cause
 
 PROGRAM = "sapiens-stream"
 
@@ -37,9 +39,18 @@ app.callback()(program)
 def main() -> NoReturn:
     """Runs the program and exits with its code; a user's mistake is one line on standard error."""
     keep_freed_memory()
+    with tolerant_streams():
+        code = _run()
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False) or exit_codes.DONE
-        flush_quietly()
+        sys.stdout.flush()
+        if code == exit_codes.DONE and (lost := lost_output()) is not None:
+            error(f"standard output: {cause(lost)}")
+            code = exit_codes.FAILED
     except typer.TyperException as problem:
         error(problem.format_message())
         code = exit_codes.WRONG_USAGE
@@ -50,5 +61,6 @@ def main() -> NoReturn:
         error(str(problem))
         code = exit_codes.FAILED
     except (KeyboardInterrupt, typer.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more must not turn the end into a traceback
         code = exit_codes.INTERRUPTED
-    sys.exit(code)
+    return int(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,10 +12,13 @@ from typing import Protocol
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.display import Display, duration, rate
 from sapiens_stream.cli.ending import error
-from sapiens_stream.errors import InputError, cause
+from sapiens_stream.errors import FolderTaken, SapiensStreamError, cause
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Run
+from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.record import as_line, rejection
+
+IMPATIENCE = 2.0  # seconds
 
 
 class Tally:
@@ -25,6 +29,8 @@ class Tally:
         self.interrupted = False
         self._done = 0
         self._spoiled = 0
+        self._failed = exit_codes.FAILED
+        """The code if nothing at all was done."""
 
     def skip(self, item: Skipped) -> None:
         """Names and counts an input, or a frame, that could not be used."""
@@ -36,31 +42,36 @@ class Tally:
         self._spoiled += 1
         self.display.damaged(item)
 
-    def reject(self, name: str, problem: InputError) -> None:
-        """Names and counts an input that could not be opened."""
-        self._spoiled += 1
+    def reject(self, name: str, problem: SapiensStreamError) -> None:
+        """Names and counts an input that could not be opened, or whose results cannot be written at all."""
         self.display.json_line(as_line(rejection(name, cause(problem))))
-        error(cause(problem))
+        self._fail(name, problem)
 
     def execute(self, run: Run, place: str) -> None:
         """Executes one run; `place` is where its results go, for the closing line.
 
-        An input that fails is named and counted. Any other failure is raised: it would meet the next input too.
+        An input that fails is named and counted. A failure that would meet the next input too is raised.
         """
         with stopped_by_signals(run, self.display), self.display.progress(run.name, run.frame_count) as progress:
             run.execute(progress.update)
         self.display.json_line(as_line(run.record()))
         if run.status == "failed":
-            if not isinstance(run.error, InputError):
-                assert run.error is not None
+            assert run.error is not None
+            if not belongs_to_input(run.error):
                 raise run.error
-            self._spoiled += 1
-            error(cause(run.error))
+            self._fail(run.name, run.error)
         else:
             self._done += run.statistics.segmented > 0
             self.interrupted = run.status == "interrupted"
         if run.statistics.segmented:
             self.display.result(_closing_line(run, place))
+
+    def _fail(self, name: str, problem: BaseException) -> None:
+        self._spoiled += 1
+        if isinstance(problem, FolderTaken):
+            self._failed = exit_codes.WRONG_USAGE
+        what = "out of memory" if isinstance(problem, MemoryError) else cause(problem)
+        error(what if name in what else f"{name}: {what}")
 
     @property
     def exit_code(self) -> int:
@@ -68,7 +79,7 @@ class Tally:
         if self.interrupted:
             return exit_codes.INTERRUPTED
         if not self._done:
-            return exit_codes.FAILED
+            return self._failed
         return exit_codes.SOME_SKIPPED if self._spoiled else exit_codes.DONE
 
 
@@ -85,23 +96,36 @@ class Stoppable(Protocol):
     stopping: bool
 
     def stop(self) -> None:
-        """Safe in a signal handler."""
+        """Finishes what is in flight. Safe in a signal handler."""
+
+    def abandon(self) -> None:
+        """Drops what is in flight; files are closed all the same. Safe in a signal handler."""
 
 
 @contextmanager
 def stopped_by_signals(run: Stoppable, display: Display) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) stops the run in good order, the second at once."""
+    """The first Ctrl-C, SIGTERM, or SIGHUP of a closed terminal stops the run in good order, a later one at once.
+
+    Either way files are closed and the record is kept; nothing but a kill prevents that. More of them within
+    `IMPATIENCE` seconds count as one: a key that bounces, a terminal that sends several signals.
+    """
+    first = 0.0
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if run.stopping:
-            raise KeyboardInterrupt
-        run.stop()
-        display.note("stopping: finishing the frames in flight (again to stop at once)")
+        nonlocal first
+        if not run.stopping:
+            first = time.monotonic()
+            run.stop()
+            display.note("stopping: finishing the frames in flight (again to drop them)")
+        elif time.monotonic() - first > IMPATIENCE:
+            first = float("inf")
+            run.abandon()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    signals = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup sets it
     before = [signal.signal(number, on_signal) for number in signals]
     try:
         yield
     finally:
         for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if run.stopping else handler)

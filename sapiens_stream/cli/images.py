@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -70,6 +71,7 @@ def images(
     classes: options.ClassesOption = None,
     regions: options.RegionsOption = "polygons",
     strict: options.StrictOption = False,
+    overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -88,12 +90,13 @@ def images(
     from sapiens_stream.models import open_model
     from sapiens_stream.pipeline import Run
     from sapiens_stream.sinks import Outputs
+    from sapiens_stream.sinks.files import fitting
 
     display = Display(quiet=quiet, json=json)
     tally = Tally(display)
     folder = _folder(input_)
     root = output_root or folder / "output"
-    if root.resolve() == folder.resolve():
+    if os.path.realpath(root) == os.path.realpath(folder):
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
     with _photos(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
         if pull:
@@ -124,12 +127,16 @@ def images(
             save_format=save_format,
             side_by_side=side_by_side,
         )
-        stem = folder.resolve().name
+        stem = Path(os.path.realpath(folder)).name
+        # Lists, globs and single photos of one folder share it, as long as their results differ.
+        own = None if Path(input_).is_dir() else fitting(root, f"{stem}_{Path(input_).stem}", "_run.json")
         run = Run(
             source,
             segmenter.engine,
             outputs.sinks(root, stem, source.info, known, display.warn),
-            record_path=root / f"{stem}_run.json",
+            record_path=fitting(root, stem, "_run.json"),
+            spare_record=own,
+            overwrite=overwrite,
             settings=settings,
             workers=num_workers,
             on_skip=tally.skip,

@@ -94,6 +94,9 @@ SaveFormatOption = Annotated[PictureFormat, typer.Option("--save-format", "--sav
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Skip pictures that are damaged, rather than use what can be decoded of them.")
 ]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the results of another run; its own files alone are removed.")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON a run on standard output, and nothing else there.")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
-from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.errors import InputError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter
@@ -62,6 +63,7 @@ def video(
     ] = "all",
     no_audio: Annotated[bool, typer.Option("--no-audio", help="The same as --audio none.")] = False,
     contact_sheet: Annotated[bool, typer.Option("--contact-sheet", help="Some frames at a glance, as a PNG.")] = False,
+    overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -83,8 +85,8 @@ def video(
     from sapiens_stream.cli.execution import Tally
     from sapiens_stream.cli.fetching import fetch_named
     from sapiens_stream.pipeline import Run
-    from sapiens_stream.pipeline.space import require_space
     from sapiens_stream.sinks import Outputs, parse_save
+    from sapiens_stream.sinks.files import fitting
     from sapiens_stream.sources import Video
     from sapiens_stream.sources.video_input import parse_video, printable
 
@@ -137,17 +139,22 @@ def video(
                 if classes:
                     outputs = replace(outputs, only=known.ids(classes.split(",")))
             stem = parse_video(name).stem
-            sinks = outputs.sinks(output, stem, source.info, known, display.warn)
-            display.note(require_space(sinks, source.info, output))
+            try:
+                sinks = outputs.sinks(output, stem, source.info, known, display.warn)
+            except OutputError as refusal:
+                tally.reject(source.info.name, refusal)
+                continue
             run = Run(
                 source,
                 segmenter.engine,
                 sinks,
-                record_path=output / f"{stem}_run.json",
+                record_path=fitting(output, stem, "_run.json"),
+                overwrite=overwrite,
                 settings=settings,
                 on_skip=tally.skip,
                 on_damage=tally.damage,
                 strict=strict,
+                note=display.note,
             )
             tally.execute(run, str(overlay_file or output))
         if tally.interrupted:
@@ -180,7 +187,7 @@ def _without_clashes(inputs: list[str], outputs: Outputs, root: Path, tally: Tal
     from sapiens_stream.frame import Skipped
     from sapiens_stream.sources.video_input import parse_video, printable
 
-    originals = {Path(name).resolve() for name in inputs}
+    originals = {os.path.realpath(name) for name in inputs}
     taken: dict[str, str] = {}
     for name in inputs:
         try:
@@ -191,8 +198,8 @@ def _without_clashes(inputs: list[str], outputs: Outputs, root: Path, tally: Tal
         if stem in taken:
             reason = f"its results would overwrite those of {printable(taken[stem])}; give it another --output"
             tally.skip(Skipped(printable(name), reason))
-        elif outputs.overlay == "video" and outputs.overlay_path(root, stem).resolve() in originals:
-            tally.skip(Skipped(name, f"{outputs.overlay_path(root, stem)} is an input itself; choose another --output"))
+        elif taking := next((path for path in outputs.paths(root, stem) if os.path.realpath(path) in originals), None):
+            tally.skip(Skipped(name, f"{taking} is an input itself; choose another --output"))
         else:
             taken[stem] = name
     return list(taken.values())

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sapiens_stream.pipeline.fingerprint import Fingerprint
+from sapiens_stream.pipeline.run_folder import SCHEMA, as_text
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.sources.source import SourceInfo
 
 if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
     from sapiens_stream.inference.engine import Engine
 
-SCHEMA = "sapiens-stream-run/1"
 PACKAGES = ("sapiens-stream", "torch", "numpy", "opencv-python", "av")
 
 Status = Literal["complete", "interrupted", "failed"]
@@ -43,6 +44,11 @@ class RunRecord:
     settings: Mapping[str, Any]
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What another run has to share to be the same run again."""
+        return Fingerprint(self.source, self.engine, self.settings)
+
     def as_dict(
         self,
         status: Status,
@@ -51,8 +57,12 @@ class RunRecord:
         outputs: Sequence[Path] = (),
         error: str | None = None,
         sha256: str | None = None,
+        files: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """The record as JSON types; `sha256` is the model file's. Seconds are rounded to milliseconds."""
+        """The record as JSON types; `sha256` is the model file's, `files` the list of what was written.
+
+        Seconds are rounded to milliseconds.
+        """
         model = self.engine.model
         seconds = statistics.elapsed
         return {
@@ -90,6 +100,8 @@ class RunRecord:
             "precision": str(self.engine.dtype).removeprefix("torch."),
             "batch_size": self.engine.batch_size,
             "settings": dict(self.settings),
+            "fingerprint": self.fingerprint.as_dict(sha256),
+            "files": files,
             "versions": versions(),
         }
 
@@ -101,4 +113,4 @@ def rejection(name: str, error: str) -> dict[str, Any]:
 
 def as_line(record: Mapping[str, Any]) -> str:
     """A record as one line of JSON."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    return as_text(record)

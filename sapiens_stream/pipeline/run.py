@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from sapiens_stream.errors import SapiensStreamError, cause
-from sapiens_stream.frame import Damaged, Skipped
+from sapiens_stream.errors import cause
+from sapiens_stream.frame import Damaged, Segmentation, Skipped
+from sapiens_stream.pipeline.failures import belongs_to_input
+from sapiens_stream.pipeline.file_list import planned_files
 from sapiens_stream.pipeline.record import RunRecord, Status
+from sapiens_stream.pipeline.run_folder import RunFolder
+from sapiens_stream.pipeline.space import require_space
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.stream import Stream
 from sapiens_stream.pipeline.writers import Writers
-from sapiens_stream.sinks.files import written_aside
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
 
@@ -23,12 +25,16 @@ if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there
     from sapiens_stream.inference.engine import Engine
 
 RECORD_EVERY = 30.0  # seconds: what a killed run's record may lag behind
+LOOK_EVERY = 1.0  # seconds: how soon a deleted folder is noticed
+HASHING_PATIENCE = 0.5  # seconds that the first record waits for a small model's checksum
 
 
 class Run:
     """Takes every frame of `source` through `engine` into `sinks`, and keeps the record at `record_path` current.
 
     Until the end the record on disk says "interrupted", which is what a killed process leaves.
+    What `RunFolder` says of other runs' results, of `overwrite` and of `spare_record` holds for the record's folder.
+    `note` is told what disk space the run will need.
     """
 
     def __init__(
@@ -38,31 +44,52 @@ class Run:
         sinks: Sequence[Sink],
         *,
         record_path: Path | None = None,
+        spare_record: Path | None = None,
+        overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
         workers: int = 2,
         on_skip: Callable[[Skipped], None] | None = None,
         on_damage: Callable[[Damaged], None] | None = None,
         strict: bool = False,
+        note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.statistics = Statistics()
         self.error: BaseException | None = None
         self.status: Status = "interrupted"
         self.name = source.info.name
         self.frame_count = source.info.frame_count
+        self._source = source.info
         self._sinks = sinks
         self._record = RunRecord(source=source.info, engine=engine, settings=settings or {})
-        self._record_path = record_path
+        self._folder: RunFolder | None = None
+        if record_path is not None:
+            self._folder = RunFolder(record_path, planned_files(source, sinks, record_path.parent), spare=spare_record)
+        self._overwrite = overwrite
+        self._claimed = self._ended = False
         self._workers = workers
+        self._note = note
         self.stopping = False
         self._sha256: str | None = None
+        self._on_skip = on_skip
+        self._skipping = Lock()
         self._stream = Stream(
-            source, engine, statistics=self.statistics, on_skip=on_skip, on_damage=on_damage, strict=strict
+            source,
+            engine,
+            statistics=self.statistics,
+            on_skip=self._tell_skipped,
+            on_damage=on_damage,
+            strict=strict,
         )
 
     def stop(self) -> None:
         """Ends the run early: the frames in flight are finished and the files closed. Safe in a signal handler."""
         self.stopping = True
         self._stream.stop()
+
+    def abandon(self) -> None:
+        """As `stop`, but without the frames in flight. Safe in a signal handler."""
+        self.stop()
+        Thread(target=self._stream.abandon, name="abandon", daemon=True).start()
 
     def execute(self, on_result: Callable[[Statistics], None] | None = None, *, check: bool = False) -> None:
         """Runs to the end; what happened is then in `status`, and what it failed with in `error`.
@@ -76,7 +103,11 @@ class Run:
         hashing = Thread(target=self._hash_model, name="sha256", daemon=True)
         hashing.start()
         try:
-            self._write_all(on_result)
+            self._claim()
+            hashing.join(HASHING_PATIENCE)
+            self._save_record()
+            self._write_all(on_result, hashing)
+            self._conclude()
             self.status = "interrupted" if self.stopping else "complete"
         except KeyboardInterrupt:
             raise
@@ -85,28 +116,104 @@ class Run:
         finally:
             self.statistics.stop()
             hashing.join()
-            self._save_record()
+            self._end()
         if check and self.error is not None:
             raise self.error
 
     def _hash_model(self) -> None:
         self._sha256 = self._record.engine.model.sha256
 
-    def _write_all(self, on_result: Callable[[Statistics], None] | None) -> None:
-        saved = time.monotonic()
-        self._save_record()
+    def _claim(self) -> None:
+        if self._folder is None:
+            return
+        self._folder.claim(self._record.fingerprint, overwrite=self._overwrite, keep=self._source.path)
+        self._require_space()
+        self._claimed = True
+        for sink in self._sinks:
+            sink.on_file = self._folder.wrote
+
+    def _write_all(self, on_result: Callable[[Statistics], None] | None, hashing: Thread) -> None:
+        saved = looked = time.monotonic()
+        unhashed = hashing.is_alive()
         with self._stream as stream:
-            writers = Writers(self._sinks, self.statistics, workers=self._workers)
+            writers = Writers(
+                self._sinks,
+                self.statistics,
+                workers=self._workers,
+                on_written=self._settle,
+                spare=self._spare,
+            )
             try:
-                for result in stream:
+                for place, result in enumerate(stream):
+                    if place == 0:
+                        self._note_space(result)
                     writers.write(result)
                     if on_result:
                         on_result(self.statistics)
-                    if time.monotonic() - saved > RECORD_EVERY:
-                        saved = time.monotonic()
+                    now = time.monotonic()
+                    if now - looked > LOOK_EVERY:
+                        looked = now
+                        self._require_folder()
+                    if now - saved > RECORD_EVERY or (unhashed and not hashing.is_alive()):
+                        saved, unhashed = now, hashing.is_alive()
                         self._save_record()
             finally:
                 writers.close()
+
+    def _require_space(self, first: Segmentation | None = None) -> str | None:
+        if self._folder is None or self._source.kind == "photos":  # of photos each has its own size
+            return None
+        return require_space(self._sinks, self._source, self._folder.root, first)
+
+    def _note_space(self, first: Segmentation) -> None:
+        if (line := self._require_space(first)) is not None:
+            self._note(line)
+
+    def _settle(self, result: Segmentation) -> None:
+        if self._folder is not None:
+            self._folder.settle(result.frame.name)
+
+    def _spare(self, result: Segmentation, error: BaseException) -> bool:
+        """Photos are inputs of their own: one that cannot be written is skipped."""
+        if self._source.kind != "photos" or not belongs_to_input(error):
+            return False
+        if self._folder is not None:
+            self._folder.spoil(result.frame.name)
+        item = Skipped(result.frame.name, cause(error))
+        self.statistics.skip(item)
+        self._tell_skipped(item)
+        return True
+
+    def _tell_skipped(self, item: Skipped) -> None:
+        if self._on_skip is not None:
+            with self._skipping:
+                self._on_skip(item)
+
+    def _require_folder(self) -> None:
+        if self._folder is not None:
+            self._folder.require_present()
+
+    def _conclude(self) -> None:
+        """Makes sure that what was written is there."""
+        if self._folder is not None:
+            self._folder.finish(self.outputs)
+            self._folder.require_complete()
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._folder is None:
+            return
+        try:
+            if self._claimed:
+                if self.status == "complete":
+                    self._folder.remove_stale()
+                else:
+                    self._folder.finish([path for path in self.outputs if path.exists()])
+                self._save_record()
+        except Exception as error:
+            self.error, self.status = self.error or error, "failed"
+        finally:
+            self._folder.release()
 
     @property
     def outputs(self) -> list[Path]:
@@ -115,17 +222,15 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """The record as it stands now, as JSON types."""
-        error = cause(self.error) if self.error else None
         return self._record.as_dict(
-            self.status, self.statistics, outputs=self.outputs, error=error, sha256=self._sha256
+            self.status,
+            self.statistics,
+            outputs=self.outputs,
+            error=cause(self.error) if self.error else None,
+            sha256=self._sha256,
+            files=self._folder.files(ended=self._ended) if self._folder is not None else None,
         )
 
     def _save_record(self) -> None:
-        if self._record_path is None:
-            return
-        try:
-            with written_aside(self._record_path) as file:
-                file.write(json.dumps(self.record(), ensure_ascii=False, indent=1).encode() + b"\n")
-        except SapiensStreamError as error:
-            self.error = self.error or error
-            self.status = "failed"
+        if self._folder is not None:
+            self._folder.save(self.record(), last=self._ended)

@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from sapiens_stream.errors import OutputError
+from sapiens_stream.frame import Segmentation
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import SourceInfo
 
+_FILES_OF_A_RUN = 8  # the record, what is aside, folders
 
-def require_space(sinks: Sequence[Sink], source: SourceInfo, folder: Path) -> str:
+
+def require_space(sinks: Sequence[Sink], source: SourceInfo, folder: Path, first: Segmentation | None = None) -> str:
     """A line that says what a run will need and what is free in `folder`.
 
-    Raises OutputError where it will not fit. Where the source does not tell its size or length, only what is free.
+    With the `first` result it goes by what that takes: noisy masks take many times as much as calm ones.
+    Raises OutputError where it will not fit, in bytes or in number of files. Where the source does not tell its size
+    or length, only what is free.
     """
-    free = shutil.disk_usage(_existing(folder)).free
+    disk = _existing(folder)
+    free = shutil.disk_usage(disk).free
     if source.size is None or source.frame_count is None:
         return f"{source.name}: length unknown, {_size(free)} free in {folder}"
-    needed = source.frame_count * sum(sink.bytes_per_frame(source.size) for sink in sinks)
+    a_frame = sum(sink.bytes_per_frame(source.size) for sink in sinks)
+    if first is not None:
+        a_frame = max(a_frame, sum(sink.measure(first) for sink in sinks))
+    needed = source.frame_count * a_frame
     line = f"{source.name}: {source.frame_count} frames need about {_size(needed)}, {_size(free)} free in {folder}"
     if needed > free:
         raise OutputError(f"{line}; free some, choose another folder, or write less (--save, --overlay)")
+    files = source.frame_count * sum(len(sink.endings) for sink in sinks) + _FILES_OF_A_RUN
+    free_files = _free_files(disk)
+    if free_files is not None and files > free_files:
+        raise OutputError(
+            f"{source.name}: {source.frame_count} frames need {files} files, but the disk of {folder} can hold only"
+            f" {free_files} more; choose another folder, or write fewer (--save, --overlay)"
+        )
     return line
+
+
+def _free_files(folder: Path) -> int | None:
+    """How many more files the disk can hold; None where it has no such limit, or does not tell."""
+    if not hasattr(os, "statvfs"):
+        return None
+    status = os.statvfs(folder)
+    return status.f_favail if status.f_files else None
 
 
 def _existing(folder: Path) -> Path:

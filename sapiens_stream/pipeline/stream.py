@@ -59,11 +59,15 @@ class Stream:
         """Reads no more frames; those that were read still come out."""
         self._stopping.set()
 
-    def close(self) -> None:
-        """Drops what is in flight, ends the threads and closes the source."""
+    def abandon(self) -> None:
+        """Reads no more frames, and drops those that were read; what was yielded is done with in good order."""
         self._stopping.set()
         self._results.cancel()
         self._frames.cancel()
+
+    def close(self) -> None:
+        """Drops what is in flight, ends the threads and closes the source."""
+        self.abandon()
         self._source.close()
         for thread in self._threads:
             if thread.ident is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock, Thread
 
 from sapiens_stream.frame import Segmentation
@@ -18,25 +18,40 @@ class _Job:
 
     def __init__(self, result: Segmentation, threads: int, statistics: Statistics) -> None:
         self.result = result
+        self.spoiled = False
         self._left = threads
         self._statistics = statistics
 
-    def done(self) -> None:
+    def done(self) -> bool:
+        """Called by each thread; True for the last."""
         with self._statistics.lock:
             self._left -= 1
-            if not self._left:
+            if not self._left and not self.spoiled:
                 self._statistics.written += 1
+            return not self._left
 
 
 class Writers:
     """Writes results to all sinks at once. `write` waits when a sink falls behind, so that memory is bounded.
 
     The first failure of a sink is raised by the next `write`, or by `close`; the other sinks finish what they have.
+    But where `spare`, called with the result and the failure, returns True, only this result is lost.
+    `on_written` is called with each result that all sinks have written.
     """
 
-    def __init__(self, sinks: Sequence[Sink], statistics: Statistics, *, workers: int = 2) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        statistics: Statistics,
+        *,
+        workers: int = 2,
+        on_written: Callable[[Segmentation], None] = lambda result: None,
+        spare: Callable[[Segmentation, BaseException], bool] = lambda result, error: False,
+    ) -> None:
         self._sinks = sinks
         self._statistics = statistics
+        self._on_written = on_written
+        self._spare = spare
         self._failure: BaseException | None = None
         self._lock = Lock()
         self._channels: list[Channel[_Job]] = []
@@ -60,12 +75,21 @@ class Writers:
         try:
             for job in channel:
                 with self._statistics.timed(stage):
-                    for sink in sinks:
-                        sink.write(job.result)
-                job.done()
+                    self._write(job, sinks)
+                if job.done() and not job.spoiled:
+                    self._on_written(job.result)
         except BaseException as error:
             self._fail(error)
             channel.cancel()
+
+    def _write(self, job: _Job, sinks: Sequence[Sink]) -> None:
+        try:
+            for sink in sinks:
+                sink.write(job.result)
+        except BaseException as error:
+            if not self._spare(job.result, error):
+                raise
+            job.spoiled = True
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:

@@ -37,6 +37,10 @@ class ContactSheet(Sink):
         self._done: list[Path] = []
 
     @property
+    def planned(self) -> list[Path]:
+        return [self._path]
+
+    @property
     def written(self) -> list[Path]:
         return self._done
 

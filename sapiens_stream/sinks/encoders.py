@@ -11,7 +11,7 @@ import av
 from av.codec import Codec
 from av.video.codeccontext import VideoCodecContext
 
-from sapiens_stream.errors import UsageError
+from sapiens_stream.errors import OutputError, UsageError
 
 # SVT-AV1 writes to standard error whatever FFmpeg's log level is; 1 is errors only.
 os.environ.setdefault("SVT_LOG", "1")
@@ -40,6 +40,8 @@ class Encoder:
     options: Mapping[str, str] = field(default_factory=dict)
     tag: str | None = None
     bytes_per_pixel: float = 0.03
+    largest: int = 65535
+    """The longest side that it takes, pixels."""
 
     def settings(self, crf: int | None, preset: str) -> dict[str, str]:
         """The options to open it with. Raises UsageError for a `crf` or `preset` that it does not have."""
@@ -64,9 +66,9 @@ def _nvenc(default: int, tag: str | None = None) -> Encoder:
 
 # The tag "hvc1" is the one of the two for HEVC that Apple's players take.
 ENCODERS: Mapping[str, Encoder] = {
-    "libx264": Encoder(crf_range=(0, 23, 51), presets=PRESETS),
+    "libx264": Encoder(crf_range=(0, 23, 51), presets=PRESETS, largest=16384),
     "libx265": Encoder(crf_range=(0, 28, 51), presets=PRESETS, options={"x265-params": "log-level=error"}, tag="hvc1"),
-    "libsvtav1": Encoder(crf_range=(0, 35, 63), presets=_SVT_AV1_PRESETS),
+    "libsvtav1": Encoder(crf_range=(0, 35, 63), presets=_SVT_AV1_PRESETS, largest=16384),
     "libvpx-vp9": Encoder(
         extension=".webm",
         crf_range=(0, 32, 63),
@@ -89,6 +91,18 @@ def encoder_named(codec: str) -> Encoder:
     if codec not in ENCODERS:
         raise UsageError(f"no codec {codec!r}; those that work here are {', '.join(working())}")
     return ENCODERS[codec]
+
+
+def require_size(codec: str, size: tuple[int, int], path: Path) -> None:
+    """Raises OutputError for a video at `path` of a `size`, (height, width), that the encoder does not take."""
+    largest = encoder_named(codec).largest
+    if max(size) <= largest:
+        return
+    larger = [name for name in working() if encoder_named(name).largest >= max(size)]
+    offer = f"; --codec {' or '.join(larger[:2])} takes it" if larger else ""
+    raise OutputError(
+        f"{path} can't be written: {codec} holds up to {largest} pixels a side, this is {size[1]}x{size[0]}{offer}"
+    )
 
 
 def container_for(codec: str) -> str:

@@ -1,13 +1,17 @@
-"""The one place that writes files: each appears whole under its name or not at all, and never outside its folder."""
+"""The one place that makes files: each appears whole under its name or not at all, and never outside its folder."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from sapiens_stream.errors import OutputError, cause
+
+LONGEST_NAME = 255  # bytes, on every file system in use
 
 
 def path_below(root: Path, name: str, suffix: str) -> Path:
@@ -29,12 +33,48 @@ def path_below(root: Path, name: str, suffix: str) -> Path:
     return path
 
 
+def fitting(folder: Path, stem: str, suffix: str) -> Path:
+    """`folder / (stem + suffix)`; a name too long for a file system is cut, and ends in a hash of the whole."""
+    if len(os.fsencode(stem + suffix)) <= LONGEST_NAME:
+        return folder / (stem + suffix)
+    tail = f"~{hashlib.sha256(os.fsencode(stem)).hexdigest()[:12]}{suffix}"
+    cut = stem
+    while len(os.fsencode(cut + tail)) > LONGEST_NAME:
+        cut = cut[:-1]
+    return folder / (cut + tail)
+
+
 def aside(path: Path) -> Path:
     """Where `path` is written until it is whole: a hidden file beside it, of the same kind.
 
     Its name depends on `path` alone, so that a run writes over what a killed one left.
     """
-    return path.with_name(f".{path.stem}.part{path.suffix}")
+    return fitting(path.parent, f".{path.stem}.part", path.suffix)
+
+
+def create(path: Path) -> BinaryIO:
+    """A new file to write to. What lies there is removed first, so that no link is ever followed. Raises OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except FileExistsError:
+        path.unlink()
+        descriptor = os.open(path, flags, 0o666)
+    return os.fdopen(descriptor, "wb")
+
+
+def make_empty(path: Path) -> os.stat_result:
+    """A new empty file, for FFmpeg to open by its name; `is_still` tells whether it is the same afterwards."""
+    with create(path) as file:
+        return os.fstat(file.fileno())
+
+
+def is_still(path: Path, made: os.stat_result) -> bool:
+    """Whether what lies at `path` is the file that was made there, and not a link to another, or nothing."""
+    with suppress(OSError):
+        found = os.lstat(path)
+        return (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino)
+    return False
 
 
 @contextmanager
@@ -46,7 +86,7 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
     beside = aside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with create(beside) as file:
             yield file
         beside.replace(path)
     except BaseException as error:

@@ -10,7 +10,6 @@ import orjson
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Label, Segmentation
-from sapiens_stream.sinks.files import path_below, written_aside
 from sapiens_stream.sinks.regions import polygons, rle
 from sapiens_stream.sinks.sink import Sink
 
@@ -20,10 +19,13 @@ Regions = Literal["polygons", "rle", "none"]
 
 # For the estimate before a run: measured on a person who fills half of a 1080p frame.
 _BYTES_PER_PIXEL = 0.02
+_HEADROOM = 1.3  # later frames may show more people
 
 
 class JsonSink(Sink):
     """Writes NAME.json, as `as_json` has it."""
+
+    endings = (".json",)
 
     def __init__(
         self,
@@ -40,12 +42,18 @@ class JsonSink(Sink):
         self._only = only
 
     def write(self, result: Segmentation) -> None:
-        text = as_json(result, title=self._title, regions=self._regions, only=self._only)
-        with written_aside(path_below(self._root, result.frame.name, ".json")) as file:
+        text = self._encode(result)
+        with self._new_file(self._root, result.frame.name, ".json") as file:
             file.write(text)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         return 2000 + (0 if self._regions == "none" else int(size[0] * size[1] * _BYTES_PER_PIXEL))
+
+    def measure(self, result: Segmentation) -> int:
+        return int(len(self._encode(result)) * _HEADROOM)
+
+    def _encode(self, result: Segmentation) -> bytes:
+        return as_json(result, title=self._title, regions=self._regions, only=self._only)
 
 
 def as_json(

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import Segmentation
-from sapiens_stream.sinks.files import path_below, written_aside
 from sapiens_stream.sinks.sink import Sink
 
 
@@ -23,6 +22,7 @@ class MaskSink(Sink):
         self._root = root
         self._foreground = foreground
         self._classes = classes
+        self.endings = ("_seg.npy",) * classes + (".npy",) * foreground
         self._kept = None if only is None else np.where(np.isin(np.arange(256), only), np.arange(256), 0)
 
     def write(self, result: Segmentation) -> None:
@@ -39,6 +39,6 @@ class MaskSink(Sink):
 
     def _save(self, name: str, suffix: str, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
         # Not np.save: for a real file it writes past Python, and its error on a full disk does not name the cause.
-        with written_aside(path_below(self._root, name, suffix)) as file:
+        with self._new_file(self._root, name, suffix) as file:
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
             file.write(array.data)

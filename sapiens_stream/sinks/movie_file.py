@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.stream import Stream
 
 from sapiens_stream.errors import InputError, cause
-from sapiens_stream.sinks.files import discard
+from sapiens_stream.sinks.files import aside, discard, make_empty
 from sapiens_stream.sinks.side_streams import SideStreams
 from sapiens_stream.sources.opening import file_url, open_file
 
@@ -59,8 +59,9 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None], complete: Com
     """
     if path.suffix in _FRAGMENTED:
         _drop_torn_fragment(growing)
-        plain = growing.with_stem(f"{growing.stem}.plain")
+        plain = aside(growing)
         try:
+            make_empty(plain)
             _remux(growing, plain, complete)
             plain.replace(path)
         except (InputError, OSError, ValueError, av.FFmpegError) as error:

@@ -66,6 +66,11 @@ class Outputs:
             return self.overlay_file
         return root / f"{stem}_overlay{container_for(self.codec)}"
 
+    def paths(self, root: Path, stem: str) -> list[Path]:
+        """The files of an input that are no frame's."""
+        paths = [self.overlay_path(root, stem)] if self.overlay == "video" else []
+        return [*paths, root / f"{stem}_sheet.png"] if self.contact_sheet else paths
+
     def sinks(
         self, root: Path, stem: str, source: SourceInfo, classes: ClassSet, warn: Callable[[str], None]
     ) -> list[Sink]:

@@ -15,8 +15,8 @@ from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.companions import Audio, which_audio
-from sapiens_stream.sinks.encoders import container_for, encoder_named, require_working
-from sapiens_stream.sinks.files import aside, discard, not_written
+from sapiens_stream.sinks.encoders import container_for, encoder_named, require_size, require_working
+from sapiens_stream.sinks.files import aside, discard, is_still, make_empty, not_written
 from sapiens_stream.sinks.movie_file import finish, is_readable
 from sapiens_stream.sinks.recording import EncoderSettings, Recording
 from sapiens_stream.sinks.sink import Sink
@@ -40,7 +40,8 @@ class OverlayVideo(Sink):
     While it grows the file lies beside `path` (".NAME.part.EXT") and is playable even if the process is killed;
     `close` finishes it, after a failure too. Without a single frame there is no file.
 
-    Raises UsageError at once for a `codec`, `crf` or `preset` that can't be, OutputError where writing fails.
+    Raises UsageError at once for a `codec`, `crf` or `preset` that can't be, OutputError for a source larger than the
+    encoder takes, and where writing fails.
     """
 
     ordered: ClassVar[bool] = True
@@ -61,8 +62,12 @@ class OverlayVideo(Sink):
         encoder = encoder_named(codec)
         self._settings = EncoderSettings(codec=codec, options=encoder.settings(crf, preset), audio=which_audio(audio))
         self._bytes_per_pixel = encoder.bytes_per_pixel
+        self._codec = codec
+        if source.size is not None:
+            require_size(codec, source.size, path)
         self._path = path
         self._growing = aside(path)
+        self._made: os.stat_result | None = None
         self._source = source
         self._painter = painter
         self._warn = warn
@@ -83,6 +88,8 @@ class OverlayVideo(Sink):
     def close(self) -> None:
         recording, self._recording = self._recording, None
         if recording is None:
+            if self._made is not None:
+                discard(self._growing)
             return
         failure: BaseException | None = None
         try:
@@ -90,6 +97,8 @@ class OverlayVideo(Sink):
         except _FAILURES as error:
             failure = error
         try:
+            if self._made is None or not is_still(self._growing, self._made):
+                raise OutputError(f"{self._path} can't be written: {self._growing.name} is gone, or another file")
             if is_readable(self._growing):
                 finish(self._growing, self._path, self._warn, recording.complete)
                 self._written = [self._path]
@@ -99,10 +108,16 @@ class OverlayVideo(Sink):
             recording.release()
         if not self._written:
             discard(self._growing)
+        if failure is None and not self._written:
+            failure = OutputError("nothing of it can be read back")
         if failure is not None:
             if self._written:
                 raise OutputError(f"{self._path} is cut short: {cause(failure)}") from failure
             raise not_written(self._path, failure) from failure
+
+    @property
+    def planned(self) -> list[Path]:
+        return [self._path]
 
     @property
     def written(self) -> list[Path]:
@@ -112,4 +127,6 @@ class OverlayVideo(Sink):
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        require_size(self._codec, result.frame.size, self._path)
+        self._made = make_empty(self._growing)
         return Recording(self._growing, result.frame, self._source, self._painter, self._settings, self._warn)

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from sapiens_stream.errors import OutputError, UsageError
-from sapiens_stream.frame import Segmentation, UInt8Array
+from sapiens_stream.frame import Segmentation
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.files import path_below, written_aside
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.sink import Sink
 
@@ -19,6 +18,7 @@ SaveFormat = Literal["png", "jpg", "bmp"]
 
 # For the estimate before a run: measured on photos.
 _BYTES_PER_PIXEL = {"png": 1.5, "jpg": 0.3, "bmp": 3.0}
+_HEADROOM = 1.3  # later frames may show more
 
 
 class PictureSink(Sink):
@@ -32,22 +32,28 @@ class PictureSink(Sink):
         self._root = root
         self._painter = painter
         self._format = save_format
+        self.endings = (f".{save_format}",)
         self._side_by_side = side_by_side
 
     def write(self, result: Segmentation) -> None:
+        data = self._encode(result)
+        with self._new_file(self._root, result.frame.name, self.endings[0]) as file:
+            file.write(data)
+
+    def measure(self, result: Segmentation) -> int:
+        return int(len(self._encode(result)) * _HEADROOM)
+
+    def _encode(self, result: Segmentation) -> bytes | memoryview:
         picture = self._painter.paint(result.frame.rgb, result.class_map)
         if self._side_by_side:
             picture = np.hstack([result.frame.rgb, picture])
-        path = path_below(self._root, result.frame.name, f".{self._format}")
-        data = encode_png(picture) if self._format == "png" else self._encode(picture, path)
-        with written_aside(path) as file:
-            file.write(data)
-
-    def _encode(self, picture: UInt8Array, path: Path) -> memoryview:
+        if self._format == "png":
+            return encode_png(picture)
         try:
             _, data = cv2.imencode(f".{self._format}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         except cv2.error as error:
             height, width = picture.shape[:2]
+            path = self._root / f"{result.frame.name}.{self._format}"
             raise OutputError(f"{path} can't be written: no {self._format} of {width}x{height} pixels") from error
         return data.data
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 from sapiens_stream.frame import Segmentation
+from sapiens_stream.sinks.files import path_below, written_aside
 
 
 class Sink(ABC):
@@ -20,6 +23,12 @@ class Sink(ABC):
 
     ordered: ClassVar[bool] = False
 
+    endings: tuple[str, ...] = ()
+    """What the names of the files end in that it writes for each result."""
+
+    on_file: Callable[[str, str, int], None] | None = None
+    """Is told of each such file once it is whole: the result's name, the ending, and the size in bytes."""
+
     @abstractmethod
     def write(self, result: Segmentation) -> None:
         """Writes one result; each file is whole under its name when this returns, or not there."""
@@ -28,10 +37,28 @@ class Sink(ABC):
         """About how much disk a result takes, `size` being (height, width); for the estimate before a run."""
         return 0
 
+    def measure(self, result: Segmentation) -> int:
+        """About how much disk a result like this one takes; for the estimate once the first is there."""
+        return self.bytes_per_frame(result.class_map.shape)
+
     def close(self) -> None:
         """Finishes what is open so that it is readable; called once, also after a failure or an interruption."""
 
     @property
-    def written(self) -> list[Path]:
-        """The files that span the whole source (an overlay video), once closed; not those of a frame."""
+    def planned(self) -> list[Path]:
+        """The files that span the whole source, whether they are there yet or not."""
         return []
+
+    @property
+    def written(self) -> list[Path]:
+        """Those of `planned` that are there and whole, once closed."""
+        return []
+
+    @contextmanager
+    def _new_file(self, root: Path, name: str, ending: str) -> Iterator[BinaryIO]:
+        """Gives a file to write to; it takes its name below `root` and is told of when the block ends."""
+        with written_aside(path_below(root, name, ending)) as file:
+            yield file
+            size = file.tell()
+        if self.on_file is not None:
+            self.on_file(name, ending, size)

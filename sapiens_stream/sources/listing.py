@@ -125,7 +125,7 @@ def _each_its_results(found: list[Listed | Skipped], results: Path | None) -> It
     taken: dict[str, Path] = {}
     for each in found:
         if isinstance(each, Listed):
-            if results and (results / each.name).parent.resolve() == each.path.parent.resolve():
+            if results and _real((results / each.name).parent) == _real(each.path.parent):
                 yield Skipped(str(each.path), f"it lies where its results go, in {results}; choose another folder")
                 continue
             first = taken.setdefault(each.name, each.path)
@@ -141,7 +141,12 @@ def _each_its_results(found: list[Listed | Skipped], results: Path | None) -> It
 
 
 def _is_within(path: Path, folder: Path | None) -> bool:
-    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+    return folder is not None and _real(path).is_relative_to(_real(folder))
+
+
+def _real(path: Path) -> Path:
+    """With links resolved; a link that leads in a circle stays, where `Path.resolve` raises."""
+    return Path(os.path.realpath(path))
 
 
 def _extensions() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -57,6 +57,10 @@ class Photos(Source):
 
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [each.name for each in self._listed if isinstance(each, Listed)]
 
     def close(self) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -53,6 +53,16 @@ class Source(ABC):
 
         The name of a `Skipped` is the path of the file. Raises InputError where nothing more can be read.
         """
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Those that the frames will have, where it is known before they are read."""
+        return ()
+
+    @property
+    def first_name(self) -> str | None:
+        """That of the first frame, where those of all others count up from it ("clip/000000")."""
+        return None
 
     def close(self) -> None:
         """Releases what the source holds; may be called from another thread, and more than once."""

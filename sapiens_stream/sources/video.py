@@ -73,6 +73,10 @@ class Video(Source):
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames
 
+    @property
+    def first_name(self) -> str | None:
+        return f"{self._input.stem}/000000"
+
     def close(self) -> None:
         self._end()
         self._forget()

@@ -71,6 +71,10 @@ class LiveRun:
         self.stopping = True
         self._changed.set()
 
+    def abandon(self) -> None:
+        """The same: of a live run nothing is waited for."""
+        self.stop()
+
     def execute(self, on_screen: Callable[[Screen], None] | None = None) -> None:
         """Runs to the end; what happened is then in `status` and `error`. KeyboardInterrupt is raised again.
 

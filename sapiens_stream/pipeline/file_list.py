@@ -1,0 +1,265 @@
+"""Which files a run wrote: kept small however many they are, written into its record, and found again from there."""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any
+
+from sapiens_stream.sinks.files import aside
+from sapiens_stream.sinks.sink import Sink
+from sapiens_stream.sources.source import Source
+
+_NUMBERED = re.compile(r"(.*?)(\d{1,18})\Z", re.DOTALL)
+
+
+class FileList:
+    """Files below a folder, by their paths from there, "/" between folders.
+
+    Those of frames are a name and one of a few endings ("clip/000012" and "_seg.npy"); names that count up are kept as
+    ranges, so that hours of video take a few bytes. Single files (an overlay video) are kept as they are. Of each
+    ending the number of files and their bytes are known.
+    """
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._ranges: dict[tuple[str, int], list[list[int]]] = {}
+        self._endings: dict[str, list[int]] = {}
+        self._single: dict[str, int] = {}
+
+    def add(self, name: str, sizes: Iterable[tuple[str, int]]) -> None:
+        """Adds a frame's files, each an ending and its size in bytes."""
+        self.claim(name)
+        for ending, size in sizes:
+            total = self._endings.setdefault(ending, [0, 0])
+            total[0] += 1
+            total[1] += size
+
+    def claim(self, name: str, last: int | None = None, endings: Iterable[str] = ()) -> None:
+        """Adds a name without files yet, or all that count up from it to the number `last`."""
+        for ending in endings:
+            self._endings.setdefault(ending, [0, 0])
+        numbered = _NUMBERED.match(name)
+        if numbered is None:
+            self._names.add(name)
+        else:
+            first = int(numbered[2])
+            ranges = self._ranges.setdefault((numbered[1], len(numbered[2])), [])
+            _insert(ranges, first, max(first, first if last is None else last))
+
+    def add_single(self, path: str, size: int = 0) -> None:
+        """Adds a file that is no frame's."""
+        self._single[path] = size
+
+    def update(self, other: FileList) -> None:
+        """Adds all that `other` lists, without its counts."""
+        self._names |= other._names
+        for key, ranges in other._ranges.items():
+            for first, last in ranges:
+                _insert(self._ranges.setdefault(key, []), first, last)
+        for ending in other._endings:
+            self._endings.setdefault(ending, [0, 0])
+        for path in other._single:
+            self._single.setdefault(path, 0)
+
+    def __bool__(self) -> bool:
+        return bool(self._single or self._names or self._ranges)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._single or any(
+            path.endswith(ending) and self._has_name(path.removesuffix(ending)) for ending in self._endings
+        )
+
+    def casefolded(self) -> FileList:
+        """The same as a file system reads them that takes no notice of case."""
+        folded = FileList()
+        folded._names = {name.casefold() for name in self._names}
+        for (prefix, width), ranges in self._ranges.items():
+            for first, last in ranges:
+                _insert(folded._ranges.setdefault((prefix.casefold(), width), []), first, last)
+        folded._endings = {ending.casefold(): [0, 0] for ending in self._endings}
+        folded._single = {path.casefold(): 0 for path in self._single}
+        return folded
+
+    def common(self, other: FileList) -> str | None:
+        """A file that both list; None if there is none."""
+        for one, two in ((self, other), (other, self)):
+            for path in one._single:
+                if path in two:
+                    return path
+            for name in one._names:
+                for ending in one._endings:
+                    if name + ending in two:
+                        return name + ending
+        for key, ranges in self._ranges.items():
+            for first, last in ranges:
+                for begin, end in other._ranges.get(key, ()):
+                    if first <= end and begin <= last:
+                        for ending in self._endings:
+                            if ending in other._endings:
+                                return f"{key[0]}{max(first, begin):0{key[1]}d}{ending}"
+        return None
+
+    def existing(self, root: Path) -> Iterator[str]:
+        """Those that are there, and what a killed run left aside of them; links are neither followed nor left out."""
+        for folder in {PurePosixPath(prefix + "0").parent for prefix, _ in self._ranges}:
+            yield from self._numbered_in(root, folder)
+        for path in [*self._single, *(name + ending for name in self._names for ending in self._endings)]:
+            if _within(root, PurePosixPath(path).parent):
+                for each in (path, PurePosixPath(path).parent.joinpath(aside(Path(path)).name).as_posix()):
+                    if os.path.lexists(root / each):
+                        yield each
+
+    def problem(self, root: Path) -> str | None:
+        """What is missing, or not as long as it was written; None if all is there."""
+        for path, size in self._single.items():
+            found = _size(root / path)
+            if found is None:
+                return f"{path} is missing"
+            if found != size:
+                return f"{path} has {found} bytes of {size}"
+        found_of = {ending: [0, 0] for ending in self._endings}
+        for path in self.existing(root):
+            ending = next((each for each in sorted(self._endings, key=len, reverse=True) if path.endswith(each)), None)
+            if ending is None or path in self._single or not self._has_name(path.removesuffix(ending)):
+                continue
+            found_of[ending][0] += 1
+            found_of[ending][1] += _size(root / path) or 0
+        for ending, (count, size) in self._endings.items():
+            there, bytes_there = found_of[ending]
+            if there < count:
+                return f"{count - there} of {count} files *{ending} are missing"
+            if there == count and bytes_there != size:
+                return f"the {count} files *{ending} have {bytes_there} bytes of {size}"
+        return None
+
+    def remove_from(self, root: Path, *, but: FileList | None = None) -> None:
+        """Removes the files that are there and not in `but`, and folders that are empty then; never through a link."""
+        folders: set[PurePosixPath] = set()
+        for path in list(self.existing(root)):
+            if but is None or path not in but:
+                try:
+                    (root / path).unlink()
+                except OSError:
+                    continue
+                folders.update(PurePosixPath(path).parents)
+        for folder in sorted(folders - {PurePosixPath(".")}, key=lambda each: -len(each.parts)):
+            with suppress(OSError):  # somebody else's files are in it
+                (root / folder).rmdir()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types: a name, or [first, last] of those that count up, each with every ending."""
+        ranges = [
+            f"{prefix}{first:0{width}d}"
+            if first == last
+            else [f"{prefix}{first:0{width}d}", f"{prefix}{last:0{width}d}"]
+            for (prefix, width), all_of_it in sorted(self._ranges.items())
+            for first, last in all_of_it
+        ]
+        return {
+            "names": [*sorted(self._names), *ranges],
+            "endings": {
+                ending: {"count": count, "bytes": size} for ending, (count, size) in sorted(self._endings.items())
+            },
+            "single": dict(sorted(self._single.items())),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Any) -> FileList:
+        """From `as_dict`, which anybody may have edited: what is not of its form is left out."""
+        files = cls()
+        if not isinstance(record, dict):
+            return files
+        endings, single, names = (record.get(key) for key in ("endings", "single", "names"))
+        for ending in endings if isinstance(endings, dict) else ():
+            if ending and "/" not in ending and "\\" not in ending:
+                files._endings[ending] = [0, 0]
+        files._single = dict.fromkeys(filter(_stays_below, single if isinstance(single, dict) else ()), 0)
+        for each in names if isinstance(names, list) else ():
+            first, last = each if isinstance(each, list) and len(each) == 2 else (each, each)
+            if isinstance(first, str) and isinstance(last, str) and _stays_below(first):
+                end = _NUMBERED.match(last)
+                files.claim(first, int(end[2]) if end else None)
+        return files
+
+    def _has_name(self, name: str) -> bool:
+        if name in self._names:
+            return True
+        numbered = _NUMBERED.match(name)
+        ranges = self._ranges.get((numbered[1], len(numbered[2])), []) if numbered else []
+        place = bisect_right(ranges, [int(numbered[2]), 1 << 62]) - 1 if numbered else -1
+        return place >= 0 and numbered is not None and int(numbered[2]) <= ranges[place][1]
+
+    def _numbered_in(self, root: Path, folder: PurePosixPath) -> Iterator[str]:
+        if not _within(root, folder):
+            return
+        try:
+            entries = [entry.name for entry in os.scandir(root / folder) if not entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return
+        for entry in entries:
+            whole = entry
+            if entry.startswith(".") and ".part." in entry:
+                before, _, extension = entry[1:].rpartition(".part.")
+                whole = f"{before}.{extension}"
+            path = whole if folder == PurePosixPath(".") else f"{folder}/{whole}"
+            for ending in self._endings:
+                name = path.removesuffix(ending)
+                if name != path and name not in self._names and self._has_name(name):
+                    yield path if whole == entry else (folder / entry).as_posix()
+                    break
+
+
+def planned_files(source: Source, sinks: Sequence[Sink], root: Path) -> FileList:
+    """The files that a run will write below `root`, as far as the source tells before it is read."""
+    files = FileList()
+    endings = [ending for sink in sinks for ending in sink.endings]
+    for name in source.names:
+        files.claim(name, endings=endings)
+    if source.first_name is not None and endings:
+        # A header may count a few frames too few; without one there is no telling.
+        count = source.info.frame_count
+        files.claim(source.first_name, min(count * 2 + 1000, 999_999) if count else 999_999, endings)
+    for path in (path for sink in sinks for path in sink.planned):
+        if path.is_relative_to(root):
+            files.add_single(path.relative_to(root).as_posix())
+    return files
+
+
+def _insert(ranges: list[list[int]], first: int, last: int) -> None:
+    """Adds first..last to sorted ranges that neither touch nor overlap."""
+    begin = bisect_right(ranges, [first, 1 << 62])
+    if begin and ranges[begin - 1][1] >= first - 1:
+        begin -= 1
+        first, last = ranges[begin][0], max(last, ranges[begin][1])
+    end = begin
+    while end < len(ranges) and ranges[end][0] <= last + 1:
+        last = max(last, ranges[end][1])
+        end += 1
+    ranges[begin:end] = [[first, last]]
+
+
+def _stays_below(path: str) -> bool:
+    found = PurePath(path)
+    return bool(found.name) and not (found.is_absolute() or found.drive or ".." in found.parts or "\0" in path)
+
+
+def _within(root: Path, folder: PurePosixPath) -> bool:
+    """Whether a folder below `root` is there without a link on the way."""
+    at = root
+    for part in folder.parts:
+        at = at / part
+        if at.is_symlink() or not at.is_dir():
+            return False
+    return True
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return None

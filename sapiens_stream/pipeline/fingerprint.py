@@ -1,0 +1,103 @@
+"""What makes a run the same run again: its input, its model, and every setting that changes a result."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sapiens_stream.sources.source import SourceInfo
+
+if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
+    from sapiens_stream.inference.engine import Engine
+
+# Where and how fast a run works, not what it gives. The model's input size and precision are compared as they turned
+# out to be, not as they were asked for. A setting that is not named here counts.
+_NEUTRAL = frozenset(
+    {"output", "output_root", "overwrite", "device", "batch_size", "num_workers", "compile", "as_is", "contact_sheet"}
+    | {"shape", "precision", "fp16"}
+)
+_SAMPLES = 16
+_SAMPLE_BYTES = 1 << 16
+
+
+class Fingerprint:
+    """Of a run on `source` by `engine`. Two are equal where neither input, model nor a setting that counts differs.
+
+    A file is known by its size and a hash over samples from all of it, wherever it lies; a folder, list or glob of
+    photos by its path, so that photos may be added; a live source is never the same again.
+    """
+
+    def __init__(self, source: SourceInfo, engine: Engine, settings: Mapping[str, Any]) -> None:
+        self._model = engine.model
+        self._source = source
+        shape = engine.model.input
+        self.settings: dict[str, Any] = {
+            **{name: _plain(value) for name, value in settings.items() if name not in _NEUTRAL},
+            "shape": [shape.height, shape.width],
+            "keeps_aspect": engine.model.aspect_step is not None,
+            "precision": str(engine.dtype).removeprefix("torch."),
+        }
+
+    @cached_property
+    def input(self) -> dict[str, Any]:
+        """What tells the input from others, as JSON types."""
+        path = self._source.path
+        if path is not None and path.is_file():
+            status = path.stat()
+            modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
+            return {"path": _real(path), "bytes": status.st_size, "modified": modified, "sample": _sample(path)}
+        if self._source.kind == "photos":
+            return {"path": _real(self._source.name)}
+        if self._source.kind == "video":
+            return {"name": self._source.name}
+        return {"name": self._source.name, "started": datetime.now(UTC).isoformat()}
+
+    def differences(self, recorded: Any) -> list[str]:
+        """What differs from a fingerprint in a run record, in words. The model's file is read if all else is equal."""
+        if not isinstance(recorded, dict):
+            return ["version"]
+        settings = recorded.get("settings")
+        settings = settings if isinstance(settings, dict) else {}
+        found = [] if _same_input(self.input, recorded.get("input")) else ["input"]
+        found += sorted(
+            name for name in settings.keys() | self.settings.keys() if settings.get(name) != self.settings.get(name)
+        )
+        if not found and recorded.get("model") != self._model.sha256:
+            found.append("model")
+        return found
+
+    def as_dict(self, sha256: str | None) -> dict[str, Any]:
+        """For the run record, as JSON types; `sha256` is the model file's."""
+        return {"input": self.input, "model": sha256, "settings": self.settings}
+
+
+def _same_input(ours: Mapping[str, Any], theirs: Any) -> bool:
+    if not isinstance(theirs, dict):
+        return False
+    keys = ("bytes", "sample") if "sample" in ours else ("path", "name", "started")
+    return all(ours.get(key) == theirs.get(key) for key in keys)
+
+
+def _sample(path: Path) -> str:
+    """A hash over evenly spread parts of a file, its ends among them: a moment's work for any size."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        last = max(0, path.stat().st_size - _SAMPLE_BYTES)
+        for place in sorted({last * step // (_SAMPLES - 1) for step in range(_SAMPLES)}):
+            file.seek(place)
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def _real(path: str | Path) -> str:
+    return os.path.realpath(path)
+
+
+def _plain(value: Any) -> Any:
+    """As it reads when it comes back from JSON."""
+    return [_plain(each) for each in value] if isinstance(value, (tuple, list)) else value

@@ -1,0 +1,66 @@
+"""A lock that the operating system holds, so that a killed run leaves none."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class Busy(Exception):
+    """Another run holds the lock."""
+
+
+class Lock:
+    """Held from its making until `release`, by one process on the machine.
+
+    The file at `path` stays behind if the process is killed, but nothing holds it then: the next run takes it over.
+    Raises Busy where another run holds it, OSError where the file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        while True:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            try:
+                _try_lock(self._descriptor)
+            except (BlockingIOError, PermissionError):
+                os.close(self._descriptor)
+                raise Busy from None
+            except OSError:  # a file system without locks: better no lock than no results
+                return
+            if self.in_place:
+                return
+            os.close(self._descriptor)  # its holder removed it between our opening and locking it
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file still lies where it was made; not once its folder was deleted or replaced."""
+        try:
+            here, held = os.lstat(self._path), os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return (here.st_dev, here.st_ino) == (held.st_dev, held.st_ino)
+
+    def release(self) -> None:
+        """Removes the file and lets go of it; on Windows in the other order, since none can remove an open file."""
+        ours = self.in_place
+        if sys.platform == "win32":
+            os.close(self._descriptor)
+        if ours:
+            with suppress(OSError):  # the next run takes it over
+                self._path.unlink()
+        if sys.platform != "win32":
+            os.close(self._descriptor)

@@ -1,0 +1,247 @@
+"""The folder of a run: whose it is, what lies in it, and the record that says so."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from threading import Lock as ThreadLock
+from typing import Any
+
+from sapiens_stream.errors import FolderLost, FolderTaken, OutputError, cause
+from sapiens_stream.pipeline.file_list import FileList
+from sapiens_stream.pipeline.fingerprint import Fingerprint
+from sapiens_stream.pipeline.lock import Busy, Lock
+from sapiens_stream.sinks.files import create, discard, fitting, not_written, written_aside
+
+SCHEMA = "sapiens-stream-run/1"
+_LARGEST_RECORD = 1 << 28  # bytes; a damaged or forged one must not take all memory
+_RESERVE = 16 << 10
+
+
+class RunFolder:
+    """Keeps a run's files apart from those of all others, and knows which they are.
+
+    `record_path` names the run: its record lies there, or, where a result of its own is called so, under the same name
+    with another "_run". `planned` are the files that the run will write, as far as that is known before.
+
+    `claim` comes first; then the sinks report to `wrote`, whoever has a result's files all written calls `settle`, and
+    `save` keeps the record. `problem` says at the end what is not there. `release` comes last.
+    """
+
+    def __init__(self, record_path: Path, planned: FileList, *, spare: Path | None = None) -> None:
+        self.root = record_path.parent
+        self._candidates = [_apart(each, planned) for each in (record_path, spare) if each is not None]
+        self.record_path = self._candidates[0]
+        self._planned = planned
+        self._before = FileList()
+        self._now = FileList()
+        self._unsettled: dict[str, list[tuple[str, int]]] = {}
+        self._changing = ThreadLock()
+        self._lock: Lock | None = None
+        self._reserve: Path | None = None
+
+    def claim(self, fingerprint: Fingerprint, *, overwrite: bool = False, keep: Path | None = None) -> None:
+        """Takes the lock, and makes sure that the folder holds no other run's results.
+
+        Those of the same run are replaced as the new ones come. With `overwrite` the other run's files are removed, but
+        only those that its record lists, never through a link, and not `keep`, the input.
+
+        Raises FolderTaken, FolderLost if the folder cannot be made, or OutputError.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderLost(f"{self.root} can't be made: {cause(error)}") from error
+        for place, path in enumerate(self._candidates):
+            self.record_path = path
+            self._take_lock()
+            try:
+                others = self._other_runs(fingerprint)
+                disjoint = all(files.common(self._planned) is None for _, files, _ in others)
+                if others and disjoint and place + 1 < len(self._candidates) and not overwrite:
+                    self.release()
+                    continue
+                if others and not overwrite:
+                    record, _, differences = others[0]
+                    raise FolderTaken(
+                        f"{self.root} holds the results of another run ({record.name}: other {', '.join(differences)});"
+                        " --overwrite replaces them, or choose another folder (-o)"
+                    )
+                kept = FileList()
+                if keep is not None and os.path.realpath(keep.parent) == os.path.realpath(self.root):
+                    kept.add_single(keep.name)
+                for record, files, _ in others:
+                    files.remove_from(self.root, but=kept)
+                    discard(record)
+                return
+            except BaseException:
+                self.release()
+                raise
+
+    def _take_lock(self) -> None:
+        path = fitting(self.root, f".{self.record_path.stem}", ".lock")
+        try:
+            self._lock = Lock(path)
+        except Busy:
+            raise FolderTaken(
+                f"another run is writing {self.record_path}: wait for its end, or choose another folder (-o)"
+            ) from None
+        except OSError as error:
+            raise not_written(path, error) from error
+
+    def _other_runs(self, fingerprint: Fingerprint) -> list[tuple[Path, FileList, list[str]]]:
+        """The records of runs whose results are in our way: path, files, what differs. The same run's are taken in."""
+        found = []
+        for path in sorted({self.record_path, *self.root.glob("*_run.json")}):
+            record = _read(path)
+            ours = path == self.record_path
+            if record is None:
+                if ours and path.exists():
+                    found.append((path, FileList(), ["kind of file"]))
+                continue
+            files = FileList.from_dict(record.get("files"))
+            if not ours and files.common(self._planned) is None and path.name not in self._planned:
+                continue
+            differences = fingerprint.differences(record.get("fingerprint"))
+            if not differences:
+                self._before.update(files)
+                if not ours:
+                    self._before.add_single(path.name)
+            elif "files" not in record or any(files.existing(self.root)):
+                found.append((path, files, differences))
+        return found
+
+    def wrote(self, name: str, ending: str, size: int) -> None:
+        """Takes note of a file of a result; for `Sink.on_file`."""
+        with self._changing:
+            self._unsettled.setdefault(name, []).append((ending, size))
+
+    def settle(self, name: str) -> None:
+        """All files of a result are written: they are listed from now on."""
+        with self._changing:
+            self._now.add(name, self._unsettled.pop(name, ()))
+
+    def spoil(self, name: str) -> None:
+        """A result could not be written whole: what there is of it is removed."""
+        with self._changing:
+            files = self._unsettled.pop(name, ())
+        for ending, _ in files:
+            discard(self.root / (name + ending))
+
+    def finish(self, written: Sequence[Path]) -> None:
+        """Takes note of the files that span the whole source, once they are closed."""
+        for path in written:
+            try:
+                self._now.add_single(path.relative_to(self.root).as_posix(), path.stat().st_size)
+            except ValueError:
+                continue  # outside the folder, and so none of the files that may ever be removed
+            except OSError as error:
+                raise FolderLost(f"{path} is gone: {cause(error)}") from error
+
+    def require_present(self) -> None:
+        """Raises FolderLost once the folder was deleted or replaced."""
+        if self._lock is not None and not self._lock.in_place:
+            raise FolderLost(f"{self.root} was deleted or replaced while the run was writing to it")
+
+    def require_complete(self) -> None:
+        """Raises FolderLost unless all files that were written are there, as long as they were."""
+        self.require_present()
+        with self._changing:
+            problem = self._now.problem(self.root)
+        if problem is not None:
+            raise FolderLost(f"not all that was written is in {self.root}: {problem}")
+
+    def remove_stale(self) -> None:
+        """Removes what the same run left earlier and this time did not write."""
+        self._before.remove_from(self.root, but=self._now)
+        self._before = FileList()
+
+    def files(self, *, ended: bool) -> dict[str, Any]:
+        """The list for the record. Until the run has ended, it holds what is planned too: a kill gives no warning."""
+        with self._changing:
+            if ended and not self._before:
+                return self._now.as_dict()
+            listed = deepcopy(self._now)
+        listed.update(self._before)
+        if not ended:
+            listed.update(self._planned)
+        return listed.as_dict()
+
+    def save(self, record: Mapping[str, Any], *, last: bool = False) -> None:
+        """Writes the record. What is set aside for it makes the `last` one fit on a full disk. Raises OutputError."""
+        data = as_text(record, indent=1).encode() + b"\n"
+        try:
+            with written_aside(self.record_path) as file:
+                file.write(data)
+        except OutputError as error:
+            full = isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
+            if not (last and full and self._reserve is not None):
+                raise
+            self._write_into_reserve(data, record)
+        if self._reserve is None and not last:
+            self._set_aside(2 * len(data) + _RESERVE)
+
+    def release(self) -> None:
+        """Lets go of the folder."""
+        if self._reserve is not None:
+            discard(self._reserve)
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = self._reserve = None
+
+    def _set_aside(self, size: int) -> None:
+        path = fitting(self.root, f".{self.record_path.stem}", ".reserve")
+        try:
+            with create(path) as file:
+                file.write(bytes(size))
+        except OSError as error:
+            discard(path)
+            raise not_written(self.record_path, error) from error
+        self._reserve = path
+
+    def _write_into_reserve(self, data: bytes, record: Mapping[str, Any]) -> None:
+        assert self._reserve is not None
+        if len(data) > self._reserve.stat().st_size:  # it grew: what was skipped, most likely
+            data = as_text({**record, "skipped": []}, indent=1).encode() + b"\n"
+        try:
+            with os.fdopen(os.open(self._reserve, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+b") as file:
+                file.write(data)
+                file.truncate()
+            self._reserve.replace(self.record_path)
+        except OSError as error:
+            raise not_written(self.record_path, error) from error
+        self._reserve = None
+
+
+def as_text(record: Mapping[str, Any], *, indent: int | None = None) -> str:
+    r"""A record as JSON. A byte of a name that is not UTF-8 becomes JSON's own escape, \udc80 to \udcff.
+
+    Python's `json` reads it back as `os.fsdecode` gives names, which `os.fsencode` takes.
+    """
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(record, ensure_ascii=False, indent=indent, separators=separators)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _apart(record_path: Path, planned: FileList) -> Path:
+    """The record's path, made to differ from that of any result, in more than case."""
+    taken = planned.casefolded()
+    path = fitting(record_path.parent, record_path.stem, record_path.suffix)
+    while path.name.casefold() in taken:
+        path = fitting(path.parent, f"{path.stem}_run", path.suffix)
+    return path
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A run record; None for anything else."""
+    try:
+        if path.is_symlink() or path.stat().st_size > _LARGEST_RECORD:
+            return None
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.get("schema") == SCHEMA else None
