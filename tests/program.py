@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from sapiens_stream.cli import main
+
+WAIT = 180.0  # seconds; a process of its own loads torch first, on a machine that may be busy
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,18 @@ def start(*arguments: object, **settings: object) -> subprocess.Popen[str]:
     """Starts the program in a process of its own."""
     command = [sys.executable, "-m", "sapiens_stream", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)  # type: ignore[call-overload,no-any-return]
+
+
+def finish(process: subprocess.Popen[str]) -> Outcome:
+    """Waits for the end of a program that was started."""
+    out, err = process.communicate(timeout=WAIT)
+    return Outcome(process.returncode, out, err)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Waits until the program has come so far; AssertionError if it ends before."""
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)

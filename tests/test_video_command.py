@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,9 +18,7 @@ from pycocotools import mask as coco
 
 from sapiens_stream import Segmenter, segment
 from tests.media import make_photo, make_video, picture
-from tests.program import Outcome, Program, start
-
-WAIT = 60.0  # seconds; a process of its own loads torch first
+from tests.program import WAIT, Program, finish, start, wait_for
 
 
 @pytest.fixture
@@ -209,19 +205,6 @@ class TestBadInput:
         assert outcome.code == code, outcome.stderr
         assert len(outcome.complaints) == 1, outcome.stderr
         assert all(word in outcome.complaints[0] for word in says), outcome.complaints
-
-
-def finish(process: subprocess.Popen[str]) -> Outcome:
-    out, err = process.communicate(timeout=WAIT)
-    return Outcome(process.returncode, out, err)
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + WAIT
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 class TestInterruption:
