@@ -204,6 +204,7 @@ def _viewers(
             opacity=outputs.opacity,
             keep_background=outputs.keep_background,
             only=outputs.only,
+            warn=display.warn,
         )
         stack.callback(preview.close)
         viewers.append(preview)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
@@ -16,13 +17,15 @@ from sapiens_stream.sinks.preview.web.address import DEFAULT_HOST, DEFAULT_PORT,
 
 _COMMANDS_KEPT = 32  # of a viewer who asks faster than the run listens
 _SECONDS_TO_LEAVE = 5.0
+_MOST_HEAD = 16 << 10  # bytes of a request before its body
 
 
 class WebPreview(Viewer):
     """Serves the live picture at `url` to at most `max_viewers` at once, from a thread of its own.
 
     Pictures are shrunk to `max_width` pixels. `opacity`, `keep_background` and `only` (class ids; None: all) are what a
-    viewer starts with, and how `/stream.mjpg` is painted.
+    viewer starts with, and how `/stream.mjpg` is painted. Connections beyond what viewers need are not kept, nor silent
+    ones; `warn` is told, at most once a minute, where that or the lack of descriptors shows.
 
     Anyone who can reach `host` from another machine needs the token that is then part of `url`. Port 0 stands for any
     free one. Raises UsageError where the packages of the extra `web` are missing, OutputError where `host`
@@ -40,10 +43,12 @@ class WebPreview(Viewer):
         only: tuple[int, ...] | None = None,
         max_width: int = 1280,
         max_viewers: int = 8,
+        warn: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         try:
             import uvicorn
 
+            from sapiens_stream.sinks.preview.web.connections import BoundedServer, Connections, most_connections
             from sapiens_stream.sinks.preview.web.guard import Guard
             from sapiens_stream.sinks.preview.web.site import Site
         except ModuleNotFoundError as error:
@@ -70,11 +75,12 @@ class WebPreview(Viewer):
         token = None if loopback else secrets.token_urlsafe()
         self.url = url_of(host, self._socket) + (f"?token={token}" if token else "")
         guard = Guard(self._site, host=host, port=self._socket.getsockname()[1], loopback=loopback, token=token)
-        self._server = uvicorn.Server(
+        # A page asks for all its files at once.
+        connections = Connections(most_connections(64 + 8 * max_viewers), warn)
+        self._server = BoundedServer(
             uvicorn.Config(
                 guard,
-                http="h11",
-                ws="websockets-sansio",
+                h11_max_incomplete_event_size=_MOST_HEAD,
                 ws_max_size=256,  # a viewer's longest message is the name of a command
                 ws_per_message_deflate=False,  # pictures and class maps are compressed
                 lifespan="off",
@@ -83,9 +89,10 @@ class WebPreview(Viewer):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=64 + 8 * max_viewers,  # connections and requests; a page asks for its files at once
                 timeout_graceful_shutdown=2,
-            )
+            ),
+            self._socket,
+            connections,
         )
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._loop = self._runner.get_loop()
@@ -109,4 +116,4 @@ class WebPreview(Viewer):
 
     def _serve(self) -> None:
         with self._runner:
-            self._runner.run(self._server.serve(sockets=[self._socket]))
+            self._runner.run(self._server.serve())

@@ -28,6 +28,7 @@ _COMMANDS = {"pause": Command.PAUSE, "snapshot": Command.SNAPSHOT, "record": Com
 _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _BOUNDARY = "frame"
 _SECONDS_TO_TELL = 1.0
+_SECONDS_TO_ACKNOWLEDGE = 120.0  # browsers wake a page that is hidden once a minute
 
 _POLICY_VIOLATION, _GOING_AWAY, _TRY_AGAIN_LATER = 1008, 1001, 1013  # RFC 6455, and IANA's registry for the last
 
@@ -111,6 +112,8 @@ class Site:
                     await self._serve(websocket)
             except Full as full:
                 await websocket.close(_TRY_AGAIN_LATER, str(full))
+            except TimeoutError:
+                await websocket.close(_POLICY_VIOLATION, "nothing is acknowledged")
             except Closed:
                 await websocket.close(_GOING_AWAY, "the run has ended")
 
@@ -134,7 +137,7 @@ class Site:
         number = 0
         known: dict[int, int] = {}
         while True:
-            await flight.has_room()
+            await asyncio.wait_for(flight.has_room(), _SECONDS_TO_ACKNOWLEDGE)
             newest = await self._screens.newer_than(number)
             flight.take_off()
             await websocket.send_bytes(newest.content.message(known))
