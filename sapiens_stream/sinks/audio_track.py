@@ -140,7 +140,9 @@ def _layout(codec: str, rate: int, decoder: av.AudioCodecContext) -> str:
         try:
             trial = CodecContext.create(codec, "w")
             assert isinstance(trial, av.AudioCodecContext)
-            trial.sample_rate, trial.layout = rate, layout
+            formats = trial.codec.audio_formats
+            assert formats
+            trial.format, trial.sample_rate, trial.layout = formats[0], rate, layout
             trial.time_base = Fraction(1, rate)
             trial.open()
         except (ValueError, av.FFmpegError):

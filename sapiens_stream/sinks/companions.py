@@ -87,7 +87,7 @@ class Companions:
             return None
         self._tag(original, output, copies[0])
         for index, copy in zip(self._early, copies[1:], strict=False):
-            tag_stream(copy, original.streams[index])
+            tag_stream(copy, original.streams[index], self._extension)
         add_chapters(output, original, shift, end)
         side = self._added(original, self._late, output, shift, end)
         self._tell_left_out()
@@ -162,7 +162,7 @@ class Companions:
                     tracks[index] = audio_track(stream, output, self._extension)
                 elif isinstance(stream, SubtitleStream):
                     tracks[index] = subtitle_track(stream, output, self._extension)
-                tag_stream(tracks[index].stream, stream)
+                tag_stream(tracks[index].stream, stream, self._extension)
             except (ValueError, av.FFmpegError) as error:
                 kind = "sound" if stream.type == "audio" else "subtitles"
                 same = [each.index for each in original.streams if each.type == stream.type]
@@ -184,7 +184,7 @@ class Companions:
         tag_container(output, original)
         video = original.streams.best("video")
         if video is not None:
-            tag_stream(pictures, video)
+            tag_stream(pictures, video, self._extension)
 
     def _tell_left_out(self) -> None:
         if self._left_out:

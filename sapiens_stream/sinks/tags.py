@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 # What the file that is written says for itself.
 _OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "duration"})
 _OF_A_STREAM = ("language", "title", "creation_time")
+# QuickTime numbers its languages, and FFmpeg knows those by the older of their two codes.
+_OLDER_CODES = {
+    "cym": "wel", "deu": "ger", "ell": "gre", "eus": "baq", "fre": "fra", "hye": "arm", "isl": "ice",
+    "kat": "geo", "msa": "may", "mya": "bur", "nld": "dut", "sqi": "alb", "swe": "sve", "zho": "chi",
+}  # fmt: skip
 _USES = Disposition.default | Disposition.dub | Disposition.original | Disposition.comment | Disposition.forced
 _USES |= Disposition.hearing_impaired | Disposition.visual_impaired
 
@@ -36,10 +41,12 @@ def tag_container(output: OutputContainer, original: InputContainer) -> None:
             output.metadata[readable(key)] = readable(value)
 
 
-def tag_stream(stream: Stream, original: Stream) -> None:
-    """A stream's language, title and use; before anything is written to its file."""
+def tag_stream(stream: Stream, original: Stream, extension: str) -> None:
+    """A stream's language, title and use; before anything is written to its file, which has that extension."""
     known: Mapping[str, str] = {key.lower(): value for key, value in original.metadata.items()}
     stream.metadata.update({key: readable(known[key]) for key in _OF_A_STREAM if key in known})
+    if extension == ".mov" and (language := stream.metadata.get("language")):
+        stream.metadata["language"] = _OLDER_CODES.get(language, language)
     stream.disposition = original.disposition & _USES
 
 
