@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         SapiensStreamError,
         UsageError,
     )
-    from sapiens_stream.frame import Damaged, Frame, Label, Segmentation, Skipped
+    from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
+    from sapiens_stream.labels import Label
     from sapiens_stream.pipeline import Run
     from sapiens_stream.sinks import Outputs, Sink
     from sapiens_stream.sources import Source, SourceInfo, open_source
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 _ROOMS = {
     "api": ("Result", "Segmenter", "segment"),
     "errors": ("DeviceError", "InputError", "ModelError", "OutputError", "SapiensStreamError", "UsageError"),
-    "frame": ("Damaged", "Frame", "Label", "Segmentation", "Skipped"),
+    "frame": ("Damaged", "Frame", "Segmentation", "Skipped"),
+    "labels": ("Label",),
     "pipeline": ("Run",),
     "sinks": ("Outputs", "Sink"),
     "sources": ("Source", "SourceInfo", "open_source"),

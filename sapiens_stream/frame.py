@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
 import av
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sapiens_stream.classes import MAX_CLASSES, ClassSet
+from sapiens_stream.classes import ClassSet
+from sapiens_stream.labels import Label, find_labels
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -90,18 +89,6 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
-class Label:
-    """A class that was found in a picture."""
-
-    id: int
-    name: str
-    pixels: int
-    fraction: float
-    bbox: tuple[int, int, int, int]
-    """x, y, width, height of the box around it, pixels."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Segmentation:
     """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright.
@@ -125,39 +112,4 @@ class Segmentation:
     @cached_property
     def labels(self) -> tuple[Label, ...]:
         """The classes that were found, by id, background left out; looked for at the first use and kept."""
-        if not self.class_map.size:
-            return ()
-        left, top, width, height = cv2.boundingRect((self.class_map != 0).view(np.uint8))
-        if not width:
-            return ()
-        foreground = self.class_map[top : top + height, left : left + width]
-        pixels = _pixel_counts(foreground)
-        found = [index for index in range(1, MAX_CLASSES) if pixels[index]]
-        labels = []
-        for index, (x, y, w, h) in zip(found, _boxes(foreground, found), strict=True):
-            fraction = pixels[index] / self.class_map.size
-            labels.append(Label(index, self.classes.names[index], pixels[index], fraction, (left + x, top + y, w, h)))
-        return tuple(labels)
-
-
-def _pixel_counts(class_map: UInt8Array) -> list[int]:
-    counts = np.zeros(MAX_CLASSES, np.int64)
-    rows = max(1, 2**24 // class_map.shape[1])  # calcHist answers in float32, whose integers end there
-    for top in range(0, len(class_map), rows):
-        part = class_map[top : top + rows]
-        counts += cv2.calcHist([part], [0], None, [MAX_CLASSES], [0, MAX_CLASSES]).ravel().astype(np.int64)
-    return counts.tolist()
-
-
-def _boxes(class_map: UInt8Array, ids: list[int]) -> Iterator[tuple[int, int, int, int]]:
-    """x, y, width, height of each class; a class is a bit here, so that one pass finds 32 of them."""
-    for first in range(0, len(ids), 32):
-        group = ids[first : first + 32]
-        bit_of_class = np.zeros(MAX_CLASSES, np.uint32)
-        bit_of_class[group] = 1 << np.arange(len(group), dtype=np.uint32)
-        bits = cv2.LUT(class_map, bit_of_class.view(np.int32))
-        in_column, in_row = np.bitwise_or.reduce(bits, axis=0), np.bitwise_or.reduce(bits, axis=1)
-        for place in range(len(group)):
-            columns, rows = np.flatnonzero(in_column >> place & 1), np.flatnonzero(in_row >> place & 1)
-            x, y = int(columns[0]), int(rows[0])
-            yield x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
+        return find_labels(self.class_map, self.classes)

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 import orjson
 
 from sapiens_stream.errors import UsageError
-from sapiens_stream.frame import Label, Segmentation
+from sapiens_stream.frame import Segmentation
+from sapiens_stream.labels import Label
 from sapiens_stream.sinks.regions import polygons, rle
 from sapiens_stream.sinks.sink import Sink
 
