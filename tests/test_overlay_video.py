@@ -402,3 +402,15 @@ def test_a_real_video_keeps_times_and_sound(tmp_path):
     overlay(REEL, tmp_path / "overlay.mp4", preset="ultrafast")
     assert times(tmp_path / "overlay.mp4") == times(REEL)
     assert sound(tmp_path / "overlay.mp4") == sound(REEL)
+
+
+def test_no_encoder_makes_the_process_real_time(tmp_path: Path) -> None:
+    """SVT-AV1 does so as root, where the machine then stands still; in a process of its own, for the child's sake."""
+    code = (
+        "import os; from sapiens_stream.sinks.encoders import working; working();"
+        "print({os.sched_getscheduler(int(each)) for each in os.listdir('/proc/self/task')})"
+    )
+    if not hasattr(os, "sched_getscheduler") or not Path("/proc/self/task").is_dir():
+        pytest.skip("this system does not tell how threads are scheduled")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str({os.SCHED_OTHER})

@@ -12,6 +12,7 @@ from av.codec import Codec
 from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.errors import OutputError, UsageError
+from sapiens_stream.sinks.scheduling import kept_scheduling
 
 # SVT-AV1 writes to standard error whatever FFmpeg's log level is; 1 is errors only.
 os.environ.setdefault("SVT_LOG", "1")
@@ -145,7 +146,8 @@ def _problem(codec: str) -> str | None:
         context.pix_fmt = pixel_format(codec)
         context.framerate = context.time_base = 25  # type: ignore[assignment]
         context.options = ENCODERS[codec].settings(None, "veryfast")
-        context.open()
+        with kept_scheduling():
+            context.open()
     except av.codec.codec.UnknownCodecError:
         return "it is not in this build of FFmpeg"
     except (av.FFmpegError, OSError) as error:

@@ -21,6 +21,7 @@ from sapiens_stream.sinks.companions import Audio, Companions
 from sapiens_stream.sinks.encoders import encoder_named, pixel_format
 from sapiens_stream.sinks.movie_file import header_options
 from sapiens_stream.sinks.painted_frames import FramePainter
+from sapiens_stream.sinks.scheduling import kept_scheduling
 from sapiens_stream.sinks.side_streams import SideStreams
 from sapiens_stream.sources.opening import file_url
 from sapiens_stream.sources.source import SourceInfo
@@ -168,4 +169,5 @@ class Recording:
         context.color_range = painted.color_range
         context.color_primaries = painted.color_primaries
         context.color_trc = painted.color_trc
-        self._output.start_encoding()
+        with kept_scheduling():
+            self._output.start_encoding()
