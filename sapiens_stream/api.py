@@ -24,6 +24,7 @@ from sapiens_stream.models import open_model
 from sapiens_stream.models.model import Model
 from sapiens_stream.painting import Painter
 from sapiens_stream.pipeline import Stream
+from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sinks import Outputs, parse_save
 from sapiens_stream.sinks.json_file import Regions, as_json
 from sapiens_stream.sinks.pictures import SaveFormat
@@ -385,6 +386,7 @@ def segment(
     on_skip: Callable[[Skipped], None] | None = None,
     on_damage: Callable[[Damaged], None] | None = None,
     strict: bool = False,
+    max_pixels: int | None = None,
     reconnect: Reconnect | None = None,
     timeout: float | None = None,
     **settings: Unpack[Settings],
@@ -399,6 +401,7 @@ def segment(
         on_skip: is told of what cannot be read; without it, a warning names it.
         on_damage: is told of a picture that is damaged, and used as far as it can be decoded; without it, a warning is.
         strict: skip what is damaged.
+        max_pixels: of a picture; one with more is skipped, a video ends. 200 million unless given.
         reconnect: what is done when a live source breaks that was open: "forever" (the default), "no", or how many
             times in a row it is tried again.
         timeout: the seconds that a live source may be without a picture. Without it, a source that does not open is not
@@ -418,7 +421,7 @@ def segment(
         raise UsageError(f"no setting is called {unknown[0]!r}; there are {', '.join(Settings.__annotations__)}")
     if isinstance(model, Segmenter) and settings:
         raise UsageError(f"{next(iter(settings))} has no say in a Segmenter that is there; give it when that is made")
-    opened = _opened(source, reconnect, timeout)
+    opened = _opened(source, reconnect, timeout, max_pixels)
     segmenter = model if isinstance(model, Segmenter) else Segmenter(model, **settings)
     stream = Stream(
         opened,
@@ -430,16 +433,17 @@ def segment(
     return _results(stream, segmenter if segmenter is not model else None)
 
 
-def _opened(source: object, reconnect: Reconnect | None, timeout: float | None) -> Source:
+def _opened(source: object, reconnect: Reconnect | None, timeout: float | None, max_pixels: int | None) -> Source:
     if isinstance(source, Source):
-        for name, given in (("reconnect", reconnect), ("timeout", timeout)):
+        for name, given in (("reconnect", reconnect), ("timeout", timeout), ("max_pixels", max_pixels)):
             if given is not None:
                 raise UsageError(f"{name} has no say in a Source that is open; give it when that is made")
         return source
     if isinstance(source, (str, os.PathLike, int)) and not isinstance(source, bool):
         how = partial(Live, reconnect="forever" if reconnect is None else reconnect, timeout=timeout)
-        live = partial(how, await_first=timeout is not None)
-        return open_source(Path(source) if isinstance(source, os.PathLike) else source, live=live)
+        most = MAX_PIXELS if max_pixels is None else max_pixels
+        live = partial(how, await_first=timeout is not None, max_pixels=most)
+        return open_source(Path(source) if isinstance(source, os.PathLike) else source, live=live, max_pixels=most)
     if isinstance(source, Iterable) and not hasattr(source, "shape"):  # an array, or a tensor, is one picture
         return Pictures(source)
     return Pictures([frame_of(source)])  # type: ignore[arg-type]

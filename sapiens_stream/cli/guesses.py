@@ -157,18 +157,20 @@ def _is_model(word: str) -> bool:
 
 
 def _is_photo(path: Path) -> bool:
-    from sapiens_stream.sources.listing import is_photo
+    from sapiens_stream.sources.kinds import is_photo
 
     return is_photo(path)
 
 
 def _is_animated(path: Path) -> bool:
-    """Whether it is a PNG or WebP of several pictures, which FFmpeg takes for a video."""
+    """Whether it is a GIF, or a PNG or WebP of several pictures, which FFmpeg takes for a video."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError:
         return False
+    if head.startswith(b"GIF8"):
+        return True
     return (b"acTL" in head and head.startswith(b"\x89PNG")) or (b"ANIM" in head and head.startswith(b"RIFF"))
 
 

@@ -10,6 +10,7 @@ import typer
 
 from sapiens_stream.cli import guesses, options
 from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.settings import MAX_PIXELS
 
 if TYPE_CHECKING:
     from sapiens_stream.sources import Photos
@@ -70,6 +71,7 @@ def images(
     keep_background: options.BackgroundOption = False,
     classes: options.ClassesOption = None,
     regions: options.RegionsOption = "polygons",
+    max_pixels: options.MaxPixelsOption = MAX_PIXELS,
     strict: options.StrictOption = False,
     overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
@@ -98,7 +100,8 @@ def images(
     root = output_root or folder / "output"
     if os.path.realpath(root) == os.path.realpath(folder):
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
-    with _photos(input_, decoder=decoder, workers=num_workers, recursive=recursive, exclude=root) as source:
+    options_of_photos = {"decoder": decoder, "workers": num_workers, "recursive": recursive, "max_pixels": max_pixels}
+    with _photos(input_, exclude=root, **options_of_photos) as source:
         if pull:
             fetch_named(model, quiet=quiet)
         from sapiens_stream.api import Segmenter  # torch takes seconds to load

@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.web_address import is_web_address
 from sapiens_stream.errors import DeviceError, InputError, UsageError, cause
+from sapiens_stream.settings import MAX_PIXELS
 
 if TYPE_CHECKING:
     from sapiens_stream.classes import ClassSet
@@ -101,6 +102,7 @@ def live(
     classes: options.ClassesOption = None,
     regions: options.RegionsOption = "polygons",
     title: options.TitleOption = "result",
+    max_pixels: options.MaxPixelsOption = MAX_PIXELS,
     codec: Annotated[str, typer.Option("--codec", help="FFmpeg's name of the encoder: h264_nvenc, ...")] = "libx264",
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -133,7 +135,7 @@ def live(
 
     display = LiveDisplay(quiet=quiet, json=json)
     addresses = [parse_address(each, realtime=realtime) for each in sources]
-    open_source = partial(Live, reconnect=_tries(reconnect))
+    open_source = partial(Live, reconnect=_tries(reconnect), max_pixels=max_pixels)
     cameras = [Camera(partial(open_source, address), display.event) for address in addresses]
     kinds = parse_save(save)
     if pull:

@@ -91,6 +91,10 @@ RegionsOption = Annotated[
 ]
 TitleOption = Annotated[str, typer.Option("--title", help="Written into each JSON.")]
 SaveFormatOption = Annotated[PictureFormat, typer.Option("--save-format", "--save_format", help="Of overlay pictures.")]
+MaxPixelsOption = Annotated[
+    int,
+    typer.Option("--max-pixels", min=1, metavar="N", help="Pictures with more pixels are skipped, undecoded."),
+]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Skip pictures that are damaged, rather than use what can be decoded of them.")
 ]

@@ -11,6 +11,7 @@ import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.errors import InputError, OutputError, UsageError
+from sapiens_stream.settings import MAX_PIXELS
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter
@@ -47,6 +48,7 @@ def video(
     keep_background: options.BackgroundOption = False,
     classes: options.ClassesOption = None,
     regions: options.RegionsOption = "polygons",
+    max_pixels: options.MaxPixelsOption = MAX_PIXELS,
     strict: options.StrictOption = False,
     title: options.TitleOption = "result",
     save_format: options.SaveFormatOption = "png",
@@ -113,7 +115,7 @@ def video(
         try:
             if problem := guesses.video_problem(name):
                 raise InputError(problem)
-            source = Video(name)
+            source = Video(name, max_pixels=max_pixels)
         except InputError as error:
             tally.reject(printable(name), error)
             continue

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import av.logging
 
+from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.cameras import Camera, list_cameras
 from sapiens_stream.sources.decoding import Decoder
-from sapiens_stream.sources.listing import is_glob, is_list, is_photo
+from sapiens_stream.sources.kinds import ANIMATIONS, is_photo
+from sapiens_stream.sources.listing import is_glob, is_list
 from sapiens_stream.sources.live import Live, LiveEvent
 from sapiens_stream.sources.live_address import Address, is_live, parse_address
 from sapiens_stream.sources.photos import DEFAULT_WORKERS, Photos
@@ -42,10 +44,12 @@ def open_source(
     workers: int = DEFAULT_WORKERS,
     recursive: bool = False,
     exclude: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
     live: Callable[[str | Path | int], Source] = Live,
 ) -> Source:
     """`Live` for a camera's index or device, a URL, `lavfi:GRAPH` or `screen`; `Photos` for a folder, a `.txt` list, a
-    glob or a file with a photo's extension; `Video` for any other file, and for "-", which is standard input.
+    glob or a file with a photo's extension; `Video` for any other file, for a GIF, whose pictures may be many, and for
+    "-", which is standard input.
 
     >>> with open_source("clip.mp4") as source:
     ...     for frame in source.frames():
@@ -57,6 +61,9 @@ def open_source(
     if isinstance(what, int) or is_live(what):
         return live(what)
     path = Path(what)
-    if path.is_dir() or is_list(path) or is_glob(what) or is_photo(path):
-        return Photos(what, decoder=decoder, workers=workers, recursive=recursive, exclude=exclude)
-    return Video(what)
+    animation = path.suffix.lower() in ANIMATIONS
+    if path.is_dir() or is_list(path) or is_glob(what) or (is_photo(path) and not animation):
+        return Photos(
+            what, decoder=decoder, workers=workers, recursive=recursive, exclude=exclude, max_pixels=max_pixels
+        )
+    return Video(what, max_pixels=max_pixels)

@@ -14,12 +14,22 @@ from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import UInt8Array
-from sapiens_stream.sources.exif import START_OF_SCAN, jpeg_segments, upright_turns
+from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.sources import jpeg, png
+from sapiens_stream.sources.exif import ORIENTATION_TAG, upright_turns
+from sapiens_stream.sources.header import picture_size
+from sapiens_stream.sources.heif_picture import read_heif
+from sapiens_stream.sources.kinds import BMP, HEIF, JPEG, PNG, TIFF, WEBP, Kind, kind_of, not_read
+from sapiens_stream.sources.tiff import first_directory, with_pixels_alone
+from sapiens_stream.sources.too_large import too_large
 
 Decoder = Literal["pyav", "opencv"]
 DECODERS: tuple[Decoder, ...] = ("pyav", "opencv")
 
-_TITLES = {"mjpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WebP", "tiff": "TIFF"}
+BYTES_PER_PIXEL = 12
+"""What a pixel takes while its photo is decoded: the decoder's planes, RGB, and one step between them."""
+
+_FILE_BYTES_PER_PIXEL = 8  # an uncompressed one with 16 bits of red, green, blue and alpha
 
 # OpenCV writes to standard error what the caller of this file is told in an exception.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -27,101 +37,178 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A decoded photo; the fields are those of `Frame`."""
+    """A decoded photo; the fields are those of `Frame`. `damaged` says what is wrong with it, None for nothing."""
 
     decoded: av.VideoFrame | UInt8Array
     quarter_turns: int = 0
     mirrored: bool = False
+    damaged: str | None = None
 
 
-def read_photo(path: Path, decoder: Decoder) -> Photo:
+@dataclass(frozen=True, eq=False)
+class PhotoFile:
+    """A photo that is known to be small enough to be decoded, and not cut short."""
+
+    content: bytes
+    kind: Kind
+    size: tuple[int, int]
+
+    @property
+    def bytes_to_decode(self) -> int:
+        """An upper estimate of the memory that decoding takes."""
+        return len(self.content) + BYTES_PER_PIXEL * self.size[0] * self.size[1]
+
+
+def open_photo(path: Path, max_pixels: int = MAX_PIXELS) -> PhotoFile:
+    """Reads a photo's file and its header. Raises InputError, which says why but not which file."""
+    content = _content(path, max_pixels)
+    kind = kind_of(content)
+    if kind is None:
+        raise InputError("its content is not a picture")
+    if not kind.read:
+        raise InputError(not_read(kind))
+    if _cut_short(kind, content):
+        raise InputError(f"the {kind.title} file is cut short")
+    size = picture_size(content, kind)
+    if size is None:
+        raise InputError(f"the {kind.title} file is damaged: its header makes no sense")
+    if size[0] * size[1] > max_pixels:
+        raise InputError(too_large(size, max_pixels))
+    return PhotoFile(content, kind, size)
+
+
+def decode_photo(file: PhotoFile, decoder: Decoder, max_pixels: int = MAX_PIXELS) -> Photo:
     """Decodes a photo by the decoder, or by the other one where the first can not; alpha is dropped.
 
-    Raises InputError, which says why but not which file.
+    What is damaged is decoded as far as it goes. Raises InputError, which says why but not which file.
     """
-    content = _content(path)
-    codec = _codec(content)
-    if codec is not None and _cut_short(codec, content):
-        raise InputError(f"the {_TITLES[codec]} file is cut short")
-    # OpenCV (libtiff) knows kinds of TIFF that FFmpeg gets wrong without a word, such as JPEG within TIFF.
-    if decoder == "opencv" or codec == "tiff":
-        photo = _by_opencv(content) or _by_pyav(content, codec)
+    try:
+        photo = _decode(file, decoder, max_pixels)
+    except (MemoryError, av.error.MemoryError):
+        photo = None
+    except cv2.error as error:
+        if error.code != cv2.Error.STS_NO_MEM:
+            raise
+        photo = None
     else:
-        photo = _by_pyav(content, codec) or _by_opencv(content)
+        if photo is None:
+            raise InputError(f"the {file.kind.title} file is damaged")
     if photo is None:
-        raise InputError(f"the {_TITLES[codec]} file is damaged" if codec else "its content is not a picture")
+        height, width = file.size
+        raise InputError(f"out of memory: it is {width}x{height} pixels large, and there is not enough to decode it")
     return photo
 
 
-def _content(path: Path) -> bytes:
+def _decode(file: PhotoFile, decoder: Decoder, max_pixels: int) -> Photo | None:
+    content, kind = file.content, file.kind
+    if kind is HEIF:
+        heif = read_heif(content, max_pixels=max_pixels)
+        damaged = _as_far(kind) if heif.damaged else None
+        return Photo(heif.rgb, heif.quarter_turns, heif.mirrored, damaged)
+    if kind is PNG and png.is_damaged(content):
+        whole = png.mended(content)
+        photo = _by_pyav(whole, kind, max_pixels, upright_turns(content)) if whole else None
+        return _damaged(photo, kind)
+    if kind is JPEG:
+        return _decode_jpeg(content, decoder, max_pixels)
+    plain = with_pixels_alone(content) if kind is TIFF else content
+    turns = upright_turns(content)
+    strict = _by_pyav(plain, kind, max_pixels, turns)
+    tolerant = None if strict else _by_pyav(plain, kind, max_pixels, turns, strict=False)
+    # OpenCV (libtiff) knows kinds of TIFF that FFmpeg gets wrong without a word, such as JPEG within TIFF.
+    opencv_first = kind is TIFF or decoder == "opencv"
+    photo = (_by_opencv(content) or strict) if opencv_first else (strict or _by_opencv(content))
+    # What a tolerant FFmpeg refuses too is of a kind that it does not know, and perhaps whole.
+    return _damaged(photo or tolerant, kind) if tolerant else photo
+
+
+def _decode_jpeg(content: bytes, decoder: Decoder, max_pixels: int) -> Photo | None:
+    turns = upright_turns(content)
+    picture = content
+    strict = _by_pyav(content, JPEG, max_pixels, turns)
+    if strict is None:  # perhaps at something that is not the picture's own
+        picture = jpeg.without_strays(content)
+        strict = _by_pyav(picture, JPEG, max_pixels, turns)
+    damaged = jpeg.is_damaged(content)
+    if strict is None and not damaged:  # where a tolerant FFmpeg refuses it too, it is a kind that FFmpeg does not know
+        damaged = _by_pyav(picture, JPEG, max_pixels, turns, strict=False) is not None
+    if damaged:
+        rgb = jpeg.as_far_as_it_goes(content)
+        photo = Photo(rgb, *turns) if rgb is not None else _by_pyav(picture, JPEG, max_pixels, turns, strict=False)
+        return _damaged(photo, JPEG)
+    return (_by_opencv(content) or strict) if decoder == "opencv" else (strict or _by_opencv(content))
+
+
+def _damaged(photo: Photo | None, kind: Kind) -> Photo | None:
+    return photo and Photo(photo.decoded, photo.quarter_turns, photo.mirrored, _as_far(kind))
+
+
+def _as_far(kind: Kind) -> str:
+    return f"the {kind.title} file is damaged; decoded as far as it goes"
+
+
+def _content(path: Path, max_pixels: int) -> bytes:
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise InputError("it is a folder, not a photo")
-        if not stat.S_ISREG(mode):  # a pipe would be waited for without end
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
             raise InputError("it is not a file")
+        most = max(2**26, _FILE_BYTES_PER_PIXEL * max_pixels)
+        if status.st_size > most:
+            raise InputError(f"the file is {status.st_size} bytes long; a photo has up to {most}")
         content = path.read_bytes()
     except OSError as error:
         raise InputError(cause(error)) from None
+    except MemoryError:
+        raise InputError(f"out of memory: the file is {status.st_size} bytes long") from None
     if not content:
         raise InputError("the file is empty")
     return content
 
 
-def _codec(content: bytes) -> str | None:
-    """FFmpeg's name for what the content is, whatever the file is called."""
-    if content.startswith(b"\xff\xd8\xff"):
-        return "mjpeg"
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if content.startswith(b"BM"):
-        return "bmp"
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
-        return "webp"
-    if content.startswith((b"II*\x00", b"MM\x00*")):
-        return "tiff"
-    return None
-
-
-def _cut_short(codec: str, content: bytes) -> bool:
+def _cut_short(kind: Kind, content: bytes) -> bool:
     """Whether the end is missing. Decoders fill what is missing of a JPEG with grey and call it done."""
-    match codec:
-        case "mjpeg":
-            # Before the scan there may be a thumbnail with an end of its own.
-            scan = next((start for marker, start, _ in jpeg_segments(content) if marker == START_OF_SCAN), len(content))
-            return content.find(b"\xff\xd9", scan) < 0
-        case "png":
-            return b"IEND" not in content[-4096:] and b"IEND" not in content
-        case "webp":
-            return int.from_bytes(content[4:8], "little") + 8 > len(content)
-        case "bmp":
-            return int.from_bytes(content[10:14], "little") >= len(content)
-        case _:
-            order: Literal["little", "big"] = "little" if content.startswith(b"II") else "big"
-            return int.from_bytes(content[4:8], order) >= len(content)
+    if kind is JPEG:  # before the scan there may be a thumbnail with an end of its own
+        return content.find(b"\xff\xd9", jpeg.scan_start(content)) < 0
+    if kind is PNG:
+        return b"IEND" not in content[-4096:] and b"IEND" not in content
+    if kind is WEBP:
+        return int.from_bytes(content[4:8], "little") + 8 > len(content)
+    if kind is BMP:
+        return int.from_bytes(content[10:14], "little") >= len(content)
+    if kind is TIFF and content[2:3] != b"+" and content[3:4] != b"+":
+        order: Literal["little", "big"] = "little" if content.startswith(b"II") else "big"
+        return int.from_bytes(content[4:8], order) >= len(content)
+    return False
 
 
-def _by_pyav(content: bytes, codec: str | None) -> Photo | None:
-    if codec is None:
+def _by_pyav(
+    content: bytes, kind: Kind, max_pixels: int, turns: tuple[int, bool] | None = None, *, strict: bool = True
+) -> Photo | None:
+    if kind.codec is None:
         return None
-    context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
+    context = cast(VideoCodecContext, av.CodecContext.create(kind.codec, "r"))
     context.thread_count = 1  # photos are decoded side by side already
-    if codec != "tiff":  # where it is an error not to know a tag
-        context.options = {"err_detect": "explode"}
-    if codec == "mjpeg":  # the transform that libjpeg, and so OpenCV, has: nearer to what it gives by a quarter
-        context.options = {"err_detect": "explode", "idct": "int"}
+    context.options = {"max_pixels": str(max_pixels)}
+    if strict:
+        context.options |= {"err_detect": "explode"}
+    if kind is JPEG:  # the transform that libjpeg, and so OpenCV, has: nearer to what it gives by a quarter
+        context.options |= {"idct": "int"}
     try:
         frames = [*context.decode(av.Packet(content)), *context.decode(None)]
+    except av.error.MemoryError:
+        raise
     except av.FFmpegError:
         return None
-    if not frames or frames[0].is_corrupt:
+    if not frames or (strict and frames[0].is_corrupt):
         return None
     decoded: av.VideoFrame | UInt8Array = frames[0]
     if frames[0].format.components[0].bits > 8:  # swscale does not bring 16 bits to 8 as everybody else does
         decoded = (np.asarray(frames[0].to_ndarray(format="rgb48le"), np.uint16) >> 8).astype(np.uint8)
     elif frames[0].format.name in ("yuvj420p", "yuvj422p"):
         decoded = _with_smooth_chroma(frames[0])
-    return Photo(decoded, *upright_turns(content))
+    return Photo(decoded, *(upright_turns(content) if turns is None else turns))
 
 
 def _with_smooth_chroma(frame: av.VideoFrame) -> UInt8Array:
@@ -141,8 +228,16 @@ def _with_smooth_chroma(frame: av.VideoFrame) -> UInt8Array:
 
 def _by_opencv(content: bytes) -> Photo | None:
     """As `cv2.imread` reads a file, upright."""
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:
+        if error.code == cv2.Error.STS_NO_MEM:
+            raise
         return None
-    return None if bgr is None else Photo(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+    if bgr is None:
+        return None
+    # Of a TIFF file OpenCV applies the orientation whatever it is told.
+    turned = ORIENTATION_TAG in first_directory(content)
+    turns = (0, False) if turned else upright_turns(content)
+    return Photo(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), *turns)

@@ -12,7 +12,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from sapiens_stream.errors import InputError, cause
+from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.joins import Joins
+from sapiens_stream.sources.limits import limit_decoder
 from sapiens_stream.sources.opening import STALL_SECONDS
 
 MISSING_SECONDS = 1
@@ -30,13 +32,14 @@ class Demuxer:
     `missing` says, once all is read, that the end of the file is missing; None where it is not. `duration` is in
     seconds, of the whole file. Not for several threads at once.
 
-    Raises InputError, nameless, where it has no video stream.
+    Raises InputError, nameless, where it has no video stream, or one with more than `max_pixels`.
     """
 
-    def __init__(self, container: InputContainer) -> None:
+    def __init__(self, container: InputContainer, max_pixels: int = MAX_PIXELS) -> None:
         self.container = container
         try:
             self.stream = best_stream(container)
+            limit_decoder(self.stream.codec_context, max_pixels)
         except InputError:
             container.close()
             raise

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from sapiens_stream.errors import InputError, UsageError, cause
 from sapiens_stream.frame import Frame, Skipped, UInt8Array
-from sapiens_stream.sources.listing import is_glob, is_list, is_photo
+from sapiens_stream.sources.kinds import is_photo
+from sapiens_stream.sources.listing import is_glob, is_list
 from sapiens_stream.sources.live_address import is_live
 from sapiens_stream.sources.photos import Photos
 from sapiens_stream.sources.redaction import redacted_text

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Skipped
-
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+from sapiens_stream.sources.kinds import EXTENSIONS, KINDS_NOT_READ, is_photo, not_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +19,6 @@ class Listed:
 
     path: Path
     name: str
-
-
-def is_photo(path: Path) -> bool:
-    """By its name; only decoding tells for certain."""
-    return path.suffix.lower() in EXTENSIONS
 
 
 def is_list(path: Path) -> bool:
@@ -41,7 +35,8 @@ def list_photos(what: str | Path, *, recursive: bool = False, exclude: Path | No
 
     A folder's sub-folders are listed if `recursive`; `exclude` is a folder below it that is left out with all it holds.
     A list's relative lines are sought from the list's folder, then from the working directory. What can not become a
-    result of its own (a missing file, a name that is taken) is a `Skipped` in its place.
+    result of its own (a missing file, a name that is taken, a kind that is not read) is a `Skipped` in its place; a
+    companion in which macOS keeps what a disk has no place for (`._NAME`) is passed over.
 
     Raises InputError where there is no such input, or no photo in it.
     """
@@ -64,7 +59,7 @@ def _in_folder(folder: Path, recursive: bool, exclude: Path | None) -> list[List
     paths = []
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         # A folder called "x.jpg" is listed too: it is better told of than passed over.
-        paths += [Path(parent, name) for name in (*files, *folders) if is_photo(Path(name))]
+        paths += [Path(parent, name) for name in (*files, *folders) if is_photo(Path(name)) and not _is_companion(name)]
         folders[:] = [name for name in folders if recursive and not _is_within(Path(parent, name), exclude)]
     if unreadable and not paths:
         raise InputError(f"{folder}: {cause(unreadable[0])}")
@@ -82,7 +77,9 @@ def _matching(pattern: str, exclude: Path | None) -> list[Listed | Skipped]:
             break
         fixed /= part
     matches = map(Path, sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207  # pathlib's takes no absolute ones
-    paths = [path for path in matches if is_photo(path) and not _is_within(path, exclude)]
+    paths = [
+        path for path in matches if is_photo(path) and not _is_companion(path.name) and not _is_within(path, exclude)
+    ]
     if not paths:
         raise InputError(f"{pattern}: matches no photos ({_extensions()})")
     return list(_named(paths, fixed))
@@ -97,7 +94,7 @@ def _in_list(path: Path) -> list[Listed | Skipped]:
     lines = [line for line in lines if line]
     if not lines:
         raise InputError(f"{path}: the list is empty; it should hold the path of a photo a line")
-    found = [_sought(line, path.parent) for line in lines]
+    found = [_sought(line, path.parent) for line in lines if not _is_companion(os.path.basename(line))]  # noqa: PTH119
     photos = [each for each in found if isinstance(each, Path)]
     root = Path(os.path.commonpath([photo.parent for photo in photos])) if photos else path.parent
     return [Listed(each, _stem(each, root)) if isinstance(each, Path) else each for each in found]
@@ -125,6 +122,10 @@ def _each_its_results(found: list[Listed | Skipped], results: Path | None) -> It
     taken: dict[str, Path] = {}
     for each in found:
         if isinstance(each, Listed):
+            kind = KINDS_NOT_READ.get(each.path.suffix.lower())
+            if kind is not None:  # before it takes its name from a JPEG beside it
+                yield Skipped(str(each.path), not_read(kind))
+                continue
             if results and _real((results / each.name).parent) == _real(each.path.parent):
                 yield Skipped(str(each.path), f"it lies where its results go, in {results}; choose another folder")
                 continue
@@ -147,6 +148,10 @@ def _is_within(path: Path, folder: Path | None) -> bool:
 def _real(path: Path) -> Path:
     """With links resolved; a link that leads in a circle stays, where `Path.resolve` raises."""
     return Path(os.path.realpath(path))
+
+
+def _is_companion(name: str) -> bool:
+    return name.startswith("._")
 
 
 def _extensions() -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Frame, Skipped
+from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.live_address import Address, parse_address
 from sapiens_stream.sources.live_connection import CONNECT_SECONDS, Connection
@@ -84,6 +85,7 @@ class Live(Source):
         stall_seconds: float = STALL_SECONDS,
         timeout: float | None = None,
         await_first: bool = True,
+        max_pixels: int = MAX_PIXELS,
         on_event: Callable[[LiveEvent], None] | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
@@ -101,6 +103,7 @@ class Live(Source):
         )
         self._deadline = math.inf  # when the next picture has to be there
         self._stall_seconds = stall_seconds
+        self._max_pixels = max_pixels
         self._on_event = on_event
         self._warn = warn
         self._mailbox = Mailbox()
@@ -152,7 +155,9 @@ class Live(Source):
         with self._lock:
             if self._mailbox.closed:
                 return None
-            self._connection = connection = Connection(self.address, self._mailbox, self._stall_seconds)
+            self._connection = connection = Connection(
+                self.address, self._mailbox, self._stall_seconds, self._max_pixels
+            )
             connection.start()
         self._timeline.restart()
         return connection

@@ -17,7 +17,9 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from sapiens_stream.errors import InputError
+from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.demux import best_stream
+from sapiens_stream.sources.limits import limit_decoder
 from sapiens_stream.sources.live_address import Address
 from sapiens_stream.sources.live_mailbox import Arrived, Mailbox, Outcome
 from sapiens_stream.sources.live_pace import Backlog, Pace
@@ -56,7 +58,7 @@ class Connection(Thread):
     for the network are given that time. A device may ignore it; then the thread waits for as long as the device does.
     """
 
-    def __init__(self, address: Address, mailbox: Mailbox, stall_seconds: float) -> None:
+    def __init__(self, address: Address, mailbox: Mailbox, stall_seconds: float, max_pixels: int = MAX_PIXELS) -> None:
         super().__init__(name="live", daemon=True)
         self.rate: Fraction | None = None
         self.aspect_ratio: Fraction | None = None
@@ -64,6 +66,7 @@ class Connection(Thread):
         self._address = address
         self._mailbox = mailbox
         self._stall_seconds = stall_seconds
+        self._max_pixels = max_pixels
 
     def run(self) -> None:
         self._mailbox.finish(self._outcome())
@@ -92,11 +95,18 @@ class Connection(Thread):
         address = self._address
         timeout = (self._connect_seconds, self._stall_seconds) if address.endless else None
         if address.path is not None:
-            return open_file(address.path)
-        return open_address(address.url, format=address.format, options=address.options, timeout=timeout)
+            return open_file(address.path, self._max_pixels)
+        return open_address(
+            address.url,
+            format=address.format,
+            options=address.options,
+            timeout=timeout,
+            max_pixels=self._max_pixels,
+        )
 
     def _play(self, container: InputContainer) -> Outcome:
         stream = best_stream(container)
+        limit_decoder(stream.codec_context, self._max_pixels)
         _configure(stream)
         format = container.format.name
         stamped = format not in _UNSTAMPED

@@ -10,6 +10,7 @@ import av
 from av.container import InputContainer
 
 from sapiens_stream.errors import InputError, cause
+from sapiens_stream.settings import MAX_PIXELS
 
 NETWORK_PROTOCOLS = "http,https,httpproxy,tcp,tls,udp,rtp,srtp,srt,crypto,data"
 """What may be read for the sake of an address: nothing of this machine, whatever comes from there says."""
@@ -28,15 +29,24 @@ def file_url(path: str | Path) -> str:
     return f"file:{path}"
 
 
-def open_file(path: Path) -> InputContainer:
-    """Opens a file, and no other for its sake. Raises InputError, which does not name it."""
+def open_file(path: Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
+    """Opens a file, and no other for its sake. Raises InputError, which does not name it.
+
+    FFmpeg decodes the first pictures to know what they are: none with more than `max_pixels`.
+    """
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": _readers(),
         "pattern_type": "none",  # else "%03d" in a picture's name stands for other pictures
     }
     try:
-        return av.open(file_url(path), "r", container_options=options, metadata_errors=_TAG_ERRORS)
+        return av.open(
+            file_url(path),
+            "r",
+            container_options=options,
+            options={"max_pixels": str(max_pixels)},
+            metadata_errors=_TAG_ERRORS,
+        )
     except (ValueError, OSError, av.FFmpegError) as error:
         raise InputError(_why_unreadable(path, error)) from None
 
@@ -47,6 +57,7 @@ def open_address(
     format: str | None = None,
     options: Mapping[str, str] | None = None,
     timeout: tuple[float, float] | None = (CONNECT_SECONDS, STALL_SECONDS),
+    max_pixels: int = MAX_PIXELS,
 ) -> InputContainer:
     """Opens a URL or a device. Raises av.FFmpegError or OSError, whose texts may hold the URL."""
     network = {"protocol_whitelist": NETWORK_PROTOCOLS} if "://" in url else {}
@@ -54,7 +65,7 @@ def open_address(
         url,
         "r",
         format=format,
-        options={**network, **(options or {})},
+        options={"max_pixels": str(max_pixels), **network, **(options or {})},
         timeout=timeout,
         metadata_errors=_TAG_ERRORS,
     )

@@ -10,8 +10,11 @@ from itertools import islice
 from pathlib import Path
 
 from sapiens_stream.errors import InputError, UsageError
-from sapiens_stream.frame import Frame, Skipped
-from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, read_photo
+from sapiens_stream.frame import Damaged, Frame, Skipped
+from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.sources.budget import OrderedBudget
+from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
+from sapiens_stream.sources.limits import PHOTO_BYTES_AT_ONCE
 from sapiens_stream.sources.listing import Listed, list_photos
 from sapiens_stream.sources.source import Source, SourceInfo
 
@@ -26,8 +29,9 @@ class Photos(Source):
     ...         print(frame.name)
 
     What `list_photos` says of the names holds for `Frame.name`. `decoder` is "pyav", or "opencv" for the pixels that
-    `cv2.imread` gives; where one can not read a file, the other does. `workers` photos are decoded at once.
-    A photo that neither can read is a `Skipped`.
+    `cv2.imread` gives; where one can not read a file, the other does. `workers` photos are decoded at once, fewer where
+    they are very large. A photo that neither can read is a `Skipped`, and so is one with more than `max_pixels`. Of an
+    animation, and of a file with several pictures, the first is taken.
 
     Raises InputError where there is no such input or no photo in it, UsageError for a setting that can not be.
     """
@@ -40,12 +44,17 @@ class Photos(Source):
         workers: int = DEFAULT_WORKERS,
         recursive: bool = False,
         exclude: Path | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         if decoder not in DECODERS:
             raise UsageError(f"no decoder {decoder!r}; there are {', '.join(DECODERS)}")
         if workers < 1:
             raise UsageError(f"{workers} workers; at least 1 is needed")
+        if max_pixels < 1:
+            raise UsageError(f"max_pixels is {max_pixels}; at least 1 is needed")
         self._decoder = decoder
+        self._max_pixels = max_pixels
+        self._budget = OrderedBudget(PHOTO_BYTES_AT_ONCE)
         self._listed = list_photos(what, recursive=recursive, exclude=exclude)
         count = sum(isinstance(each, Listed) for each in self._listed)
         self.info = SourceInfo(name=str(what), kind="photos", frame_count=count)
@@ -65,20 +74,22 @@ class Photos(Source):
     def close(self) -> None:
         with self._lock:
             self._closed = True
+        self._budget.close()
         self._pool.shutdown(cancel_futures=True)
         self._frames = iter(())  # a generator that is kept would keep its frames
 
     def _read(self) -> Iterator[Frame | Skipped]:
         waiting = iter(self._listed)
         pending: deque[tuple[Listed | Skipped, Future[Photo | Skipped]]] = deque()
-        index = 0
+        index = submitted = 0
         try:
             while True:
                 with self._lock:  # the pool takes nothing more once it is shut
                     if self._closed:
                         return
                     for each in islice(waiting, self._ahead - len(pending)):
-                        pending.append((each, self._pool.submit(self._decode, each)))
+                        pending.append((each, self._pool.submit(self._decode, each, submitted)))
+                        submitted += 1
                 if not pending:
                     return
                 each, future = pending.popleft()
@@ -86,6 +97,7 @@ class Photos(Source):
                     result = future.result()
                 except CancelledError:
                     return
+                self._budget.give_back(submitted - len(pending) - 1)
                 if isinstance(result, Photo) and isinstance(each, Listed):
                     yield Frame(
                         index=index,
@@ -93,6 +105,7 @@ class Photos(Source):
                         decoded=result.decoded,
                         quarter_turns=result.quarter_turns,
                         mirrored=result.mirrored,
+                        damaged=Damaged(str(each.path), result.damaged) if result.damaged else None,
                     )
                     index += 1
                 elif isinstance(result, Skipped):
@@ -100,10 +113,12 @@ class Photos(Source):
         finally:
             self.close()
 
-    def _decode(self, each: Listed | Skipped) -> Photo | Skipped:
+    def _decode(self, each: Listed | Skipped, order: int) -> Photo | Skipped:
         if isinstance(each, Skipped):
             return each
         try:
-            return read_photo(each.path, self._decoder)
+            file = open_photo(each.path, self._max_pixels)
+            self._budget.take(order, file.bytes_to_decode)
+            return decode_photo(file, self._decoder, self._max_pixels)
         except InputError as error:
             return Skipped(str(each.path), str(error))

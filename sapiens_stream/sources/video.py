@@ -15,9 +15,11 @@ from av.video.stream import VideoStream
 
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Damaged, Frame, Skipped
+from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer
 from sapiens_stream.sources.display_matrix import DisplayMatrix
+from sapiens_stream.sources.limits import why_refused
 from sapiens_stream.sources.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.sources.source import Source, SourceInfo
 from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
@@ -42,11 +44,12 @@ class Video(Source):
     before it. A damaged packet is a `Skipped`, and so is the missing end of a file that is cut short; of a frame
     that decodes with errors, the decoder's best is yielded, with `damaged` set where FFmpeg flags it corrupt.
 
-    Raises InputError where the file can not be opened or has no video that can be decoded, and from `frames` where
-    `MAX_CONSECUTIVE_FAILURES` packets in a row are damaged.
+    Raises InputError where the file can not be opened, has no video that can be decoded, or pictures of more than
+    `max_pixels`, and from `frames` where `MAX_CONSECUTIVE_FAILURES` packets in a row are damaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
+        self._max_pixels = max_pixels
         self._input = parse_video(path)
         self._name = self._input.name
         self._lock = threading.Lock()  # held while FFmpeg works, so that nothing is closed under its feet
@@ -54,7 +57,7 @@ class Video(Source):
         self._interlaced = False
         self._spool: Spool | None = None
         try:
-            self._demuxer = Demuxer(self._opened())
+            self._demuxer = Demuxer(self._opened(), max_pixels)
         except InputError as error:
             self._forget()
             raise InputError(f"{self._name}: {error}") from None
@@ -99,14 +102,14 @@ class Video(Source):
         self._spool = spool_pipe(self._input.path)
         path = self._spool.path if self._spool is not None else self._input.path
         assert path is not None
-        return open_file(path)
+        return open_file(path, self._max_pixels)
 
     def _opened_address(self, url: str) -> InputContainer:
         self._spool = spool_address(url)
         if self._spool is not None:
-            return open_file(self._spool.path)
+            return open_file(self._spool.path, self._max_pixels)
         try:
-            return open_address(url)
+            return open_address(url, max_pixels=self._max_pixels)
         except (ValueError, OSError, av.FFmpegError) as error:  # whose own messages repeat the URL
             late = isinstance(error, av.ExitError)
             raise InputError(f"no answer within {CONNECT_SECONDS:g} s" if late else cause(error)) from None
@@ -183,7 +186,11 @@ class Video(Source):
                     frames = packet.decode()
             except av.EOFError:  # all was given, after a failure on the way
                 break
+            except (av.error.MemoryError, MemoryError):
+                raise InputError(f"{self._name}: out of memory after {count} frames") from None
             except av.FFmpegError:
+                if why := why_refused(bytes(packet), self._max_pixels):
+                    raise InputError(f"{self._name}: {why}, after {count} frames") from None
                 failures += 1
                 if failures == MAX_CONSECUTIVE_FAILURES:
                     raise InputError(f"{self._name}: given up after {failures} damaged packets in a row") from None

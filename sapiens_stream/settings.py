@@ -1,0 +1,6 @@
+"""Defaults that several parts share. Nothing heavy is imported here, so that a command's help can show them."""
+
+from __future__ import annotations
+
+MAX_PIXELS = 200_000_000
+"""Of a picture. More than any camera's: files are untrusted, and 31 KB of PNG can ask for gigabytes."""
