@@ -32,13 +32,14 @@ def coded(rgb: UInt8Array, codec: Codec = "libx265") -> Coded:
     target = io.BytesIO()
     options = {"x265-params": "qp=4:info=0:log-level=none"} if codec == "libx265" else {"crf": "10", "preset": "8"}
     with av.open(target, "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=Fraction(1), options=options)
+        stream = container.add_stream(codec, rate=Fraction(25), options=options)
         stream.height, stream.width = rgb.shape[:2]
         stream.pix_fmt = "yuv444p" if codec == "libx265" else "yuv420p"
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-        frame.pts, frame.time_base = 0, Fraction(1)
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            packet.pts = packet.dts = 0  # x265 leaves it out at times
+            container.mux(packet)
     target.seek(0)
     with av.open(target) as container:
         stream = container.streams.video[0]
