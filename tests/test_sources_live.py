@@ -467,3 +467,52 @@ def test_without_a_listener_trouble_is_a_warning() -> None:
 def test_settings_that_can_not_be(setting: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(setting.values())))):
         Live("lavfi:testsrc2", **setting)
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A plain web server, which sends files from their beginning alone."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{running.server_address[1]}"
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+FINISHED = {
+    "clip.mp4": {},
+    "clip.mkv": {},
+    "clip.ts": {},
+    "clip.avi": {"codec": "mpeg4"},
+    # Its index is at the end, too far away to be found without going there.
+    "late.mov": {"codec": "prores_ks", "pix_fmt": "yuv422p10le", "size": (480, 640)},
+}
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_a_finished_file_on_a_server_is_played_once_at_its_own_speed(name: str, tmp_path: Path) -> None:
+    make_video(tmp_path / name, frames=25, **FINISHED[name])
+    with serving(tmp_path) as server, watched(f"{server}/{name}", stall_seconds=5) as camera:
+        start = time.monotonic()
+        with pytest.raises(AssertionError, match="it ended"):
+            camera.until(lambda what: False, seconds=60)
+        assert time.monotonic() - start > 0.9
+    assert camera.kinds() == ["ended"]
+    assert len(camera.frames) + camera.live.dropped == 25
+
+
+def test_a_clock_that_jumps_is_not_waited_for(tmp_path: Path) -> None:
+    parts = [make_video(tmp_path / f"{n}.ts", frames=10, start=Fraction(n * 18000)) for n in range(2)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with watched(joined, realtime=True) as camera, pytest.raises(AssertionError, match="it ended"):
+        camera.until(lambda what: False, seconds=60)
+    assert len(camera.frames) + camera.live.dropped == 20

@@ -63,8 +63,8 @@ class Live(Source):
     Names are "STEM/000000", times begin at 0 with the first frame and go on across connections.
 
     What breaks is opened again, after pauses that grow from 0.5 to 30 seconds: "forever", never ("no"), or at most so
-    many times in a row. `on_event` is told of it, in the thread that reads the frames; without it, `warn` is. A file
-    and a lavfi graph are not opened again.
+    many times in a row. `on_event` is told of it, in the thread that reads the frames; without it, `warn` is. A file,
+    on a server too, and a lavfi graph are played at their own speed and not opened again.
 
     `timeout` bounds how long there may be no picture, at the start or later, whatever `reconnect` says. A source that
     does not open at all is tried again like one that breaks, unless `await_first` is false: then it has to open at the
@@ -143,7 +143,7 @@ class Live(Source):
                     return
                 if self._index > before:
                     ended = outcome.ended
-                if not self._retries(outcome):
+                if not self._retries(outcome, connection):
                     if not ended:
                         raise InputError(f"{self.address.name}: {outcome.reason}")
                     self._tell("ended", outcome.reason)
@@ -165,7 +165,7 @@ class Live(Source):
     def _received(self, connection: Connection) -> Generator[Frame, None, Outcome | None]:
         """The frames of a connection; returns its outcome, or None once closed."""
         while True:
-            stall = self._stall_seconds if self.address.endless and not self._lost else math.inf
+            stall = self._stall_seconds if connection.endless and not self._lost else math.inf
             limit = min(stall, max(0.0, self._deadline - time.monotonic()))
             received = self._mailbox.take(None if limit == math.inf else limit)
             if self._mailbox.closed:
@@ -183,10 +183,10 @@ class Live(Source):
                 yield self._frame(received, connection)
                 self._deadline = time.monotonic() + self._patience
 
-    def _retries(self, outcome: Outcome) -> bool:
+    def _retries(self, outcome: Outcome, connection: Connection) -> bool:
         """Whether the source is to be opened again; if so, after a pause."""
         hopeless = (outcome.final or not self._await_first) and not self._index
-        if not self.address.endless or hopeless or self._tries >= self._tries_allowed:
+        if not connection.endless or hopeless or self._tries >= self._tries_allowed:
             return False
         self._lose(outcome.reason)
         pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._tries, 10), LONGEST_PAUSE_SECONDS)

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from fractions import Fraction
 from threading import Thread
 from typing import Any
@@ -19,11 +19,13 @@ from av.video.stream import VideoStream
 from sapiens_stream.errors import InputError
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.demux import best_stream
+from sapiens_stream.sources.joins import Joins
 from sapiens_stream.sources.limits import limit_decoder
 from sapiens_stream.sources.live_address import Address
 from sapiens_stream.sources.live_mailbox import Arrived, Mailbox, Outcome
 from sapiens_stream.sources.live_pace import Backlog, Pace
 from sapiens_stream.sources.opening import open_address, open_file
+from sapiens_stream.sources.spool import Spool, spool_address
 
 CONNECT_SECONDS = 10.0
 """How long a connection may take to its first picture: cameras need seconds to answer and to send a whole one."""
@@ -62,7 +64,10 @@ class Connection(Thread):
         super().__init__(name="live", daemon=True)
         self.rate: Fraction | None = None
         self.aspect_ratio: Fraction | None = None
+        self.endless = address.endless
+        """Whether an end is an accident; known once the first frame has come."""
         self._begun = False
+        self._spool: Spool | None = None
         self._address = address
         self._mailbox = mailbox
         self._stall_seconds = stall_seconds
@@ -74,9 +79,15 @@ class Connection(Thread):
     def _outcome(self) -> Outcome:
         opened = False
         try:
-            with closing(self._open()) as container:
-                opened = True
-                return self._play(container)
+            try:
+                with closing(self._open()) as container:
+                    opened = True
+                    return self._play(container)
+            except OSError as error:
+                if error.errno != errno.EIO or self._begun or not self._is_on_the_web or not (spool := self._spooled()):
+                    raise
+                with closing(open_file(spool.path, self._max_pixels)) as container:
+                    return self._play(container)
         except av.ExitError:  # how FFmpeg calls that a wait was cut short
             limit = self._stall_seconds if opened else self._connect_seconds
             return Outcome(f"nothing came for {limit:g} s" if opened else f"no answer within {limit:g} s")
@@ -86,6 +97,9 @@ class Connection(Thread):
             return Outcome(str(error))
         except BaseException as error:
             return Outcome("", bug=error)
+        finally:
+            if self._spool is not None:
+                self._spool.close()
 
     @property
     def _connect_seconds(self) -> float:
@@ -93,16 +107,33 @@ class Connection(Thread):
 
     def _open(self) -> InputContainer:
         address = self._address
-        timeout = (self._connect_seconds, self._stall_seconds) if address.endless else None
         if address.path is not None:
             return open_file(address.path, self._max_pixels)
         return open_address(
             address.url,
             format=address.format,
             options=address.options,
-            timeout=timeout,
+            timeout=(self._connect_seconds, self._stall_seconds) if address.endless else None,
             max_pixels=self._max_pixels,
         )
+
+    def _spooled(self) -> Spool | None:
+        """A file whose server sends it from its beginning alone, and that has its index at its end."""
+        with suppress(InputError):
+            self._spool = spool_address(self._address.url)
+        return self._spool
+
+    @property
+    def _is_on_the_web(self) -> bool:
+        return self._address.url.startswith(("http://", "https://"))
+
+    def _is_file(self, container: InputContainer) -> bool:
+        """Whether a server sends something that has an end, to be played at its own speed and once."""
+        if not self._is_on_the_web or container.format.name in _UNSTAMPED:
+            return False
+        if container.format.name in _SEGMENTED:
+            return bool(container.duration)
+        return self._spool is not None or container.size > 0
 
     def _play(self, container: InputContainer) -> Outcome:
         stream = best_stream(container)
@@ -112,7 +143,10 @@ class Connection(Thread):
         stamped = format not in _UNSTAMPED
         self.rate = _plausible(stream.average_rate) or _plausible(stream.guessed_rate) if stamped else None
         self.aspect_ratio = stream.sample_aspect_ratio
-        pace = Pace() if self._address.paced or format in _SEGMENTED else None
+        if self._is_file(container):
+            self.endless = False
+        pace = Pace() if not self.endless or format in _SEGMENTED else None
+        joins = Joins(container)
         limit = time.monotonic() + self._connect_seconds
         asked = time.monotonic()
         backlog = Backlog(asked)
@@ -120,7 +154,7 @@ class Connection(Thread):
             at = time.monotonic()
             if self._mailbox.closed:
                 return Outcome("closed", ended=True)
-            if self._address.endless and at - asked >= self._stall_seconds:
+            if self.endless and at - asked >= self._stall_seconds:
                 # FFmpeg gave up waiting, and hands out the rest of what had come before.
                 return Outcome(f"nothing came for {self._stall_seconds:g} s")
             if packet.stream is not stream:
@@ -129,10 +163,12 @@ class Connection(Thread):
                 self._mailbox.skipped()
                 limit = max(limit, at + self._stall_seconds)
             else:
+                if pace:  # a clock that jumps ahead would be waited for
+                    joins.place(packet)
                 for frame in self._decoded(packet, stream, at):
                     self._deliver(frame, at, pace, stamped)
                     limit = time.monotonic() + self._stall_seconds
-            if self._address.endless and at > limit:
+            if self.endless and at > limit:
                 return Outcome("what comes has no picture that can be decoded")
             asked = time.monotonic()
         return Outcome("the stream ended", ended=self._begun)
