@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import av
@@ -64,8 +65,8 @@ class SideStreams:
             packet = next(self._packets, None)
             if packet is None:
                 self._packets = None
-                for index, track in self._tracks.items():
-                    self._keep(index, track.rest())
+                for index, track in list(self._tracks.items()):
+                    self._keep(index, track.rest)
             else:
                 self._take(packet)
         while self._waiting and self._waiting[0][0] < until:
@@ -109,12 +110,12 @@ class SideStreams:
         packet.pts = packet.dts if packet.pts is None else packet.pts + shift
         # An mp4 can hold what a decoder needs before 0, to start with; others would shift all streams for it.
         if packet.pts >= 0 or self._may_begin_before_0:
-            self._keep(index, track.take(packet))
+            self._keep(index, partial(track.take, packet))
 
-    def _keep(self, index: int, packets: Iterable[Packet[Any]]) -> None:
+    def _keep(self, index: int, produce: Callable[[], Iterable[Packet[Any]]]) -> None:
         original = self._source.streams[index]
         try:
-            for packet in packets:
+            for packet in produce():
                 if self._put_in_order(packet, original):
                     self._count += 1
                     assert packet.pts is not None and packet.time_base

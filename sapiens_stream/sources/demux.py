@@ -70,7 +70,7 @@ class Demuxer:
                 suspect = packet if packet.is_corrupt else None
                 if suspect is None:
                     yield packet
-        except av.FFmpegError as error:
+        except (av.FFmpegError, OSError) as error:
             why = f"nothing came for {STALL_SECONDS:g} s" if isinstance(error, av.ExitError) else cause(error)
             self.missing = f"it can not be read beyond {seconds(end - start)}: {why}"
         if self.missing is None and suspect is not None:
