@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
+import huggingface_hub.constants as hub_constants
+import pytest
+
+from sapiens_stream.models.catalogue import HubFile, lookup
+
+CHUNK = 1 << 14
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -139,3 +147,40 @@ def running_hub() -> Iterator[HubServer]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def file_of(name: str) -> HubFile:
+    choice = lookup(name)
+    assert choice is not None
+    return choice.files[0]
+
+
+def publish(server: HubServer, name: str, content: bytes, **behaviour: Any) -> Stored:
+    file = file_of(name)
+    stored = server.files[f"{file.repository}/{file.file}"] = Stored(content, **behaviour)
+    return stored
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty HF_HOME, for this process: huggingface_hub reads its settings once, so that they are set in place."""
+    folder = tmp_path / "huggingface"
+    for name, value in {
+        "HF_HOME": str(folder),
+        "HF_HUB_CACHE": str(folder / "hub"),
+        "HF_TOKEN_PATH": str(folder / "token"),
+        "HF_HUB_OFFLINE": False,
+        "DOWNLOAD_CHUNK_SIZE": CHUNK,  # what has come is written down in such parts
+    }.items():
+        monkeypatch.setattr(hub_constants, name, value)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    return folder
+
+
+@pytest.fixture
+def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    with running_hub() as server:
+        monkeypatch.setattr(hub_constants, "ENDPOINT", server.endpoint)
+        template = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(hub_constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield server

@@ -8,9 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub.constants as hub_constants
 import pytest
@@ -19,29 +17,16 @@ from safetensors.torch import save_file
 
 from sapiens_stream import Segmenter
 from sapiens_stream.errors import UsageError
-from sapiens_stream.models.catalogue import KNOWN, PUBLISHED, HubFile, lookup
+from sapiens_stream.models.catalogue import KNOWN, PUBLISHED
 from sapiens_stream.models.published import on_disk
-from tests.hub_server import HubServer, Request, Stored, running_hub
+from tests.hub_server import HubServer, Request, file_of, publish, running_hub
 from tests.media import make_photo, make_video, picture
 from tests.program import Outcome, Program, start
 from tests.sapiens import PublishedSapiens, torchscript
 
 SMALL, SAPIENS2 = "sapiens-0.3b", "sapiens2-0.4b"
-CHUNK = 1 << 14
 BIG = bytes(range(256)) * 1024  # 16 chunks
 HALF = len(BIG) // 2
-
-
-def file_of(name: str) -> HubFile:
-    choice = lookup(name)
-    assert choice is not None
-    return choice.files[0]
-
-
-def publish(server: HubServer, name: str, content: bytes, **behaviour: Any) -> Stored:
-    file = file_of(name)
-    stored = server.files[f"{file.repository}/{file.file}"] = Stored(content, **behaviour)
-    return stored
 
 
 def cached(home: Path, name: str) -> Path | None:
@@ -54,31 +39,6 @@ def cached(home: Path, name: str) -> Path | None:
 def complaint(outcome: Outcome) -> str:
     [line] = outcome.complaints
     return line
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty HF_HOME, for this process: huggingface_hub reads its settings once, so that they are set in place."""
-    folder = tmp_path / "huggingface"
-    for name, value in {
-        "HF_HOME": str(folder),
-        "HF_HUB_CACHE": str(folder / "hub"),
-        "HF_TOKEN_PATH": str(folder / "token"),
-        "HF_HUB_OFFLINE": False,
-        "DOWNLOAD_CHUNK_SIZE": CHUNK,  # what has come is written down in such parts
-    }.items():
-        monkeypatch.setattr(hub_constants, name, value)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    return folder
-
-
-@pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with running_hub() as server:
-        monkeypatch.setattr(hub_constants, "ENDPOINT", server.endpoint)
-        template = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(hub_constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        yield server
 
 
 def elsewhere(home: Path, endpoint: str, **more: str) -> dict[str, str]:

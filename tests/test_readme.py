@@ -1,0 +1,175 @@
+"""README's lines, run: each `sh` and `python` block, with stand-ins for what a test cannot have."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from typer.main import get_command
+
+from sapiens_stream.cli import app
+from tests.hub_server import HubServer, publish
+from tests.media import make_photo, make_video, picture
+from tests.program import Program
+from tests.sapiens import PublishedSapiens, torchscript
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CAMERA = "lavfi:testsrc2=size=160x96:rate=30"
+
+# Lines of others' programs, which .ci/run runs or a test must not; what they install is looked at all the same.
+OTHERS = (
+    r"python3 -m venv \.venv",
+    r"(?:\.venv/bin/)?pip install (?:-e )?(?P<what>'?[\w.-]*(?:\[\w+\])?'?)",
+    r"\.venv/bin/python -m pytest",
+)
+
+# Words that stand for what a test cannot have: cameras, screens, a port of one's own, hours.
+STAND_INS = {
+    "0": CAMERA,
+    "rtsp://10.0.0.7/stream": CAMERA,
+    "--web": "--web=127.0.0.1:0",
+    "0.0.0.0:8000": "0.0.0.0:0",
+    "CHECKPOINT": "checkpoint.pt2",
+    "FILE": "checkpoint.pt2",
+}
+LIVE = ("--no-window", "--max-frames", "5", "--reconnect", "no")
+SETTINGS = {"rtsp://user:password@10.0.0.7/stream": f"{CAMERA}:duration=0.3"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> Iterator[str]:
+    for block in blocks("sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            for command in re.sub(r"\s#.*", "", line).split("&&"):
+                if command.strip():
+                    yield command.strip()
+
+
+def is_others(command: str) -> bool:
+    return any(re.fullmatch(pattern, command) for pattern in OTHERS)
+
+
+@pytest.fixture(scope="module")
+def sapiens(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What the hub here serves as sapiens-1b: its architecture at toy size."""
+    return torchscript(tmp_path_factory.mktemp("sapiens") / "model.pt2", PublishedSapiens()).read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: HubServer, sapiens: bytes, goliath: Path) -> Path:
+    """The working directory, with the files that README's lines name, and a hub that has what they fetch."""
+    folder = tmp_path / "work"
+    (folder / "photos").mkdir(parents=True)
+    for name in ("clip.mp4", "clip.mov", "other.mov"):
+        make_video(folder / name, frames=4, audio="aac")
+    for number in (1, 2):
+        make_photo(folder / "photos" / f"{number}.jpg", picture(number, (96, 128)))
+    (folder / "list.txt").write_text("photos/1.jpg\nphotos/2.jpg\n")
+    (folder / "checkpoint.pt2").symlink_to(goliath)
+    (folder / "samples").symlink_to(ROOT / "samples")
+    publish(server, "sapiens-1b", sapiens)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def fetched(program: Program, folder: Path) -> None:
+    """As it is after README's `models pull`."""
+    assert program("models", "pull", "sapiens-1b").code == 0
+
+
+def words_of(command: str) -> list[str]:
+    """The command's words as a shell gives them, stand-ins in place."""
+    words = shlex.split(command)[1:]
+    live = words[0] == "live"
+    words = [STAND_INS.get(word, word) if live or word.isupper() else word for word in words]
+    if live:
+        words += LIVE
+        for place, word in enumerate(words[:-1]):
+            if word == STAND_INS["--web"] and re.fullmatch(r"[\w.]+:\d+", words[place + 1]):
+                words[place : place + 2] = [f"--web={words[place + 1]}"]
+    return [path for word in words for path in (expanded(word) if "*" in word else [word])]
+
+
+def expanded(pattern: str) -> list[str]:
+    return sorted(path.name for path in Path.cwd().glob(pattern))
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if not is_others(command)])
+@pytest.mark.usefixtures("fetched")
+def test_a_line_for_the_shell(program: Program, folder: Path, command: str) -> None:
+    """A line that is neither ours nor in `OTHERS` fails here: run it, or say what stands in for it."""
+    assert re.match(r"(\.venv/bin/)?sapiens-stream ", command), f"README has a line that no test knows: {command}"
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    outcome = program(*words_of(command))
+    assert outcome.code == 0, outcome.stderr
+    written = {path for path in folder.rglob("*") if path.is_file()} - before
+    assert written or outcome.stdout
+    for path in (
+        word
+        for flag, word in zip(shlex.split(command), shlex.split(command)[1:], strict=False)
+        if flag in ("-o", "--record")
+    ):
+        assert (folder / path).exists(), path
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if is_others(command)])
+def test_a_line_that_others_run_names_what_there_is(command: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extra in re.findall(r"\[(\w+)\]", command):
+        assert extra in project["optional-dependencies"]
+    for name in re.findall(r"install '([\w-]+)\[", command):
+        assert name == project["name"]
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.strip().splitlines()[0])
+def test_a_block_of_python(folder: Path, block: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, stand_in in SETTINGS.items():
+        block = block.replace(name, stand_in)
+    threads = torch.get_num_threads()
+    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    torch.set_num_threads(threads)
+    assert capsys.readouterr().out
+
+
+def test_the_json_is_what_a_frame_has(program: Program, folder: Path) -> None:
+    [shown] = map(json.loads, blocks("json"))
+    assert program("video", "samples/clip.mp4", "--overlay", "none", "--save", "json").code == 0
+    written = [json.loads(path.read_text()) for path in sorted((folder / "output" / "clip").glob("*.json"))]
+    [found, *_] = [each for each in written if each["labels"]]
+    assert shown.keys() == found.keys()
+    assert shown["schema"] == found["schema"]
+    for key in ("labels", "regions"):
+        assert shown[key][0].keys() == found[key][0].keys()
+
+
+def every_option(command: object) -> Iterator[str]:
+    for parameter in command.params:  # type: ignore[attr-defined]
+        yield from (*parameter.opts, *parameter.secondary_opts)
+    for below in getattr(command, "commands", {}).values():
+        yield from every_option(below)
+
+
+def test_every_option_that_the_text_names_exists() -> None:
+    of_benchmarks = {"--only"}
+    known = {*every_option(get_command(app)), *of_benchmarks}
+    prose = re.sub(r"^```(?!sh).*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", prose)) <= known
+
+
+def test_every_module_and_file_that_the_text_names_exists() -> None:
+    for module in re.findall(r"python -m ([\w.]+)", README):
+        assert importlib.util.find_spec(module), module
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
