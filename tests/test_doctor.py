@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from sapiens_stream.cli.doctor import _lines as lines_of
 from sapiens_stream.doctor import Ability, Device, Report, Space, examine
+from sapiens_stream.doctor.timing import BUSY, fastest, share_of_cores
 from sapiens_stream.doctor.video import encoders, hardware_decoders
 from sapiens_stream.inference.device import available_devices
 
@@ -49,6 +53,7 @@ def test_every_device_has_measured_rates_and_estimates_from_them(report: Report)
     for device in report.devices:
         assert device.failure is None
         assert {rate.precision for rate in device.rates} >= set(device.precisions) >= {"fp32"}
+        assert device.builtin is not None and device.builtin > 0
         for rate in device.rates:
             assert 0 < rate.tflops < 10_000
             assert rate.frames_per_second["sapiens-1b"] == pytest.approx(rate.tflops / 11.26)
@@ -66,6 +71,53 @@ def test_the_report_is_json(report: Report) -> None:
     assert read["devices"][-1]["rates"][0]["estimated_frames_per_second"].keys() >= {"sapiens-0.3b", "sapiens-1b"}
     assert read["processor"]["cores"] == report.processor.cores
     assert read["problems"] == [{"what": each.what, "cure": each.cure} for each in report.problems]
+
+
+@pytest.mark.parametrize(("share", "busy"), [(1.0, False), (0.9, False), (0.6, True), (0.05, True)])
+def test_a_busy_machine_is_said_to_be_busy(healthy: Report, share: float, busy: bool) -> None:
+    """What is measured then is no upper bound, and nothing says that it is."""
+    report = replace(healthy, share_of_cores=share)
+    lines = list(lines_of(report))
+    measured = [line for line in lines if "TFLOP/s" in line or "builtin: " in line]
+    assert len(measured) > 1 and all(("while others were busy" in line) is busy for line in measured)
+    assert [line for line in lines if "at best" in line] == ([] if busy else measured[1:])
+    assert any(f"{share:.0%} of its cores" in line for line in lines) is busy
+    assert report.busy is report.as_dict()["busy"] is busy
+
+
+def test_the_share_of_the_cores_falls_when_others_want_them() -> None:
+    hog = "import time\nuntil = time.monotonic() + 30\nwhile time.monotonic() < until: pass"
+    hogs = [subprocess.Popen([sys.executable, "-c", hog]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        assert share_of_cores() < BUSY
+    finally:
+        for process in hogs:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected", "runs"),
+    [
+        ([0.2, 0.1, 0.1, 0.1], 0.1, 4),
+        ([0.5, 0.1, 0.3, 0.105, 0.4, 0.2, 0.108], 0.1, 6),
+        ([0.1, 0.3, 0.9, 2.0], 0.1, 4),
+        ([4.0], 4.0, 1),
+    ],
+    ids=["three agree", "disturbed", "none agree", "one is slow enough"],
+)
+def test_the_fastest_run_counts_once_three_agree(
+    monkeypatch: pytest.MonkeyPatch, seconds: list[float], expected: float, runs: int
+) -> None:
+    clock = [0.0]
+    left = iter(seconds)
+
+    def run() -> None:
+        clock[0] += next(left)
+
+    monkeypatch.setattr("sapiens_stream.doctor.timing.time.perf_counter", lambda: clock[0])
+    assert fastest(run) == pytest.approx(expected)
+    assert len(seconds) - len(list(left)) == runs
 
 
 def test_trying_the_codecs_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:

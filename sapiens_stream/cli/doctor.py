@@ -37,8 +37,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield _row("processor", f"{report.processor.name}, {report.processor.cores} cores, {flags}")
     yield _row("memory", _space(report.memory))
     yield _row("disk", f"{_space(report.disk)}, here")
+    if report.busy:
+        yield _row("busy", f"others use the processor: {report.share_of_cores:.0%} of its cores are left for this one,")
+        yield _row("", "so that what is measured below is too low; stop them and ask again")
     for device in report.devices:
-        yield from _device(device)
+        yield from _device(device, busy=report.busy)
     for title, abilities in (
         ("encoders", report.encoders),
         ("decoders", report.hardware_decoders),
@@ -55,7 +58,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"   cure: {problem.cure}"
 
 
-def _device(device: Device) -> Iterator[str]:
+def _device(device: Device, *, busy: bool) -> Iterator[str]:
     details = [device.title]
     if device.capability:
         details.append(f"compute capability {device.capability}")
@@ -66,9 +69,13 @@ def _device(device: Device) -> Iterator[str]:
     yield _row(device.name, ", ".join(details))
     if device.failure:
         yield _row("", f"does not compute: {device.failure}")
+    measured = "measured while others were busy" if busy else "measured"
+    if device.builtin is not None:
+        yield _row("", f"builtin: {_frames(device.builtin)} of 1280x720 {measured}, decoding and writing apart")
     for rate in device.rates:
         estimates = ", ".join(f"{model} {_frames(number)}" for model, number in rate.frames_per_second.items())
-        yield _row("", f"{rate.precision}: {rate.tflops:.3g} TFLOP/s measured; at best {estimates} (estimate)")
+        bound = "" if busy else "at best "
+        yield _row("", f"{rate.precision}: {rate.tflops:.3g} TFLOP/s {measured}; {bound}{estimates} (estimate)")
 
 
 def _abilities(title: str, abilities: Iterable[Ability]) -> Iterator[str]:

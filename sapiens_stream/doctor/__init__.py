@@ -15,6 +15,7 @@ import torch
 
 from sapiens_stream.doctor.devices import FRAME_TFLOP, WEIGHTS_BYTES, Device, Rate, devices, nvidia_driver
 from sapiens_stream.doctor.machine import Processor, Space, disk, memory, processor
+from sapiens_stream.doctor.timing import BUSY, share_of_cores
 from sapiens_stream.doctor.video import CAMERA_INPUTS, Ability, cameras, encoders, hardware_decoders, inputs
 from sapiens_stream.models.catalogue import PUBLISHED
 from sapiens_stream.models.published import on_disk
@@ -37,6 +38,7 @@ class Report:
     """The preferred device stands first in `devices`. `disk` is that of the folder examined.
 
     `models` are the published ones on disk, by the names that ask for them, `damaged_models` those cut short.
+    `share_of_cores` is what this process got of its cores while it measured, 1 where nobody else wanted them.
     """
 
     versions: dict[str, str]
@@ -52,6 +54,12 @@ class Report:
     cameras: tuple[str, ...]
     models: tuple[str, ...]
     damaged_models: tuple[str, ...]
+    share_of_cores: float = 1.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether others used the processor so much that what was measured is too low."""
+        return self.share_of_cores < BUSY
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -64,22 +72,27 @@ class Report:
         for device, described in zip(self.devices, report["devices"], strict=True):
             for rate, entry in zip(device.rates, described["rates"], strict=True):
                 entry["estimated_frames_per_second"] = rate.frames_per_second
-        return report | {"problems": [asdict(problem) for problem in self.problems]}
+            described["builtin_frames_per_second"] = described.pop("builtin")
+        return report | {"busy": self.busy, "problems": [asdict(problem) for problem in self.problems]}
 
 
 def examine(folder: Path | None = None) -> Report:
     """Looks at this machine, for results to be written in `folder`, by default the current one. No network.
 
-    Takes a few seconds, as encoders, decoders and matrix products are tried.
+    Takes some seconds, as encoders, decoders, matrix products and the built-in model are tried.
     """
     models = [each for model in PUBLISHED.values() for each in on_disk(model)]
+    before = share_of_cores()
+    measured = devices()
+    share = min(before, share_of_cores())
     return Report(
         versions=_versions(),
         system=f"{platform.platform()} {platform.machine()}",
         processor=processor(),
         memory=memory(),
         disk=disk(folder or Path.cwd()),
-        devices=devices(),
+        devices=measured,
+        share_of_cores=share,
         nvidia_driver=nvidia_driver(),
         encoders=encoders(),
         hardware_decoders=hardware_decoders(),

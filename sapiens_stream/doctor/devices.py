@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
-from sapiens_stream.doctor.machine import Space, answer, memory, processor
-from sapiens_stream.errors import cause
+from sapiens_stream.doctor.builtin import frames_per_second
+from sapiens_stream.doctor.machine import Space, answer, memory, processor, usable_cores
+from sapiens_stream.doctor.timing import fastest
+from sapiens_stream.errors import SapiensStreamError, cause
 from sapiens_stream.inference.device import PRECISIONS, available_devices, bears_bfloat16
 from sapiens_stream.models.catalogue import PUBLISHED
 
@@ -20,7 +23,6 @@ FRAME_TFLOP = {model.name: model.tflop for model in _SHOWN}
 WEIGHTS_BYTES = {model.name: 4 * model.parameters for model in _SHOWN}
 """The weights in float32."""
 
-_SECONDS = 0.2  # a rate's measurement
 _SIDES = {"cpu": 512, "cuda": 4096, "mps": 2048}  # matrices large enough to keep a device busy, and that fit any
 
 
@@ -47,6 +49,8 @@ class Device:
     rates: tuple[Rate, ...]
     capability: str | None = None
     driver: str | None = None
+    builtin: float | None = None
+    """Frames a second of the built-in model, measured."""
     failure: str | None = None
     """Why its rates could not be measured."""
 
@@ -63,16 +67,23 @@ def nvidia_driver() -> str | None:
 
 def _examine(device: torch.device, name: str) -> Device:
     precisions = tuple(each for each in PRECISIONS if _bears(device, each))
-    rates, failure = [], None
+    rates, failure, builtin = [], None, None
     try:
         for precision in PRECISIONS if device.type == "cpu" else precisions:
             rates.append(Rate(precision=precision, tflops=_tflops(device, precision)))
-    except RuntimeError as error:  # a driver or a build that does not suit the device shows here first
+        builtin = frames_per_second(device)
+    except (RuntimeError, SapiensStreamError) as error:  # a driver or build that does not suit the device shows here
         failure = cause(error)
     if device.type != "cuda":
         title = processor().name if device.type == "cpu" else "Apple GPU"
         return Device(
-            name=name, title=title, memory=memory(), precisions=precisions, rates=tuple(rates), failure=failure
+            name=name,
+            title=title,
+            memory=memory(),
+            precisions=precisions,
+            rates=tuple(rates),
+            builtin=builtin,
+            failure=failure,
         )
     properties = torch.cuda.get_device_properties(device)
     return Device(
@@ -83,6 +94,7 @@ def _examine(device: torch.device, name: str) -> Device:
         rates=tuple(rates),
         capability=f"{properties.major}.{properties.minor}",
         driver=nvidia_driver(),
+        builtin=builtin,
         failure=failure,
     )
 
@@ -108,22 +120,37 @@ def _cuda_memory(device: torch.device) -> Space | None:
 
 
 def _tflops(device: torch.device, precision: str) -> float:
-    """TFLOP/s of square matrix products, 2 n**3 operations each; the fastest, as others may be using the device."""
+    """TFLOP/s of square matrix products, 2 n**3 operations each; the fastest, as others may be using the device.
+
+    On a CPU that of one core times their number: threads that wait for one another are slower twenty times over as
+    soon as another program wants a core.
+    """
     # What a processor only emulates is tens of times slower: smaller matrices tell that as well.
     side = _SIDES[device.type] // (1 if _bears(device, precision) else 2)
-    repeats = 1 if device.type == "cpu" else 8
-    with torch.inference_mode():
+    repeats, cores = (1, usable_cores()) if device.type == "cpu" else (8, 1)
+    with _one_thread(device), torch.inference_mode():
         matrix = torch.full((side, side), 1 / side, dtype=PRECISIONS[precision], device=device)
         out = matrix @ matrix
-        best, until = float("inf"), time.perf_counter() + _SECONDS
-        while best == float("inf") or time.perf_counter() < until:
-            _synchronise(device)
-            begun = time.perf_counter()
+
+        def run() -> None:
             for _ in range(repeats):
                 torch.mm(matrix, matrix, out=out)
             _synchronise(device)
-            best = min(best, (time.perf_counter() - begun) / repeats)
-    return 2 * side**3 / best / 1e12
+
+        _synchronise(device)
+        best = fastest(run) / repeats
+    return cores * 2 * side**3 / best / 1e12
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _synchronise(device: torch.device) -> None:
