@@ -86,14 +86,17 @@ def test_a_busy_machine_is_said_to_be_busy(healthy: Report, share: float, busy: 
 
 
 def test_the_share_of_the_cores_falls_when_others_want_them() -> None:
-    hog = "import time\nuntil = time.monotonic() + 30\nwhile time.monotonic() < until: pass"
-    hogs = [subprocess.Popen([sys.executable, "-c", hog]) for _ in range(2 * (os.cpu_count() or 1))]
+    hog = "import time\nprint(flush=True)\nuntil = time.monotonic() + 30\nwhile time.monotonic() < until: pass"
+    command = [sys.executable, "-c", hog]
+    hogs = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2 * (os.cpu_count() or 1))]
     try:
+        for process in hogs:
+            assert process.stdout is not None and process.stdout.readline()
         assert share_of_cores() < BUSY
     finally:
         for process in hogs:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 @pytest.mark.parametrize(

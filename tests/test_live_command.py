@@ -43,6 +43,18 @@ class TestFiles:
         assert record["settings"]["propagate"] is True and len(record["model"]["sha256"]) == 64
         assert "30 frames shown" in outcome.stdout or "31 frames shown" in outcome.stdout
 
+    @pytest.mark.parametrize("folder", ["", "new"])
+    def test_all_files_of_a_recording_lie_in_one_place(
+        self, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour_torchscript: Path, folder: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        arguments = ("--max-frames", 5, "--record", Path(folder) / "talk.mp4", "--save", "classes")
+        outcome = program("live", CAMERA, "-m", colour_torchscript, HEADLESS, *arguments)
+        assert outcome.code == 0, outcome.stderr
+        written = {path.relative_to(tmp_path / folder).parts[0] for path in tmp_path.rglob("*") if path.is_file()}
+        assert written == {"talk.mp4", "talk", "talk_run.json"}
+        assert outcome.stdout.strip().endswith(f"in {folder or tmp_path}")
+
     def test_nothing_is_written_unless_asked_for(
         self, program: Program, tmp_path: Path, colour_torchscript: Path
     ) -> None:

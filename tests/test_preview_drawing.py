@@ -7,9 +7,11 @@ import pytest
 
 from sapiens_stream import Frame, Segmentation
 from sapiens_stream.classes import SAPIENS, ClassSet, numbered
+from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.preview.controls import Look, press
 from sapiens_stream.sinks.preview.drawing import Drawing, first_size
 from sapiens_stream.sinks.preview.handover import PIXELS, SharedSlots
+from sapiens_stream.sinks.preview.theme import GROUND, PANEL
 from sapiens_stream.sinks.preview.viewer import LiveFigures, Screen, View
 
 FIGURES = LiveFigures(model="builtin", device="cpu", delay_median=4.0, parts_median=(("decode", 1.5), ("infer", 2.5)))
@@ -84,3 +86,29 @@ def test_any_screen_can_be_drawn(classes: ClassSet, size: tuple[int, int], look:
     assert picture.any()
     assert min(first_size(sight, look)) >= 240
     slots.close()
+
+
+@pytest.mark.parametrize("keep_background", [False, True])
+@pytest.mark.parametrize(
+    ("only", "alone", "painted"), [(None, None, (2, 5)), ((2,), None, (2,)), ((2,), 5, (5,)), (None, 5, (5,))]
+)
+def test_background_and_classes_look_as_in_the_video(
+    keep_background: bool, only: tuple[int, ...] | None, alone: int | None, painted: tuple[int, ...]
+) -> None:
+    """Stripes of background and two classes over grey: each colour that the video has is on the screen, and no other.
+
+    `only` is what the run paints, `alone` the one class that the viewer asks for."""
+    rgb = np.full((240, 320, 3), 200, np.uint8)
+    class_map = np.repeat(np.array([0, 2, 5], np.uint8), 80)[:, None].repeat(320, 1)
+    result = Segmentation(frame=Frame(index=0, name="x", decoded=rgb), class_map=class_map, classes=SAPIENS)
+    slots = SharedSlots.create()
+    slots.write(0, Screen(views=[View(camera="0", latest=result)], figures=FIGURES))
+    look = Look(only=alone, legend=False)
+    drawing = Drawing(SAPIENS, keep_background=keep_background, only=only)
+    screen = drawing.draw(slots.read(0), look, (640, 480), 0.0)
+    slots.close()
+    video = Painter(SAPIENS, keep_background=keep_background, only=painted).paint(rgb, class_map)
+    in_video = {tuple(colour) for colour in video[40::80, 0].tolist()}
+    colours, counts = np.unique(screen.reshape(-1, 3), axis=0, return_counts=True)
+    on_screen = {tuple(colour) for colour in colours[counts > 5000].tolist()} - {GROUND, PANEL}
+    assert on_screen == in_video

@@ -47,7 +47,16 @@ def live(
         ),
     ] = None,
     model: options.ModelOption = "builtin",
-    output: options.OutputOption = Path("output"),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the results.",
+            show_default="the recording's, else output",
+        ),
+    ] = None,
     pull: options.PullOption = False,
     window: Annotated[
         bool | None,
@@ -119,7 +128,7 @@ def live(
         if problem := guesses.live_problem(each, realtime=realtime):
             raise UsageError(problem)
     guesses.check_model(model)
-    if guesses.looks_like_video(output) and not output.is_dir():
+    if output is not None and guesses.looks_like_video(output) and not output.is_dir():
         raise UsageError(f"-o {output} is the folder for the results; a recording is --record {output}")
     if record is not None and record.suffix not in RECORDINGS:
         raise UsageError(f"can't record to {record}; its ending is one of {', '.join(RECORDINGS)}")
@@ -155,7 +164,7 @@ def live(
     )
     known = segmenter.model.classes
     outputs = LiveOutputs(
-        folder=output,
+        folder=record.parent if record is not None and output is None else output or Path("output"),
         video=record,
         save=kinds,
         opacity=opacity,
@@ -215,7 +224,13 @@ def _viewers(
         from sapiens_stream.sinks.preview.window import Window
 
         try:
-            shown = Window(title, classes, opacity=outputs.opacity)
+            shown = Window(
+                title,
+                classes,
+                opacity=outputs.opacity,
+                keep_background=outputs.keep_background,
+                only=outputs.only,
+            )
         except DeviceError as problem:
             if window:
                 raise
@@ -247,7 +262,7 @@ def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, dis
     if figures.shown:
         per_second = figures.shown / ledger.elapsed
         delays = ledger.delays.as_dict()["total"]
-        place = f", in {outputs.record.parent}" if run.wrote else ""
+        place = f", in {_places(outputs)}" if run.wrote else ""
         display.result(
             f"{figures.shown} frames shown in {duration(ledger.elapsed)} ({per_second:.1f} frames/s, delay "
             f"{delays['median']:.0f} ms, 95 % below {delays['p95']:.0f}), dropped {figures.dropped} of "
@@ -259,6 +274,12 @@ def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, dis
     if len(spoiled) == len(cameras):
         return exit_codes.FAILED
     return exit_codes.SOME_SKIPPED if spoiled else exit_codes.DONE
+
+
+def _places(outputs: LiveOutputs) -> str:
+    """The folder, or folders, that hold what was written; one unless the user named two."""
+    folders = dict.fromkeys((outputs.record.parent, outputs.folder) if outputs.save else (outputs.record.parent,))
+    return " and ".join(str(folder if folder != Path() else Path.cwd()) for folder in folders)
 
 
 def _tries(text: str) -> Reconnect:

@@ -37,14 +37,19 @@ _FIRST_SIZE = (1280, 800)  # that a window opens with at most
 class Drawing:
     """Draws what has come from the run in the way the viewer wants it.
 
+    `keep_background` and `only` (class ids; None: all) are the run's, as for its video; a viewer's own choice of one
+    class goes before `only`.
+
     `now` is in seconds by any clock that goes on.
     """
 
-    def __init__(self, classes: ClassSet) -> None:
+    def __init__(
+        self, classes: ClassSet, *, keep_background: bool = False, only: tuple[int, ...] | None = None
+    ) -> None:
         self.legend = Legend(classes)
         self._painter = lru_cache(8)(
-            lambda opacity, only: Painter(
-                classes, opacity=opacity, keep_background=True, only=None if only is None else (only,)
+            lambda opacity, alone: Painter(
+                classes, opacity=opacity, keep_background=keep_background, only=only if alone is None else (alone,)
             )
         )
         self._figures = LiveFigures(model="", device="")

@@ -11,6 +11,7 @@ import tempfile
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import cv2
 
@@ -32,12 +33,21 @@ class Window(Viewer):
     """A window on this machine's display.
 
     `show` copies a screen into shared memory and returns: about a millisecond at 640x480. Where the window is still
-    busy with the ones before, the newest waits, and those between are never painted.
+    busy with the ones before, the newest waits, and those between are never painted. `opacity`, `keep_background` and
+    `only` (class ids; None: all) are what it begins with; the background looks as in the run's video.
 
     Raises DeviceError where no window can be opened, UsageError for an opacity outside 0..1.
     """
 
-    def __init__(self, title: str, classes: ClassSet, *, opacity: float = 0.5) -> None:
+    def __init__(
+        self,
+        title: str,
+        classes: ClassSet,
+        *,
+        opacity: float = 0.5,
+        keep_background: bool = False,
+        only: tuple[int, ...] | None = None,
+    ) -> None:
         if not 0 <= opacity <= 1:
             raise UsageError(f"opacity {opacity} is outside 0 to 1")
         why_not = _no_display()
@@ -51,7 +61,9 @@ class Window(Viewer):
         self._opened = threading.Event()
         self._refusal = ""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - Qt's chatter, which does not belong on the terminal
-        self._process = self._start(title, classes, opacity)
+        self._process = self._start(
+            title, classes, {"opacity": opacity, "keep_background": keep_background, "only": only}
+        )
         self._listener = threading.Thread(target=self._listen, name="preview window", daemon=True)
         self._listener.start()
         try:
@@ -87,10 +99,10 @@ class Window(Viewer):
         self._slots.close()
         self._errors.close()
 
-    def _start(self, title: str, classes: ClassSet, opacity: float) -> subprocess.Popen[str]:
+    def _start(self, title: str, classes: ClassSet, painting: dict[str, Any]) -> subprocess.Popen[str]:
         settings = {
             "title": title,
-            "opacity": opacity,
+            "painting": painting,
             "memory": self._slots.handle,
             "classes": [classes.title, classes.names, classes.colours],
         }

@@ -2,9 +2,10 @@
 
 It must load neither av nor torch: once av is there, cv2.imshow hangs on some systems.
 
-Arguments: a JSON object with "title", "opacity", "memory" (the handle of `SharedSlots`) and "classes" (title, names,
-colours). Messages, a line each, come on the standard input: `show SLOT`; and go to the standard output: `ready`,
-`free SLOT`, `command NAME`, `failed WHY`. The end of the input ends the process: the run is over, or was killed.
+Arguments: a JSON object with "title", "painting" ("opacity", "keep_background", "only"), "memory" (the handle of
+`SharedSlots`) and "classes" (title, names, colours). Messages, a line each, come on the standard input: `show SLOT`;
+and go to the standard output: `ready`, `free SLOT`, `command NAME`, `failed WHY`. The end of the input ends the
+process: the run is over, or was killed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -63,11 +65,19 @@ class Mailbox:
 class PreviewWindow:
     """The window: what came last from the run, drawn anew when it, the look or the window's size changes."""
 
-    def __init__(self, title: str, classes: ClassSet, opacity: float) -> None:
+    def __init__(
+        self,
+        title: str,
+        classes: ClassSet,
+        *,
+        opacity: float,
+        keep_background: bool = False,
+        only: Sequence[int] | None = None,
+    ) -> None:
         self._title = title
         self._classes = classes
         self._look = Look(opacity=opacity)
-        self._drawing = Drawing(classes)
+        self._drawing = Drawing(classes, keep_background=keep_background, only=None if only is None else tuple(only))
         self._sight: Sight | None = None
         self._drawn: tuple[Any, ...] = ()
         self._word, self._word_until = "", 0.0
@@ -138,7 +148,7 @@ def main() -> None:
     title, names, colours = settings["classes"]
     classes = ClassSet(title, tuple(names), tuple((red, green, blue) for red, green, blue in colours))
     try:
-        window = PreviewWindow(settings["title"], classes, settings["opacity"])
+        window = PreviewWindow(settings["title"], classes, **settings["painting"])
         cv2.waitKey(1)
     except cv2.error as error:
         tell("failed " + " ".join(str(error.err or error).split()))
