@@ -21,6 +21,7 @@ from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, UInt8Arr
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.worker import BatchSize
 from sapiens_stream.models import open_model
+from sapiens_stream.models.builtin import unsuited_shape
 from sapiens_stream.models.model import Model
 from sapiens_stream.painting import Painter
 from sapiens_stream.pipeline import Stream
@@ -311,6 +312,8 @@ class Segmenter:
         else:
             raise UsageError(f"a model is a name, a checkpoint's path or an open Model; got {type(model).__name__}")
         self.model = model
+        if (sentence := unsuited_shape(self.model)) is not None:
+            warn(sentence)
         self.engine = Engine(
             model,
             device=str(device),

@@ -308,3 +308,18 @@ class TestRecipe:
         assert steps > 0
         train(replace(plan, seconds=5, mixed=True))
         assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["steps"] > steps
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        *[(shape, False) for shape in (None, (288, 352), (256, 256), (512, 512))],
+        *[(shape, True) for shape in ((1024, 768), (1024, 1024), (64, 64))],
+    ],
+)
+def test_a_shape_that_it_was_not_made_for_is_told_once(shape: tuple[int, int] | None, said: bool) -> None:
+    sentences: list[str] = []
+    Segmenter("builtin", device="cpu", shape=shape, warn=sentences.append)
+    assert len(sentences) == said
+    if shape is not None and said:
+        assert f"{shape[0]}x{shape[1]}" in sentences[0] and "--shape" in sentences[0]

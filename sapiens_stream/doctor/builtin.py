@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from sapiens_stream.api import Segmenter
 from sapiens_stream.doctor.machine import usable_cores
 from sapiens_stream.doctor.timing import fastest
 from sapiens_stream.frame import Frame
-from sapiens_stream.segmenter import Segmenter
 
 SIZE = (720, 1280)
 

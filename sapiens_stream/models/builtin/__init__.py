@@ -24,6 +24,8 @@ INPUT = InputSpec(height=288, width=352, mean=(127.5, 127.5, 127.5), std=(58.0, 
 STEP = 32
 """The network's coarsest grid, pixels."""
 
+_FAR = 4  # times as many pixels as INPUT, or as few: bodies are then of a size that it was not made for
+
 
 def load_builtin(*, shape: tuple[int, int] | None = None, weights: Path = BUILTIN_WEIGHTS) -> Model:
     """The built-in model of 28 classes (`sapiens_stream.classes.SAPIENS`).
@@ -58,6 +60,20 @@ def load_builtin(*, shape: tuple[int, int] | None = None, weights: Path = BUILTI
         aspect_step=None if shape else STEP,
         spread=True,
         path=weights,
+    )
+
+
+def unsuited_shape(model: Model) -> str | None:
+    """What to say of a `shape` that the built-in model was not made for; None where it is no such model or shape."""
+    height, width = model.input.height, model.input.width
+    if (
+        model.kind != "builtin"
+        or INPUT.height * INPUT.width / _FAR <= height * width <= INPUT.height * INPUT.width * _FAR
+    ):
+        return None
+    return (
+        f"builtin was made for pictures of about {INPUT.height}x{INPUT.width} and finds little at {height}x{width};"
+        " leave --shape (shape=) out, and it keeps each picture's aspect"
     )
 
 
