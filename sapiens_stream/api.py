@@ -280,8 +280,8 @@ class Segmenter:
         pull: fetch a model of that name if it is not on disk.
         warn, note: are told sentences for the user.
 
-    Raises ModelError, DeviceError, or UsageError, also for `shape`, `as_is` or `pull` beside an open Model, which is as
-    it is.
+    Raises ModelError, DeviceError, or UsageError, also for `as_is`, `pull` or another `shape` beside an open Model,
+    which is as it is.
 
     >>> with Segmenter("builtin", device="cpu") as model:
     ...     result = model("samples/astronaut.jpg")
@@ -303,8 +303,9 @@ class Segmenter:
         note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         if isinstance(model, Model):
-            for name, given in (("shape", shape is not None), ("as_is", as_is), ("pull", pull)):
-                if given:
+            own = None if model.aspect_step else (model.input.height, model.input.width)
+            for name, other in (("shape", _checked(shape) not in (None, own)), ("as_is", as_is), ("pull", pull)):
+                if other:
                     raise UsageError(f"{name} has no say in a Model that is open; give it to open_model")
         elif isinstance(model, (str, os.PathLike)):
             where = model if isinstance(model, str) else Path(model)
@@ -469,7 +470,7 @@ def _result(found: Segmentation) -> Result:
 
 def _checked(shape: tuple[int, int] | None) -> tuple[int, int] | None:
     if shape is None or (isinstance(shape, (tuple, list)) and [type(side) for side in shape] == [int, int]):
-        return shape
+        return shape and (shape[0], shape[1])
     raise UsageError(f"a shape of {shape!r}; it is (height, width), two whole numbers")
 
 

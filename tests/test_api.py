@@ -268,10 +268,15 @@ class TestSegmenter:
         with pytest.raises(UsageError):
             Segmenter(**{"model": colour_torchscript, "device": "cpu", **settings})
 
-    @pytest.mark.parametrize("settings", [{"shape": (256, 192)}, {"as_is": True}, {"pull": True}], ids=str)
+    @pytest.mark.parametrize("settings", [{"shape": (128, 96)}, {"as_is": True}, {"pull": True}], ids=str)
     def test_settings_of_opening_beside_an_open_model(self, colour_torchscript: Path, settings: dict[str, Any]) -> None:
         with pytest.raises(UsageError, match=next(iter(settings))):
-            Segmenter(open_model(colour_torchscript), **settings)
+            Segmenter(open_model(colour_torchscript), device="cpu", **settings)
+
+    def test_the_shape_that_an_open_model_has_is_no_contradiction(self, colour_torchscript: Path) -> None:
+        assert Segmenter(open_model(colour_torchscript), device="cpu", shape=(256, 192))(RGB).labels
+        with pytest.raises(UsageError, match="shape"):  # which keeps the picture's aspect
+            Segmenter(open_model("builtin"), device="cpu", shape=(352, 288))
 
     def test_close_ends_it_and_its_threads(self, colour_torchscript: Path) -> None:
         before = set(threading.enumerate())

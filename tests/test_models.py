@@ -9,8 +9,10 @@ import math
 import pickle
 import re
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,26 @@ def test_a_fixed_batch_of_an_export_is_read_from_its_graph(tmp_path: Path) -> No
 def test_a_batch_above_the_bound_of_an_export_is_run_in_parts(tmp_path: Path) -> None:
     model = open_model(tiny_export(tmp_path / "model.pt2", most=2))
     np.testing.assert_array_equal(labels(model, batch=5), np.tile(np.arange(28), (5, 1)))
+
+
+def test_an_export_is_placed_on_one_device_at_a_time(colour_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.export import passes
+
+    placing, most, real = 0, 0, passes.move_to_device_pass
+
+    def slowly(*given: Any) -> Any:
+        nonlocal placing, most
+        placing += 1
+        most = max(most, placing)
+        time.sleep(0.05)
+        placing -= 1
+        return real(*given)
+
+    monkeypatch.setattr(passes, "move_to_device_pass", slowly)
+    model = open_model(colour_export)
+    with ThreadPoolExecutor(4) as pool:
+        placed = list(pool.map(lambda _: model.place(torch.device("cpu"), model.dtype), range(4)))
+    assert len(placed) == 4 and most == 1
 
 
 def test_an_export_runs_in_its_own_precision(colour_export: Path) -> None:

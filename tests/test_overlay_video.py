@@ -18,7 +18,7 @@ from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.encoders import ENCODERS, container_for, working
+from sapiens_stream.sinks.encoders import ENCODERS, container_for, encoder_named, working
 from sapiens_stream.sinks.files import aside
 from sapiens_stream.sinks.overlay_video import OverlayVideo
 from sapiens_stream.sources.source import SourceInfo
@@ -327,6 +327,13 @@ def test_settings_that_can_not_be_are_refused_at_once(tmp_path, settings, told):
     with pytest.raises(UsageError, match=told):
         OverlayVideo(tmp_path / "overlay.mp4", SourceInfo(name="a", kind="video"), UNTOUCHED, **settings)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("codec", ["h264_nvenc", "hevc_nvenc", "av1_nvenc"])
+def test_nvencs_own_choice_of_quality_is_no_crf(codec):
+    with pytest.raises(UsageError, match="crf 0 is outside 1 to 51"):
+        encoder_named(codec).settings(0, "veryfast")
+    assert encoder_named(codec).settings(1, "veryfast")["cq"] == "1"
 
 
 def test_without_a_frame_there_is_no_file(tmp_path):

@@ -129,6 +129,15 @@ def test_numbers_of_preprocessing_are_no_weights(tmp_path: Path) -> None:
     assert open_model(tmp_path / "model.pth").kind == "sapiens"
 
 
+@pytest.mark.parametrize("most", [1, 40_000, 100_000])
+def test_a_norm_in_parts_is_the_norm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, most: int) -> None:
+    model = open_model(pth(tmp_path / "a.pth", PublishedSapiens()))
+    given = pixels(5)
+    whole = logits(model, given)
+    monkeypatch.setattr("sapiens_stream.models.sapiens.network.MOST_IN_LAYER_NORM", most)
+    assert torch.equal(logits(model, given), whole)
+
+
 def test_one_class_is_foreground(tmp_path: Path) -> None:
     model = open_model(pth(tmp_path / "model.pth", PublishedSapiens(classes=1)))
     assert model.classes == FOREGROUND and model.threshold < 0

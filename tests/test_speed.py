@@ -151,6 +151,24 @@ def test_without_a_compiler_the_error_says_what_it_takes(monkeypatch: pytest.Mon
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        (
+            "Failed to find C compiler. Please specify via CC environment variable.",
+            r"takes a C compiler \(gcc",
+        ),
+        ("Cannot find a working triton installation.", r"takes Triton \(pip install triton\)"),
+    ],
+)
+def test_what_a_gpu_lacks_to_compile_for_it_is_told_apart(failure: str, says: str) -> None:
+    def compute() -> None:
+        raise RuntimeError(f"backend='inductor' raised:\n{failure}\n\n(file triton/runtime/build.py)")
+
+    with pytest.raises(DeviceError, match=says):
+        warm_up(compute, "colour", lambda note: None)
+
+
 def test_the_graph_of_a_file_is_not_compiled(colour_torchscript: Path) -> None:
     with pytest.raises(UsageError, match="colour runs as the torchscript graph of its file"):
         Segmenter(open_model(colour_torchscript), device="cpu", compile=True)

@@ -545,6 +545,7 @@ def test_nothing_but_the_pages_own_files_is_served(local, path):
         (":0", ("127.0.0.1", 0)),
         ("camera.local", ("camera.local", 8000)),
         ("[::1]:81", ("::1", 81)),
+        ("::1", ("::1", 8000)),
         ("[::]", ("::", 8000)),
     ],
 )
@@ -554,7 +555,7 @@ def test_an_address_is_read(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "host:", "host:port", "1:2:3", "::1", "[::1", "[zz]:1", "host:65536", "http://x:1", "a b:1", "x:-1", "é:1:"],
+    ["", "host:", "host:port", "1:2:3", "[::1", "[zz]:1", "host:65536", "http://x:1", "a b:1", "x:-1", "é:1:"],
 )
 def test_nonsense_for_an_address_is_named(text):
     with pytest.raises(UsageError, match=r"^no (address|port|IPv6 address) [^\n]*$"):

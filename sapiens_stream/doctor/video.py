@@ -12,7 +12,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.stream import VideoStream
 
 from sapiens_stream.errors import cause
-from sapiens_stream.sinks.encoders import ENCODERS, pixel_format
+from sapiens_stream.sinks.encoders import ENCODERS, about_hardware, pixel_format
 
 CAMERA_INPUTS = ("v4l2", "avfoundation", "dshow")
 STREAM_INPUTS = ("rtsp", "x11grab", "gdigrab", "lavfi")
@@ -70,7 +70,7 @@ def _encoder_problem(name: str) -> str | None:
     except av.codec.codec.UnknownCodecError:
         return "not in this build of FFmpeg"
     except (av.FFmpegError, OSError, ValueError) as error:
-        return _reason(error)
+        return _reason(error) + about_hardware(name)
 
 
 def _encoded(name: str, container: str) -> io.BytesIO:

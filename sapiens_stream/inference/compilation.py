@@ -63,6 +63,8 @@ def _reason(error: Exception) -> str:
     text = str(error)
     if "C++ compiler" in text or "CppCompileError" in text:
         return "that takes a C++ compiler (g++ or clang++) and Python's headers"
+    if "C compiler" in text:  # which Triton needs for what starts its kernels
+        return "that takes a C compiler (gcc or clang) and Python's headers"
     if "triton" in text.lower():
         return "that takes Triton (pip install triton) and a GPU that it knows"
     return cause(error)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from zipfile import ZipFile
 
@@ -32,6 +33,8 @@ from sapiens_stream.models.model import Model
 _GRAPH = re.compile(r"(^|/)(models/[^/]+|serialized_exported_program)\.json$")
 # Members that torch.export.load would run or unpickle without any restriction.
 _CODE = re.compile(r"(^|/)(aotinductor/|constants/(custom|opaque)_obj_)|\.so$")
+# The pass changes the program itself: of two devices that place it at once, one would get parts of the other's.
+_PLACING = Lock()
 _OPERATORS = re.compile(r"(torch\.ops\.|torch\.sym_\w+$|_operator\.\w+$|math\.\w+$)")
 # Sizes are evaluated by sympy: names of symbols and functions, numbers, arithmetic; no attribute, no dunder.
 _EXPRESSION = re.compile(r"(?!.*__)(?!.*\.\s*[A-Za-z_])[\w\s+\-*/%(),.=<>']*")
@@ -126,7 +129,7 @@ def _describe(path: Path, program: torch.export.ExportedProgram, shape: Shape | 
     def place(device: torch.device, _dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
         from torch.export.passes import move_to_device_pass
 
-        with quiet_torch():
+        with quiet_torch(), _PLACING:
             return _in_parts(returning_logits(move_to_device_pass(program, device).module()), most)
 
     if not all(isinstance(length, int) for length in logits.shape[1:]):  # they follow from a free input size

@@ -62,7 +62,8 @@ class Encoder:
 
 
 def _nvenc(default: int, tag: str | None = None) -> Encoder:
-    return Encoder(crf_option="cq", crf_range=(0, default, 51), presets=_NVENC_PRESETS, options={"rc": "vbr"}, tag=tag)
+    # Not from 0, by which it means that it chooses.
+    return Encoder(crf_option="cq", crf_range=(1, default, 51), presets=_NVENC_PRESETS, options={"rc": "vbr"}, tag=tag)
 
 
 # The tag "hvc1" is the one of the two for HEVC that Apple's players take.
@@ -151,5 +152,10 @@ def _problem(codec: str) -> str | None:
     except av.codec.codec.UnknownCodecError:
         return "it is not in this build of FFmpeg"
     except (av.FFmpegError, OSError) as error:
-        return f"it can't be opened: {getattr(error, 'strerror', None) or error}"
+        return f"it can't be opened: {getattr(error, 'strerror', None) or error}{about_hardware(codec)}"
     return None
+
+
+def about_hardware(codec: str) -> str:
+    """What is to be said where a hardware encoder does not work, to be appended to the reason; else nothing."""
+    return "; H100, H200 and A100 cards have no video encoder" if codec.endswith("_nvenc") else ""

@@ -16,6 +16,8 @@ from sapiens_stream.models.sapiens.config import PATCH, SapiensConfig
 
 NORM_EPS = 1e-6
 INSTANCE_NORM_EPS = 1e-5
+MOST_IN_LAYER_NORM = 2**31 - 1
+"""Numbers, at a time."""
 MLP_RATIO = 4
 
 
@@ -133,7 +135,18 @@ def _mixed(convolution: nn.Module, planes: torch.Tensor) -> torch.Tensor:
 
 
 def _normed_silu(planes: torch.Tensor) -> torch.Tensor:
-    return F.silu(F.layer_norm(planes, planes.shape[-1:], eps=INSTANCE_NORM_EPS), inplace=True)
+    return F.silu(_normed(planes), inplace=True)
+
+
+def _normed(planes: torch.Tensor) -> torch.Tensor:
+    # CUDA's layer norm counts in 32 bits and goes wrong without a word beyond them (pytorch#181555). A graph has no
+    # branches by size, and brings its own kernels where it is compiled.
+    is_graph = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+    if is_graph or planes.numel() <= MOST_IN_LAYER_NORM or torch.is_grad_enabled():
+        return F.layer_norm(planes, planes.shape[-1:], eps=INSTANCE_NORM_EPS)
+    for part in torch.split(planes, max(1, MOST_IN_LAYER_NORM // planes[0].numel())):
+        part.copy_(F.layer_norm(part, part.shape[-1:], eps=INSTANCE_NORM_EPS))
+    return planes
 
 
 class Sapiens(nn.Module):
