@@ -170,3 +170,23 @@ class TestEnding:
         while not path.exists() or path.stat().st_size < size:
             assert time.monotonic() < end, f"{path} does not grow"
             time.sleep(0.05)
+
+
+class TestWhoseFolder:
+    def test_a_recording_is_never_written_over_unasked(
+        self, program: Program, tmp_path: Path, colour_torchscript: Path
+    ) -> None:
+        record = tmp_path / "cam.mp4"
+        arguments = ("-m", colour_torchscript, HEADLESS, "--max-frames", 3, "--record", record)
+        save = ("--save", "classes", "-o", tmp_path)
+        assert program("live", CAMERA, *arguments, *save).code == 0
+        files = json.loads((tmp_path / "cam_run.json").read_text())["files"]
+        assert files["single"] == {"cam.mp4": record.stat().st_size} and files["endings"]["_seg.npy"]["count"] >= 3
+        before = record.read_bytes()
+        outcome = program("live", CAMERA, *arguments)
+        assert outcome.code == 2 and len(outcome.complaints) == 1, outcome.stderr
+        assert "cam_run.json" in outcome.complaints[0] and "--overwrite" in outcome.complaints[0]
+        assert record.read_bytes() == before
+        outcome = program("live", CAMERA, *arguments, "--overwrite")
+        assert outcome.code == 0, outcome.stderr
+        assert {path.name for path in tmp_path.iterdir()} == {"cam.mp4", "cam_run.json"}

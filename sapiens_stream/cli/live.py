@@ -113,6 +113,7 @@ def live(
     title: options.TitleOption = "result",
     max_pixels: options.MaxPixelsOption = MAX_PIXELS,
     codec: Annotated[str, typer.Option("--codec", help="FFmpeg's name of the encoder: h264_nvenc, ...")] = "libx264",
+    overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -182,6 +183,7 @@ def live(
             segmenter.engine,
             Recorder(outputs, cameras, segmenter.model, display.warn),
             record_path=outputs.record,
+            overwrite=overwrite,
             viewers=viewers,
             propagate=propagate,
             duration=duration,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sapiens_stream.errors import cause
 from sapiens_stream.inference.engine import Engine
+from sapiens_stream.pipeline.fingerprint import Fingerprint
 from sapiens_stream.pipeline.live.camera import Camera
 from sapiens_stream.pipeline.live.delays import Delays
 from sapiens_stream.pipeline.live.inference import Inference
@@ -41,6 +42,11 @@ class Ledger:
         self._figured = 0.0
         names = ", ".join(camera.name for camera in cameras)
         self._record = RunRecord(source=SourceInfo(name=names, kind="live"), engine=engine, settings=settings)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Of this run; no other has the same."""
+        return self._record.fingerprint
 
     @property
     def elapsed(self) -> float:
@@ -76,11 +82,16 @@ class Ledger:
         return replace(self._figures, **self._counts())  # type: ignore[arg-type]
 
     def as_dict(
-        self, status: Status, error: BaseException | None, recorded: Mapping[str, Mapping[str, int]], files: list[Path]
+        self,
+        status: Status,
+        error: BaseException | None,
+        recorded: Mapping[str, Mapping[str, int]],
+        files: list[Path],
+        listed: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The record as it stands now, as JSON types: that of any run, and under "live" how a live one went.
 
-        `recorded` is `Recorder.as_dict()`, `files` are the recordings.
+        `recorded` is `Recorder.as_dict()`, `files` are the recordings, `listed` all files.
         """
         statistics, counts = self._statistics, self._counts()
         statistics.decoded, statistics.segmented, statistics.dropped = (
@@ -93,7 +104,12 @@ class Ledger:
         shown = counts["shown"]
         return {
             **self._record.as_dict(
-                status, statistics, outputs=files, error=cause(error) if error else None, sha256=self._sha256
+                status,
+                statistics,
+                outputs=files,
+                error=cause(error) if error else None,
+                sha256=self._sha256,
+                files=listed,
             ),
             "live": {
                 **counts,

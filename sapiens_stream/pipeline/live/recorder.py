@@ -13,6 +13,7 @@ from sapiens_stream.errors import SapiensStreamError, cause
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.models.model import Model
 from sapiens_stream.painting import Painter
+from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.live.camera import Camera
 from sapiens_stream.pipeline.live.outlet import Outlet
 from sapiens_stream.sinks import JsonSink, MaskSink, OverlayVideo, PictureSink, Sink
@@ -65,6 +66,8 @@ class Recorder:
     ) -> None:
         require_working(outputs.codec)
         self.failure: BaseException | None = None
+        self.on_file: Callable[[str, str, int], None] = lambda name, ending, size: None
+        """Is told of each frame's file as `Sink.on_file` is, by its name below the record's folder."""
         self._outputs = outputs
         self._cameras = cameras
         self._warn = warn
@@ -78,6 +81,20 @@ class Recorder:
         self._done: list[Outlet] = []
         if outputs.video is not None:
             self._begin(outputs.video)
+
+    @property
+    def planned(self) -> FileList:
+        """The files below the record's folder that are certain to come."""
+        files, root, outputs = FileList(), self._outputs.record.parent, self._outputs
+        if outputs.video is not None:
+            for place in range(len(self._cameras)):
+                files.add_single(self._for_camera(outputs.video.stem, place) + outputs.video.suffix)
+        endings = [ending for sink in self._frame_sinks(outputs.save) for ending in sink.endings]
+        if endings and outputs.folder.is_relative_to(root):
+            for place in range(len(self._cameras)):
+                name = outputs.folder.relative_to(root) / self._for_camera(outputs.stem, place) / "000000"
+                files.claim(name.as_posix(), 999_999, endings)
+        return files
 
     @property
     def recording(self) -> bool:
@@ -102,7 +119,7 @@ class Recorder:
             folder, stem, ending = (
                 (first.parent, first.stem, first.suffix) if first else (self._outputs.folder, "live", ".mp4")
             )
-            self._begin(folder / f"{stem}_{_now()}{ending}")
+            self._begin(folder / f"{stem}_{time_stamp()}{ending}")
 
     def snapshot(self, latest: Sequence[Segmentation | None]) -> None:
         """Writes what is shown of each camera: picture, class map and JSON, named by the time; returns at once."""
@@ -111,8 +128,10 @@ class Recorder:
                 PictureSink(self._outputs.folder, self._painter),
                 *self._frame_sinks(frozenset({"classes", "json"})),
             ]
+            for sink in sinks:
+                sink.on_file = self._tell_file
             self._snapshots = [Outlet(sinks, self._fail)]
-        name = f"snapshot_{_now()}"
+        name = f"snapshot_{time_stamp()}"
         for camera, result in enumerate(latest):
             if result is not None:
                 self._snapshots[0].offer(_named(result, self._for_camera(name, camera)))
@@ -186,7 +205,14 @@ class Recorder:
             sinks.append(MaskSink(outputs.folder, foreground=foreground, classes=classes, only=outputs.only))
         if "json" in save:
             sinks.append(JsonSink(outputs.folder, title=outputs.title, regions=outputs.regions, only=outputs.only))
+        for sink in sinks:
+            sink.on_file = self._tell_file
         return sinks
+
+    def _tell_file(self, name: str, ending: str, size: int) -> None:
+        root, folder = self._outputs.record.parent, self._outputs.folder
+        if folder.is_relative_to(root):
+            self.on_file((folder.relative_to(root) / name).as_posix(), ending, size)
 
     def _for_camera(self, name: str, camera: int) -> str:
         return name if len(self._cameras) == 1 else f"{name}_cam{camera + 1}"
@@ -232,5 +258,6 @@ def _named(result: Segmentation, name: str) -> Segmentation:
     return replace(result, frame=replace(result.frame, name=name))
 
 
-def _now() -> str:
+def time_stamp() -> str:
+    """Names what has no other name: date and time to the millisecond."""
     return datetime.now().strftime("%Y%m%d_%H%M%S_%f")[:-3]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,16 +10,17 @@ from typing import Any
 
 import cv2
 
-from sapiens_stream.errors import SapiensStreamError
+from sapiens_stream.errors import FolderTaken, SapiensStreamError
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.pipeline.live.camera import Camera
 from sapiens_stream.pipeline.live.inference import Inference
 from sapiens_stream.pipeline.live.ledger import Ledger
 from sapiens_stream.pipeline.live.presenter import Presenter, Showing
-from sapiens_stream.pipeline.live.recorder import Recorder
+from sapiens_stream.pipeline.live.recorder import Recorder, time_stamp
 from sapiens_stream.pipeline.record import Status
 from sapiens_stream.pipeline.run import RECORD_EVERY
-from sapiens_stream.sinks.files import written_aside
+from sapiens_stream.pipeline.run_folder import RunFolder
+from sapiens_stream.sinks.files import fitting
 from sapiens_stream.sinks.preview.viewer import Command, Screen, View, Viewer
 
 LOOK_EVERY = 0.05  # seconds: how long a viewer's command may wait where no frame comes
@@ -31,7 +31,8 @@ class LiveRun:
     """Shows the newest frame of every camera in `viewers`, and gives what was shown to `recorder`.
 
     It ends after `duration` seconds, once `max_frames` were shown, when a viewer asks for it, and when every camera is
-    finished. If anything is written, the record stands at `record_path`; it is kept current.
+    finished. If anything is written, the record stands at `record_path`; it is kept current. What `RunFolder` says of
+    other runs' results and of `overwrite` holds for its folder.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class LiveRun:
         recorder: Recorder,
         *,
         record_path: Path,
+        overwrite: bool = False,
         viewers: Sequence[Viewer] = (),
         propagate: bool = True,
         duration: float | None = None,
@@ -56,7 +58,12 @@ class LiveRun:
         self._viewers = viewers
         self._duration = duration
         self._max_frames = max_frames
-        self._record_path = record_path
+        # What a viewer asks for is named by the time, and so may be the record of a run that has nothing else.
+        by_time = fitting(record_path.parent, f"{record_path.stem.removesuffix('_run')}_{time_stamp()}", "_run.json")
+        self._folder = RunFolder(record_path, recorder.planned, spare=by_time)
+        self._overwrite = overwrite
+        self._claimed = self._ended = False
+        recorder.on_file = self._list_file
         self._inference = Inference(engine, cameras, self._changed.set)
         self._presenters = [Presenter(camera, self._inference, propagate=propagate) for camera in cameras]
         self.ledger = Ledger(cameras, engine, self._inference, settings or {})
@@ -88,10 +95,11 @@ class LiveRun:
         cv2.setNumThreads(1)
         try:
             self._save_record()
-            for camera in self._cameras:
-                camera.start(self._on_camera)
-            self._show_all(on_screen)
-            self.error = self._inference.error
+            if self.error is None:
+                for camera in self._cameras:
+                    camera.start(self._on_camera)
+                self._show_all(on_screen)
+            self.error = self.error or self._inference.error
             self.status = "interrupted" if self.stopping else "complete"
         except KeyboardInterrupt:
             raise
@@ -104,7 +112,7 @@ class LiveRun:
             self.error = self.error or self._recorder.failure
             self.status = "failed" if self.error else self.status
             hashing.join()
-            self._save_record()
+            self._end()
 
     @property
     def wrote(self) -> bool:
@@ -113,7 +121,12 @@ class LiveRun:
 
     def record(self) -> dict[str, Any]:
         """The record as it stands now, as JSON types."""
-        return self.ledger.as_dict(self.status, self.error, self._recorder.as_dict(), self._recorder.files)
+        listed = self._folder.files(ended=self._ended) if self._claimed else None
+        return self.ledger.as_dict(self.status, self.error, self._recorder.as_dict(), self._recorder.files, listed)
+
+    def _list_file(self, name: str, ending: str, size: int) -> None:
+        self._folder.wrote(name, ending, size)
+        self._folder.settle(name)
 
     def _on_camera(self) -> None:
         """In a camera's thread: its frame goes to the device without waiting for the one that shows."""
@@ -134,7 +147,8 @@ class LiveRun:
                 self._save_record()
 
     def _over(self) -> bool:
-        failed = self._inference.error is not None or (self._recorder.failure is not None and not self._viewers)
+        unwritten = self.error or self._recorder.failure
+        failed = self._inference.error is not None or (unwritten is not None and not self._viewers)
         late = self._duration is not None and self.ledger.elapsed >= self._duration
         enough = self._max_frames is not None and self.ledger.shown >= self._max_frames
         return self.stopping or self._quit or failed or late or enough or all(each.over for each in self._presenters)
@@ -206,7 +220,32 @@ class LiveRun:
         if not self._recorder.writes:
             return
         try:
-            with written_aside(self._record_path) as file:
-                file.write(json.dumps(self.record(), ensure_ascii=False, indent=1).encode() + b"\n")
+            self._claim()
+            self._folder.require_present()
+            self._folder.save(self.record())
         except SapiensStreamError as error:
             self.error, self.status = self.error or error, "failed"
+
+    def _claim(self) -> None:
+        if not self._claimed:
+            self._folder.claim(self.ledger.fingerprint, overwrite=self._overwrite)
+            self._claimed = True
+
+    def _end(self) -> None:
+        """Makes sure that what was written is there, and says so in the last record."""
+        refused = isinstance(self.error, FolderTaken)
+        if not self._recorder.writes or refused:
+            return
+        self._ended = True
+        try:
+            self._claim()
+            try:
+                self._folder.finish([path for path in self._recorder.files if self.error is None or path.exists()])
+                self._folder.require_complete()
+            except SapiensStreamError as error:
+                self.error, self.status = self.error or error, "failed"
+            self._folder.save(self.record(), last=True)
+        except SapiensStreamError as error:
+            self.error, self.status = self.error or error, "failed"
+        finally:
+            self._folder.release()
