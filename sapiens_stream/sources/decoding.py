@@ -21,7 +21,7 @@ from sapiens_stream.sources.header import picture_size
 from sapiens_stream.sources.heif_picture import read_heif
 from sapiens_stream.sources.kinds import BMP, HEIF, JPEG, PNG, TIFF, WEBP, Kind, kind_of, not_read
 from sapiens_stream.sources.tiff import first_directory, with_pixels_alone
-from sapiens_stream.sources.too_large import too_large
+from sapiens_stream.sources.too_large import ffmpeg_limit, too_large
 
 Decoder = Literal["pyav", "opencv"]
 DECODERS: tuple[Decoder, ...] = ("pyav", "opencv")
@@ -136,7 +136,11 @@ def _decode_jpeg(content: bytes, decoder: Decoder, max_pixels: int) -> Photo | N
         rgb = jpeg.as_far_as_it_goes(content)
         photo = Photo(rgb, *turns) if rgb is not None else _by_pyav(picture, JPEG, max_pixels, turns, strict=False)
         return _damaged(photo, JPEG)
-    return (_by_opencv(content) or strict) if decoder == "opencv" else (strict or _by_opencv(content))
+    if decoder == "pyav" and strict is not None:
+        return strict
+    # OpenCV does not take a file for a JPEG whose third byte is astray.
+    photo = _by_opencv(content) or _by_opencv(jpeg.without_strays(content))
+    return (photo and Photo(photo.decoded, *turns)) or strict
 
 
 def _damaged(photo: Photo | None, kind: Kind) -> Photo | None:
@@ -190,7 +194,7 @@ def _by_pyav(
         return None
     context = cast(VideoCodecContext, av.CodecContext.create(kind.codec, "r"))
     context.thread_count = 1  # photos are decoded side by side already
-    context.options = {"max_pixels": str(max_pixels)}
+    context.options = {"max_pixels": ffmpeg_limit(max_pixels)}
     if strict:
         context.options |= {"err_detect": "explode"}
     if kind is JPEG:  # the transform that libjpeg, and so OpenCV, has: nearer to what it gives by a quarter

@@ -14,7 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.sources.heif import HeifFile, Item
-from sapiens_stream.sources.too_large import too_large
+from sapiens_stream.sources.too_large import ffmpeg_limit, too_large
 
 MAX_DEPTH = 4  # of pictures made of pictures
 
@@ -157,7 +157,10 @@ class _Assembly:
         codec, configuration = _CODECS[item.kind]
         context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
         context.thread_count = 1  # photos are decoded side by side already
-        context.options = {"max_pixels": str(self._max_pixels), **({"err_detect": "explode"} if strict else {})}
+        context.options = {
+            "max_pixels": ffmpeg_limit(self._max_pixels),
+            **({"err_detect": "explode"} if strict else {}),
+        }
         prefix = item.property(configuration) or b""
         if codec == "mjpeg":
             data = prefix + data

@@ -16,9 +16,9 @@ except ImportError:  # there is no wheel of it for every machine; FFmpeg's stric
 START_OF_SCAN = 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a segment
-_NEEDED = _FRAMES | {0xC4, 0xCC, 0xDB, 0xDD, 0xEE}  # tables, restart interval, Adobe's colours
+_NEEDED = _FRAMES | {0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE}  # tables, restart interval, JFIF, Adobe's colours
 _NO_DAMAGE = (  # what libjpeg says of pictures that others may well read
-    "Unsupported JPEG",
+    "Unsupported JPEG data precision",
     "Unsupported color",
     "Sorry, arithmetic",
     "CCIR601",
@@ -86,6 +86,9 @@ def is_damaged(content: bytes) -> bool:
     picture = without_strays(content)
     try:
         coded = simplejpeg.decode_jpeg_header(picture)[2]
+    except ValueError as error:
+        return not str(error).startswith((*_NO_DAMAGE, "Unsupported JPEG process"))
+    try:
         colours = "CMYK" if coded in ("CMYK", "YCCK") else "GRAY"
         simplejpeg.decode_jpeg(
             picture, colours, fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8

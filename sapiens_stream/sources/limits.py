@@ -7,7 +7,7 @@ from av.video.codeccontext import VideoCodecContext
 from sapiens_stream.errors import InputError
 from sapiens_stream.sources.header import picture_size
 from sapiens_stream.sources.kinds import BMP, JPEG, JPEG_2000, PNG, TIFF, WEBP, kind_of
-from sapiens_stream.sources.too_large import too_large
+from sapiens_stream.sources.too_large import ffmpeg_limit, too_large
 
 PHOTO_BYTES_AT_ONCE = 2**30
 """What photos that are decoded at the same time, or wait decoded, may take together."""
@@ -20,7 +20,7 @@ def limit_decoder(decoder: VideoCodecContext, max_pixels: int) -> None:
     """
     if decoder.width * decoder.height > max_pixels:
         raise InputError(too_large((decoder.height, decoder.width), max_pixels))
-    decoder.options = {**decoder.options, "max_pixels": str(max_pixels)}
+    decoder.options = {**decoder.options, "max_pixels": ffmpeg_limit(max_pixels)}
 
 
 def why_refused(packet: bytes, max_pixels: int) -> str | None:

@@ -11,6 +11,7 @@ from av.container import InputContainer
 
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.sources.too_large import ffmpeg_limit
 
 NETWORK_PROTOCOLS = "http,https,httpproxy,tcp,tls,udp,rtp,srtp,srt,crypto,data"
 """What may be read for the sake of an address: nothing of this machine, whatever comes from there says."""
@@ -44,7 +45,7 @@ def open_file(path: Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
             file_url(path),
             "r",
             container_options=options,
-            options={"max_pixels": str(max_pixels)},
+            options={"max_pixels": ffmpeg_limit(max_pixels)},
             metadata_errors=_TAG_ERRORS,
         )
     except (ValueError, OSError, av.FFmpegError) as error:
@@ -65,7 +66,7 @@ def open_address(
         url,
         "r",
         format=format,
-        options={"max_pixels": str(max_pixels), **network, **(options or {})},
+        options={"max_pixels": ffmpeg_limit(max_pixels), **network, **(options or {})},
         timeout=timeout,
         metadata_errors=_TAG_ERRORS,
     )

@@ -23,6 +23,7 @@ from sapiens_stream.sources.limits import why_refused
 from sapiens_stream.sources.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.sources.source import Source, SourceInfo
 from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
+from sapiens_stream.sources.too_large import too_large
 from sapiens_stream.sources.video_input import parse_video
 
 MAX_DECODER_THREADS = 8
@@ -196,6 +197,10 @@ class Video(Source):
                     raise InputError(f"{self._name}: given up after {failures} damaged packets in a row") from None
                 yield Skipped(self._name, f"a packet is damaged, after {count} frames; left out")
                 continue
+            for frame in frames:
+                if frame.width * frame.height > self._max_pixels:
+                    why = too_large((frame.height, frame.width), self._max_pixels)
+                    raise InputError(f"{self._name}: {why}, after {count} frames")
             failures = 0
             count += len(frames)
             yield from frames
