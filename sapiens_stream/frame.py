@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import TypeVar
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.colour.planes import Plane
+from sapiens_stream.colour.sdr import sdr_frame
+from sapiens_stream.colour.tags import Colour, colour_of
 from sapiens_stream.labels import Label, find_labels
 
 UInt8Array = npt.NDArray[np.uint8]
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,8 @@ class Frame:
 
     `decoded` is the decoder's own frame, or an (H, W, 3) uint8 RGB array. It is stored as it lies in the file:
     turn it by `quarter_turns` (counter-clockwise, as `np.rot90` counts) and then, if `mirrored`, swap left and
-    right, to have it upright. `rgb` and `upright` do that.
+    right, to have it upright. `rgb` and `upright` do that. Its numbers mean what `colour` says, HDR too; `sdr` and
+    `rgb` are for any screen.
 
     `name` is the stem of the results, "/" between folders: "sub/photo", "clip/000012". `index` counts from 0.
     A video's frame starts at `pts * time_base` seconds and, where the file tells, lasts `duration * time_base`.
@@ -66,19 +73,56 @@ class Frame:
         return (width, height) if self.quarter_turns % 2 else (height, width)
 
     @cached_property
-    def rgb(self) -> UInt8Array:
-        """(H, W, 3) uint8 RGB, upright; converted at the first use and kept."""
-        if isinstance(self.decoded, av.VideoFrame):
-            return self.upright(np.asarray(self.decoded.to_ndarray(format="rgb24"), np.uint8))
-        return self.upright(self.decoded)
+    def colour(self) -> Colour:
+        """What the numbers of `decoded` mean."""
+        return colour_of(self.decoded) if isinstance(self.decoded, av.VideoFrame) else Colour()
 
-    def upright(self, array: UInt8Array) -> UInt8Array:
+    @cached_property
+    def sdr(self) -> av.VideoFrame | UInt8Array:
+        """`decoded` as an SDR screen shows it; made of what is HDR or of a wide gamut at the first use, and kept."""
+        if isinstance(self.decoded, av.VideoFrame) and self.colour.beyond_sdr:
+            return sdr_frame(self.decoded)
+        return self.decoded
+
+    @cached_property
+    def rgb(self) -> UInt8Array:
+        """(H, W, 3) uint8 RGB, SDR, upright; converted at the first use and kept."""
+        if isinstance(self.sdr, av.VideoFrame):
+            return self.upright(np.asarray(self.sdr.to_ndarray(format="rgb24"), np.uint8))
+        return self.upright(self.sdr)
+
+    def draw(self, seen: tuple[slice, slice], canvas: UInt8Array) -> None:
+        """Resizes a part of the upright picture, rows and columns, into all of `canvas`, (h, w, 3) uint8 RGB, SDR.
+
+        It is `cv2.resize` of `rgb`, but that an HDR picture is resized first: in a model's size it is converted many
+        times faster.
+        """
+        height, width = canvas.shape[:2]
+        if not (isinstance(self.decoded, av.VideoFrame) and self.colour.beyond_sdr):
+            cv2.resize(self.rgb[seen], (width, height), dst=canvas, interpolation=cv2.INTER_LINEAR)
+            return
+
+        def fit(plane: Plane) -> Plane:
+            plane = self.upright(plane)
+            down, across = (1 if own == whole else 2 for own, whole in zip(plane.shape, self.size, strict=True))
+            part = plane[_fewer(seen[0], down), _fewer(seen[1], across)]
+            return np.asarray(cv2.resize(part, (-(-width // across), -(-height // down))))
+
+        small = sdr_frame(self.decoded, fit)
+        canvas[:] = small.to_ndarray(format="rgb24", threads=1)
+
+    def upright(self, array: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
         """Turns an array that lies as `decoded` does, (h, w, ...), upright; contiguous."""
         turns = self.quarter_turns % 4
         if not turns and not self.mirrored:
             return np.ascontiguousarray(array)
         array = np.rot90(array, turns)
         return np.ascontiguousarray(array[:, ::-1] if self.mirrored else array)
+
+
+def _fewer(part: slice, times: int) -> slice:
+    """The samples of which each is for so many of the pixels in `part`."""
+    return slice(part.start // times, -(-part.stop // times))
 
 
 @dataclass(frozen=True)

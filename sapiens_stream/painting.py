@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.colour.matrix import to_codes
+from sapiens_stream.colour.planes import Plane, Planes
+from sapiens_stream.colour.tags import UNSPECIFIED, Colour
+from sapiens_stream.colour.tone_map import from_sdr
 from sapiens_stream.errors import UsageError
+
+__all__ = ["Painter", "Planes"]
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -18,26 +24,6 @@ UInt8Array = npt.NDArray[np.uint8]
 # float32's noise at 255 and below the smallest step of usual opacities; `Painter` checks that it does.
 _TRUNCATE = -0.5 + 1e-4
 _STRIP_ROWS = 16  # float64 strips that stay in the cache: 13 ms at 1080p against 87 for the whole picture at once
-
-# Luma weights of red and blue, by the matrix coefficients' number in ITU-T H.273 (FFmpeg's AVColorSpace).
-_BT601 = (0.299, 0.114)
-_LUMA_WEIGHTS = {
-    1: (0.2126, 0.0722),  # BT.709
-    4: (0.30, 0.11),  # FCC
-    5: _BT601,
-    6: _BT601,
-    7: (0.212, 0.087),  # SMPTE 240M
-    9: (0.2627, 0.0593),  # BT.2020
-    10: (0.2627, 0.0593),
-}
-
-
-class Planes(NamedTuple):
-    """The planes of an 8-bit yuv420p picture: y (H, W); u and v (ceil(H / 2), ceil(W / 2)); uint8."""
-
-    y: UInt8Array
-    u: UInt8Array
-    v: UInt8Array
 
 
 class Painter:
@@ -89,27 +75,35 @@ class Painter:
         planes: Planes,
         class_map: UInt8Array,
         *,
-        matrix: int = 2,
+        matrix: int = UNSPECIFIED,
+        primaries: int = UNSPECIFIED,
+        transfer: int = UNSPECIFIED,
         full_range: bool = False,
+        bits: int = 8,
         out: Planes | None = None,
     ) -> Planes:
         """The same blend without leaving YUV; `class_map` is (H, W). Written to `out` if given.
 
-        `matrix` is the number of the matrix coefficients in ITU-T H.273; any that is not in its table of
-        luma weights counts as BT.601, which is how swscale reads an untagged video. Within 2 levels of painting in
-        RGB and converting, wherever the picture's YUV has an RGB and its chroma is even under one sample.
+        What the numbers mean is said as in `Colour`. A `matrix` that has no luma weights counts as BT.601, which is how
+        swscale reads an untagged video. In an HDR or wide-gamut picture the classes have the colours that they have
+        elsewhere, white at 203 cd/m2. In 8 bits, within 2 levels of painting in RGB and converting, wherever the
+        picture's YUV has an RGB and its chroma is even under one sample.
         """
         if out is None:
-            out = Planes(*(np.empty(plane.shape, np.uint8) for plane in planes))
-        palette = self._yuv_palette(matrix, full_range)
+            out = Planes(*(np.empty_like(plane) for plane in planes))
+        palette = self._yuv_palette(
+            Colour(matrix=matrix, primaries=primaries, transfer=transfer, full_range=full_range, bits=bits)
+        )
         cv2.addWeighted(planes.y, 1 - self.opacity, cv2.LUT(class_map, palette[0]), self.opacity, 0, dst=out.y)
         if self.keep_background:
             cv2.copyTo(planes.y, self._background(class_map), out.y)
-        odd_rows, odd_columns = (side % 2 for side in class_map.shape)
-        even = np.asarray(cv2.copyMakeBorder(class_map, 0, odd_rows, 0, odd_columns, cv2.BORDER_REPLICATE), np.uint8)
-        painted_part = _halved(cv2.LUT(even, self._foreground)) if self.keep_background else None
+        even = _evened(class_map, planes.u.shape)
+        size = planes.u.shape[::-1]
+        painted_part = None
+        if self.keep_background:
+            painted_part = np.asarray(_shrunk(cv2.LUT(even, self._foreground), size), planes.u.dtype)
         for plane, row, target in zip(planes[1:], palette[1:], out[1:], strict=True):
-            colours = _halved(cv2.LUT(even, row))
+            colours = _shrunk(cv2.LUT(even, row), size)
             if painted_part is None:
                 cv2.addWeighted(plane, 1 - self.opacity, colours, self.opacity, 0, dst=target)
             else:  # of the four pixels under a sample some may be kept, whose colour is 0 in `colours`
@@ -143,21 +137,20 @@ class Painter:
             np.add(pixels, colours, out=painted[rows], casting="unsafe")
         return painted
 
-    def _make_yuv_palette(self, matrix: int, full_range: bool) -> UInt8Array:
+    def _make_yuv_palette(self, colour: Colour) -> Plane:
         """(3, 256) Y, U, V by class; the chroma of kept background is 0, as it weighs nothing in its block."""
-        red, blue = _LUMA_WEIGHTS.get(matrix, _BT601)
-        rgb = self._palette / 255
-        luma = rgb @ (red, 1 - red - blue, blue)
-        chroma = np.stack([(rgb[:, 2] - luma) / (2 - 2 * blue), (rgb[:, 0] - luma) / (2 - 2 * red)])
-        luma_span, chroma_span, black = (255, 255, 0) if full_range else (219, 224, 16)
-        yuv = np.vstack([luma * luma_span + black, chroma * chroma_span + 128])
+        yuv = to_codes(from_sdr(self._palette / 255, colour), colour).T
         if self.keep_background:
             yuv[1:, self._foreground == 0] = 0
-        return np.clip(np.rint(yuv), 0, 255).astype(np.uint8)
+        return np.clip(np.rint(yuv), 0, 2**colour.bits - 1).astype(np.uint8 if colour.bits == 8 else np.uint16)
 
 
-def _halved(plane: npt.ArrayLike) -> UInt8Array:
-    """Means of 2x2 blocks."""
-    plane = np.asarray(plane)
-    size = (plane.shape[1] // 2, plane.shape[0] // 2)
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _evened(class_map: UInt8Array, chroma: tuple[int, ...]) -> UInt8Array:
+    """An odd last line or column doubled, where a sample of chroma is for two."""
+    rows, columns = (-side % of for side, of in zip(class_map.shape, chroma, strict=True))
+    return np.asarray(cv2.copyMakeBorder(class_map, 0, rows, 0, columns, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _shrunk(plane: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[Any]:
+    """Means of the blocks that lie under each of (width, height) samples of chroma."""
+    return np.asarray(cv2.resize(np.asarray(plane), size, interpolation=cv2.INTER_AREA))

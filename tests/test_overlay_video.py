@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.colour.planes import planes_of
+from sapiens_stream.colour.tags import LightLevel, light_level, mastering_display
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
@@ -22,6 +25,7 @@ from sapiens_stream.sinks.encoders import ENCODERS, container_for, encoder_named
 from sapiens_stream.sinks.files import aside
 from sapiens_stream.sinks.overlay_video import OverlayVideo
 from sapiens_stream.sources.source import SourceInfo
+from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
 from tests.media import frame_times, make_video, number_of, picture
 
 REEL = Path(__file__).parents[2] / "shared" / "media" / "reel.mp4"
@@ -180,7 +184,7 @@ TAGS = {
     "none": {},
     "BT.709": {"colorspace": 1, "color_primaries": 1, "color_trc": 1, "color_range": 1},
     "BT.601, full range": {"colorspace": 6, "color_primaries": 6, "color_trc": 6, "color_range": 2},
-    "BT.2020, HLG": {"colorspace": 9, "color_primaries": 9, "color_trc": 18, "color_range": 1},
+    "BT.2020 without primaries": {"colorspace": 9, "color_range": 1},
 }
 
 
@@ -194,6 +198,79 @@ def test_colour_tags_are_kept(tmp_path, colours):
         return [frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range, frame.format.name]
 
     assert tags(tmp_path / "overlay.mp4") == tags(source)
+
+
+SHOWN = {  # what the source is, the codec, what the overlay says, and its pixel format
+    "PQ": (PQ, "libx264", (1, 1, 1, 1), "yuv420p"),
+    "HLG": (HLG, "libx264", (1, 1, 1, 1), "yuv420p"),
+    "HLG, full range": (replace(HLG, full_range=True), "libx264", (1, 1, 1, 1), "yuv420p"),
+    "HLG, 8 bits": (replace(HLG, bits=8), "libx265", (1, 1, 1, 1), "yuv420p"),
+    "BT.2020, SDR": (WIDE, "libx264", (1, 1, 1, 1), "yuv420p"),
+    "PQ in 10 bits": (PQ, "libx265", (9, 9, 16, 1), "yuv420p10le"),
+    "PQ, 12 bits": (replace(PQ, bits=12), "libx265", (9, 9, 16, 1), "yuv420p10le"),
+    "HLG in 10 bits": (HLG, "libx265", (9, 9, 18, 1), "yuv420p10le"),
+    "HLG in ProRes": (HLG, "prores_ks", (9, 9, 18, 1), "yuv422p10le"),
+    "HLG in AV1": (HLG, "libsvtav1", (9, 9, 18, 1), "yuv420p10le"),
+    "HLG in FFV1": (HLG, "ffv1", (9, 9, 18, 1), "yuv420p10le"),
+    "BT.2020, SDR, in 10 bits": (WIDE, "libx265", (9, 9, 14, 1), "yuv420p10le"),
+    "BT.709 in 10 bits": (SDR, "libx265", (1, 1, 1, 1), "yuv420p10le"),
+    "BT.709, 10 bits, in 8": (SDR, "libx264", (1, 1, 1, 1), "yuv420p"),
+    "8 bits": (replace(SDR, bits=8), "libx265", (1, 1, 1, 1), "yuv420p"),
+}
+
+
+@pytest.mark.parametrize("colour, codec, tags, pixels", SHOWN.values(), ids=SHOWN.keys())
+def test_tags_tell_the_truth_and_colours_are_those_of_the_classes(tmp_path, colour, codec, tags, pixels):
+    if codec not in working():
+        pytest.skip(f"{codec} does not work here")
+    size = (96, 160)
+    source = write(tmp_path / "a.mkv", [shot(np.full((*size, 3), 120, np.uint8), colour)])
+    path = tmp_path / f"overlay{container_for(codec)}"
+    frame = overlay(source, path, painter=Painter(SAPIENS, opacity=1), result=body, codec=codec)[0]
+    read = next(frames_of(path))
+    decoded = read.decoded
+    assert (decoded.colorspace, decoded.color_primaries, decoded.color_trc, decoded.color_range) == tags
+    assert decoded.format.name == pixels
+    want = Painter(SAPIENS, opacity=1).paint(frame.rgb, body(frame).class_map)
+    inner = cv2.erode(255 - cv2.Canny(want, 10, 20), np.ones((9, 9))) > 0
+    difference = np.abs(read.rgb.astype(int) - want)[inner]
+    # What is painted in HDR goes through the tone curve, which takes up to 25 levels from the brightest.
+    assert difference.mean() < (9 if tags[2] in (16, 18) else 4)
+
+
+@pytest.mark.parametrize("colour", [PQ, HLG, SDR], ids=["PQ", "HLG", "SDR"])
+@pytest.mark.parametrize("codec", ["libx265", "ffv1", "libsvtav1", "prores_ks"])
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_a_ramp_of_ten_bits_keeps_its_steps(tmp_path, colour, codec, rotation):
+    if codec not in working():
+        pytest.skip(f"{codec} does not work here")
+    steps = np.arange(64, 64 + 512).repeat(2)
+    codes = np.dstack([np.tile(steps, (160, 1)), *[np.full((160, 1024), 512)] * 2]).astype(float)
+    frames = [video_frame(codes, colour) for _ in range(3)]
+    source = write(tmp_path / "a.mp4", frames, "libx265", rotation=rotation)
+    path = tmp_path / f"overlay{container_for(codec)}"
+    lossless = {"crf": 1} if ENCODERS[codec].crf_range else {}
+    overlay(source, path, codec=codec, **lossless)
+    y = planes_of(next(frames_of(path)).decoded).y.astype(int)
+    y = np.rot90(y, -1) if rotation else y
+    assert y.shape == (160, 1024)
+    assert np.abs(y - steps).max() <= (0 if codec == "ffv1" else 4)
+    assert len(np.unique(y)) > 450  # in 8 bits it would be 128
+
+
+@pytest.mark.parametrize("codec", ["libx265", "libsvtav1"])
+def test_the_brightness_of_a_film_is_kept(tmp_path, codec):
+    if codec not in working():
+        pytest.skip(f"{codec} does not work here")
+    words = f"lossless=1:log-level=error:master-display={DISPLAY}:max-cll=900,300"
+    frames = [shot(np.full((96, 160, 3), 120, np.uint8), PQ) for _ in range(3)]
+    source = write(tmp_path / "a.mp4", frames, "libx265", **{"x265-params": words})
+    overlay(source, tmp_path / "overlay.mp4", codec=codec)
+    was, now = (next(frames_of(path)).decoded for path in (source, tmp_path / "overlay.mp4"))
+    assert light_level(now) == light_level(was) == LightLevel(900, 300)
+    got, want = mastering_display(now), mastering_display(was)
+    for corner in ("red", "green", "blue", "white", "luminance"):
+        assert getattr(got, corner) == pytest.approx(getattr(want, corner), rel=0.03)
 
 
 @pytest.mark.parametrize("rotation, expected", [(0, Fraction(4, 3)), (90, Fraction(3, 4)), (180, Fraction(4, 3))])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import cv2
 import torch
 from torch import Tensor
 
@@ -80,7 +79,7 @@ def draw(frame: Frame, place: Placement, spec: InputSpec, canvas: UInt8Array) ->
     target = canvas[shown.slices]
     if target.shape != canvas.shape:
         canvas[:] = [round(mean) for mean in spec.mean]
-    cv2.resize(frame.rgb[place.seen.slices], (shown.width, shown.height), dst=target, interpolation=cv2.INTER_LINEAR)
+    frame.draw(place.seen.slices, target)
 
 
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:

@@ -101,6 +101,9 @@ class Worker:
         Raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where the device
         runs out of memory for a single frame, InputError for a frame that cannot be converted.
         """
+        for frame in frames:
+            if frame.colour.unreadable:
+                self._warn(f"{frame.name.rpartition('/')[0] or frame.name}: {frame.colour.unreadable}")
         pending: list[PendingBatch] = []
         while frames:
             part = self._alike(frames[: self.batch_size])

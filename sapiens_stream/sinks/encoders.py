@@ -31,6 +31,7 @@ class Encoder:
 
     `presets` are its words for `PRESETS`. `bytes_per_pixel` of a frame is for the estimate before a run: what videos of
     moderate motion take at the default quality, and as much again in an mp4 or mov, which is finished in a copy.
+    `deep` is the pixel format for sources of more than 8 bits, where players of its videos take that. H.264 has none.
     """
 
     extension: str = ".mp4"
@@ -43,6 +44,7 @@ class Encoder:
     bytes_per_pixel: float = 0.03
     largest: int = 65535
     """The longest side that it takes, pixels."""
+    deep: str | None = None
 
     def settings(self, crf: int | None, preset: str) -> dict[str, str]:
         """The options to open it with. Raises UsageError for a `crf` or `preset` that it does not have."""
@@ -61,30 +63,43 @@ class Encoder:
         return settings
 
 
-def _nvenc(default: int, tag: str | None = None) -> Encoder:
-    # Not from 0, by which it means that it chooses.
-    return Encoder(crf_option="cq", crf_range=(1, default, 51), presets=_NVENC_PRESETS, options={"rc": "vbr"}, tag=tag)
+def _nvenc(default: int, tag: str | None = None, deep: str | None = None) -> Encoder:
+    return Encoder(
+        crf_option="cq",
+        crf_range=(1, default, 51),  # not from 0, by which it means that it chooses
+        presets=_NVENC_PRESETS,
+        options={"rc": "vbr"},
+        tag=tag,
+        deep=deep,
+    )
 
 
 # The tag "hvc1" is the one of the two for HEVC that Apple's players take.
 ENCODERS: Mapping[str, Encoder] = {
     "libx264": Encoder(crf_range=(0, 23, 51), presets=PRESETS, largest=16384),
-    "libx265": Encoder(crf_range=(0, 28, 51), presets=PRESETS, options={"x265-params": "log-level=error"}, tag="hvc1"),
-    "libsvtav1": Encoder(crf_range=(0, 35, 63), presets=_SVT_AV1_PRESETS, largest=16384),
+    "libx265": Encoder(
+        crf_range=(0, 28, 51),
+        presets=PRESETS,
+        options={"x265-params": "log-level=error"},
+        tag="hvc1",
+        deep="yuv420p10le",
+    ),
+    "libsvtav1": Encoder(crf_range=(0, 35, 63), presets=_SVT_AV1_PRESETS, largest=16384, deep="yuv420p10le"),
     "libvpx-vp9": Encoder(
         extension=".webm",
         crf_range=(0, 32, 63),
         preset_option="cpu-used",
         presets=_VPX_SPEEDS,
         options={"deadline": "realtime", "row-mt": "1"},
+        deep="yuv420p10le",
     ),
     "h264_nvenc": _nvenc(23),
-    "hevc_nvenc": _nvenc(28, tag="hvc1"),
-    "av1_nvenc": _nvenc(35),
+    "hevc_nvenc": _nvenc(28, tag="hvc1", deep="p010le"),
+    "av1_nvenc": _nvenc(35, deep="p010le"),
     "h264_videotoolbox": Encoder(),
-    "hevc_videotoolbox": Encoder(tag="hvc1"),
-    "prores_ks": Encoder(extension=".mov", bytes_per_pixel=0.9),
-    "ffv1": Encoder(extension=".mkv", bytes_per_pixel=0.7),
+    "hevc_videotoolbox": Encoder(tag="hvc1", deep="p010le"),
+    "prores_ks": Encoder(extension=".mov", bytes_per_pixel=0.9, deep="yuv422p10le"),
+    "ffv1": Encoder(extension=".mkv", bytes_per_pixel=0.7, deep="yuv420p10le"),
 }
 
 
@@ -132,9 +147,14 @@ def working() -> list[str]:
     return [name for name in ENCODERS if _problem(name) is None]
 
 
-def pixel_format(codec: str) -> str:
-    """yuv420p, which plays everywhere, where the encoder takes it; else the format that it names first."""
+def pixel_format(codec: str, *, deep: bool = False) -> str:
+    """yuv420p, which plays everywhere, where the encoder takes it; else the format that it names first.
+
+    For a `deep` source, of more than 8 bits, one that keeps 10, where this build of the encoder has it.
+    """
     names = [each.name for each in Codec(codec, "w").video_formats or ()]
+    if deep and ENCODERS[codec].deep in names:
+        return str(ENCODERS[codec].deep)
     return "yuv420p" if "yuv420p" in names or not names else names[0]
 
 

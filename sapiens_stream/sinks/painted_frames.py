@@ -1,4 +1,4 @@
-"""Results as painted yuv420p frames, as a video encoder takes them."""
+"""Results as painted planar frames, as a video encoder takes them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,45 @@ import av
 import cv2
 import numpy as np
 
-from sapiens_stream.frame import Frame, Segmentation, UInt8Array
-from sapiens_stream.painting import Painter, Planes
+from sapiens_stream.colour.planes import Plane, Planes, planes_of
+from sapiens_stream.colour.tags import BT601, BT2020, FULL_RANGE, LIMITED_RANGE, colour_of
+from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.painting import Painter
 
-_BT601 = 5  # H.273's number, FFmpeg's AVCOL_SPC_BT470BG
-_FULL_RANGE = 2
-_LIMITED_RANGE = 1
-_PLANAR = ("yuv420p", "yuvj420p")
+_EIGHT_BIT = "yuv420p"
+_DEEP = {"p010le": "yuv420p10le"}  # what is painted where an encoder wants its samples interleaved
+_SAME = {"yuvj420p": _EIGHT_BIT}
+
+
+def painted_format(encoded: str, first: Frame) -> str:
+    """The format to paint in for an encoder's `encoded`: of more than 8 bits only where the source has them."""
+    if first.colour.bits == 8 or av.VideoFormat(encoded, 16, 16).components[0].bits == 8:
+        return _EIGHT_BIT
+    return _DEEP.get(encoded, encoded)
 
 
 class FramePainter:
     """Paints results in their YUV planes, upright, all in one size: that of the first, `size`, (height, width).
 
     An odd height or width is made even, as 4:2:0 video must be, by doubling the last line or column. What is decoded to
-    another format than 8-bit 4:2:0 is brought to it first; the matrix and the range of the source are kept,
-    and RGB becomes BT.601 in limited range.
+    another format than `format` is brought to it first; the matrix and the range of the source are kept, and RGB
+    becomes BT.601 in limited range. In 8 bits, HDR and wide-gamut pictures become SDR of BT.709, and are tagged so; in
+    more they stay what they are.
     """
 
-    def __init__(self, painter: Painter, size: tuple[int, int], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, painter: Painter, size: tuple[int, int], warn: Callable[[str], None], *, format: str = _EIGHT_BIT
+    ) -> None:
         self._painter = painter
         self._size = size
         self._warn = warn
         self._warned = False
+        self._format = format
+
+    @property
+    def deep(self) -> bool:
+        """Whether it paints in more than 8 bits."""
+        return self._format != _EIGHT_BIT
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -38,43 +55,55 @@ class FramePainter:
         return height + height % 2, width + width % 2
 
     def paint(self, result: Segmentation) -> av.VideoFrame:
-        """A new yuv420p frame of the `padded` size, tagged with the source's colours; without a time."""
+        """A new frame of the `padded` size, tagged with its colours; without a time."""
         frame, class_map = result.frame, result.class_map
         if frame.size != self._size:
             self._warn_of(frame)
             class_map = np.asarray(cv2.resize(class_map, self._size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
         decoded = self._planar(frame)
-        height, width = self._size
-        painted = av.VideoFrame(width + width % 2, height + height % 2, "yuv420p")
-        full_range = decoded.color_range == _FULL_RANGE or decoded.format.name == "yuvj420p"
-        whole = _planes(painted)
+        colour = colour_of(decoded)
+        height, width = self.padded
+        painted = av.VideoFrame(width, height, self._format)
+        whole = planes_of(painted)
+        planes = Planes(*(_upright(frame, plane) for plane in planes_of(decoded)))
         self._painter.paint_planes(
-            Planes(*(_upright(frame, plane) for plane in _planes(decoded))),
+            planes,
             class_map,
-            matrix=decoded.colorspace,
-            full_range=full_range,
-            out=whole._replace(y=whole.y[:height, :width]),
+            matrix=colour.matrix,
+            primaries=colour.primaries,
+            transfer=colour.transfer,
+            full_range=colour.full_range,
+            bits=colour.bits,
+            out=Planes(*(out[: len(of), : of.shape[1]] for out, of in zip(whole, planes, strict=True))),
         )
-        whole.y[height:, :width] = whole.y[height - 1 : height, :width]
-        whole.y[:, width:] = whole.y[:, width - 1 : width]
-        painted.colorspace = decoded.colorspace
-        painted.color_range = _FULL_RANGE if full_range else decoded.color_range
-        painted.color_primaries = decoded.color_primaries
-        painted.color_trc = decoded.color_trc
+        for out, of in zip(whole, planes, strict=True):
+            rows, columns = of.shape
+            out[rows:, :columns] = out[rows - 1 : rows, :columns]
+            out[:, columns:] = out[:, columns - 1 : columns]
+        painted.colorspace = colour.matrix
+        painted.color_range = FULL_RANGE if colour.full_range else decoded.color_range
+        painted.color_primaries = colour.primaries
+        painted.color_trc = colour.transfer
         return painted
 
     def _planar(self, frame: Frame) -> av.VideoFrame:
-        """The decoded picture in 8-bit 4:2:0, scaled if it is of another size, as it lies."""
-        decoded = frame.decoded
+        """The picture in `format`, scaled if it is of another size, as it lies."""
+        decoded = frame.decoded if self.deep else frame.sdr
         if not isinstance(decoded, av.VideoFrame):
             decoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(decoded), "rgb24")
         height, width = self._size[::-1] if frame.quarter_turns % 2 else self._size
-        if decoded.format.name in _PLANAR and (decoded.height, decoded.width) == (height, width):
+        name = decoded.format.name
+        if _SAME.get(name, name) == self._format and (decoded.height, decoded.width) == (height, width):
             return decoded
         if not (decoded.format.is_rgb or decoded.format.has_palette):
-            return decoded.reformat(width, height, "yuv420p")
+            return decoded.reformat(width, height, self._format)
         return decoded.reformat(
-            width, height, "yuv420p", dst_colorspace=_BT601, src_color_range=_FULL_RANGE, dst_color_range=_LIMITED_RANGE
+            width,
+            height,
+            self._format,
+            dst_colorspace=BT2020 if frame.colour.beyond_sdr else BT601,
+            src_color_range=FULL_RANGE,
+            dst_color_range=LIMITED_RANGE,
         )
 
     def _warn_of(self, frame: Frame) -> None:
@@ -86,15 +115,5 @@ class FramePainter:
         self._warned = True
 
 
-def _upright(frame: Frame, plane: UInt8Array) -> UInt8Array:
+def _upright(frame: Frame, plane: Plane) -> Plane:
     return frame.upright(plane) if frame.quarter_turns % 4 or frame.mirrored else plane
-
-
-def _planes(frame: av.VideoFrame) -> Planes:
-    """The frame's own memory."""
-    return Planes(
-        *(
-            np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)[:, : plane.width]
-            for plane in frame.planes
-        )
-    )

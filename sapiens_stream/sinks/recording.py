@@ -19,8 +19,9 @@ from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.companions import Audio, Companions
 from sapiens_stream.sinks.encoders import encoder_named, pixel_format
+from sapiens_stream.sinks.hdr_metadata import hdr_options
 from sapiens_stream.sinks.movie_file import header_options
-from sapiens_stream.sinks.painted_frames import FramePainter
+from sapiens_stream.sinks.painted_frames import FramePainter, painted_format
 from sapiens_stream.sinks.scheduling import kept_scheduling
 from sapiens_stream.sinks.side_streams import SideStreams
 from sapiens_stream.sources.opening import file_url
@@ -92,7 +93,8 @@ class Recording:
         settings: EncoderSettings,
         warn: Callable[[str], None],
     ) -> None:
-        self._frames = FramePainter(painter, first.size, warn)
+        self._pixel_format = pixel_format(settings.codec, deep=first.colour.bits > 8)
+        self._frames = FramePainter(painter, first.size, warn, format=painted_format(self._pixel_format, first))
         self._clock = Clock(first, source)
         self._end = Fraction(0)
         with ExitStack() as stack:
@@ -146,13 +148,16 @@ class Recording:
                 self._side.refused(error)
 
     def _add_video(self, settings: EncoderSettings, first: Frame, original: InputContainer | None) -> VideoStream:
-        stream = self._output.add_stream(settings.codec, rate=self._clock.rate, options=dict(settings.options))
+        options = dict(settings.options)
+        if self._frames.deep:
+            options |= hdr_options(settings.codec, first, options)
+        stream = self._output.add_stream(settings.codec, rate=self._clock.rate, options=options)
         assert isinstance(stream, VideoStream)
         stream.time_base = self._clock.time_base
         context = stream.codec_context
         context.time_base = self._clock.time_base
         context.height, context.width = self._frames.padded
-        context.pix_fmt = pixel_format(settings.codec)
+        context.pix_fmt = self._pixel_format
         context.flags |= Flags.frame_duration
         if (tag := encoder_named(settings.codec).tag) is not None:
             context.codec_tag = tag

@@ -141,10 +141,10 @@ def shrunk(result: Segmentation, max_width: int) -> tuple[UInt8Array, UInt8Array
 
 def _small_bgr(frame: Frame, size: tuple[int, int]) -> UInt8Array:
     """The decoded picture in this size, (width, height), as it lies."""
-    if isinstance(frame.decoded, av.VideoFrame):  # in one step, in half the time of RGB in full size and a resize
-        small = VideoReformatter().reformat(frame.decoded, *size, "bgr24", interpolation="AREA")
+    if isinstance(frame.sdr, av.VideoFrame):  # in one step, in half the time of RGB in full size and a resize
+        small = VideoReformatter().reformat(frame.sdr, *size, "bgr24", interpolation="AREA")
         return np.asarray(small.to_ndarray(), np.uint8)
-    return np.asarray(cv2.cvtColor(_resized(frame.decoded, size, cv2.INTER_AREA), cv2.COLOR_RGB2BGR), np.uint8)
+    return np.asarray(cv2.cvtColor(_resized(frame.sdr, size, cv2.INTER_AREA), cv2.COLOR_RGB2BGR), np.uint8)
 
 
 def _resized(array: UInt8Array, size: tuple[int, int], interpolation: int) -> UInt8Array:

@@ -1,0 +1,137 @@
+"""What a frame says of its colours."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+import av
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+
+# Code points of ITU-T H.273, which are FFmpeg's numbers too.
+BT709 = 1
+UNSPECIFIED = 2
+BT601 = 5
+BT2020 = 9  # both the primaries and the matrix with non-constant luminance
+DISPLAY_P3 = 12  # primaries
+PQ = 16  # transfer characteristics of SMPTE ST 2084
+HLG = 18  # of ARIB STD-B67
+LIMITED_RANGE, FULL_RANGE = 1, 2  # FFmpeg's AVColorRange
+
+SDR_WHITE = 203.0
+"""cd/m2 at which diffuse white, and with it an SDR picture's 100 %, lies in an HDR picture (Report ITU-R BT.2408)."""
+
+USUAL_PEAK = 1000.0
+"""cd/m2 of the brightest that a picture is taken to hold where it does not say; it is the nominal peak of HLG."""
+
+_DARKEST_PEAK, _BRIGHTEST_PEAK = 100.0, 10_000.0  # the latter is all that PQ can say
+_DOLBY = "Dolby Vision of profile 5, which has no picture for other players: colours, and so classes, will be wrong"
+_FULL_RANGE_FORMATS = ("yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour:
+    """What a picture's numbers mean. `matrix`, `primaries` and `transfer` are code points of ITU-T H.273.
+
+    `peak` is the brightest that an HDR picture holds, cd/m2; 0 for SDR. `unreadable` says why its colours cannot be
+    shown right, where that is so.
+    """
+
+    matrix: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    full_range: bool = False
+    bits: int = 8
+    peak: float = 0.0
+    unreadable: str | None = None
+
+    @property
+    def hdr(self) -> bool:
+        return self.transfer in (PQ, HLG)
+
+    @property
+    def beyond_sdr(self) -> bool:
+        """Whether a screen or a model that takes the numbers for SDR of BT.709 gets the picture wrong.
+
+        HDR, and the wide gamut of BT.2020. Whatever says nothing of its colours counts as SDR.
+        """
+        return self.hdr or self.primaries == BT2020
+
+
+def colour_of(frame: av.VideoFrame) -> Colour:
+    """What a decoded frame says. What an HDR frame leaves unsaid is taken to be as in Recommendation ITU-R BT.2100."""
+    bits = frame.format.components[0].bits
+    said = Colour(
+        matrix=frame.colorspace,
+        primaries=frame.color_primaries,
+        transfer=frame.color_trc,
+        full_range=frame.color_range == FULL_RANGE or frame.format.name in _FULL_RANGE_FORMATS,
+        bits=bits,
+    )
+    if not said.hdr:
+        if bits > 8 and said.transfer == UNSPECIFIED and _side_data(frame, SideDataType.DOVI_METADATA) is not None:
+            return replace(said, unreadable=_DOLBY)
+        return said
+    return replace(
+        said,
+        matrix=BT2020 if said.matrix == UNSPECIFIED else said.matrix,
+        primaries=BT2020 if said.primaries == UNSPECIFIED else said.primaries,
+        peak=USUAL_PEAK if said.transfer == HLG else _peak(frame),
+    )
+
+
+def _peak(frame: av.VideoFrame) -> float:
+    """The brightest pixel (MaxCLL), else the brightest that the mastering display could show; to two digits.
+
+    So tables that are made for a peak are few, whatever a stream says from frame to frame.
+    """
+    light, display = light_level(frame), mastering_display(frame)
+    peak = (light.brightest if light else 0) or (display.luminance[1] if display else 0) or USUAL_PEAK
+    return float(f"{min(max(peak, _DARKEST_PEAK), _BRIGHTEST_PEAK):.2g}")
+
+
+@dataclass(frozen=True)
+class LightLevel:
+    """The content light level of CTA-861.3, cd/m2: MaxCLL and MaxFALL."""
+
+    brightest: int
+    brightest_mean: int
+
+
+@dataclass(frozen=True)
+class MasteringDisplay:
+    """The display of SMPTE ST 2086 on which a film was graded: CIE 1931 (x, y), and (lowest, highest) cd/m2."""
+
+    red: tuple[float, float]
+    green: tuple[float, float]
+    blue: tuple[float, float]
+    white: tuple[float, float]
+    luminance: tuple[float, float]
+
+
+def light_level(frame: av.VideoFrame) -> LightLevel | None:
+    data = _side_data(frame, SideDataType.CONTENT_LIGHT_LEVEL)
+    return None if data is None or len(data) < 8 else LightLevel(*struct.unpack_from("=2I", data))
+
+
+def mastering_display(frame: av.VideoFrame) -> MasteringDisplay | None:
+    """None where the frame does not tell all of it."""
+    data = _side_data(frame, SideDataType.MASTERING_DISPLAY_METADATA)
+    if data is None or len(data) < 88:
+        return None
+    *rationals, has_primaries, has_luminance = struct.unpack_from("=22i", data)  # FFmpeg's AVMasteringDisplayMetadata
+    if not (has_primaries and has_luminance and all(rationals[1::2])):
+        return None
+    values = [numerator / denominator for numerator, denominator in zip(rationals[::2], rationals[1::2], strict=True)]
+    pairs = [(values[place], values[place + 1]) for place in range(0, 10, 2)]
+    return MasteringDisplay(*pairs)
+
+
+def _side_data(frame: av.VideoFrame, kind: SideDataType) -> bytes | None:
+    try:
+        return bytes(cast("Mapping[SideDataType, SideData]", frame.side_data)[kind])
+    except (KeyError, ValueError):  # the latter where there is some of a kind that PyAV does not know
+        return None
