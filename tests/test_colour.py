@@ -12,6 +12,7 @@ import pytest
 from av.sidedata.sidedata import Type
 from sapiens_stream.segmenter import Segmenter
 
+from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS2
 from sapiens_stream.colour import Colour, colour_of
 from sapiens_stream.colour.light import hlg_light, hlg_signal, pq_light, pq_signal
@@ -167,7 +168,8 @@ def test_what_a_frame_says(tags, want):
 )
 def test_the_peak_of_pq_is_what_its_metadata_say(tmp_path, words, peak):
     parameters = ":".join(filter(None, ["lossless=1:log-level=error", words]))
-    path = write(tmp_path / "a.mp4", [shot(picture(), PQ)], "libx265", **{"x265-params": parameters})
+    frames = [shot(picture(), PQ) for _ in range(3)]
+    path = write(tmp_path / "a.mp4", frames, "libx265", **{"x265-params": parameters})
     with Video(path) as video:
         frame = next(video.frames())
         assert frame.colour.peak == peak

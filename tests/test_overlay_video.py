@@ -224,7 +224,7 @@ def test_tags_tell_the_truth_and_colours_are_those_of_the_classes(tmp_path, colo
     if codec not in working():
         pytest.skip(f"{codec} does not work here")
     size = (96, 160)
-    source = write(tmp_path / "a.mkv", [shot(np.full((*size, 3), 120, np.uint8), colour)])
+    source = write(tmp_path / "a.mkv", [shot(np.full((*size, 3), 120, np.uint8), colour) for _ in range(3)])
     path = tmp_path / f"overlay{container_for(codec)}"
     frame = overlay(source, path, painter=Painter(SAPIENS, opacity=1), result=body, codec=codec)[0]
     read = next(frames_of(path))
