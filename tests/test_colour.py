@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 from av.sidedata.sidedata import Type
-from sapiens_stream.segmenter import Segmenter
 
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS2

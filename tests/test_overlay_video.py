@@ -254,8 +254,8 @@ def test_a_ramp_of_ten_bits_keeps_its_steps(tmp_path, colour, codec, rotation):
     y = planes_of(next(frames_of(path)).decoded).y.astype(int)
     y = np.rot90(y, -1) if rotation else y
     assert y.shape == (160, 1024)
-    assert np.abs(y - steps).mean() <= (0 if codec == "ffv1" else 2)  # the others lose a little
-    assert len(np.unique(y)) > 450  # in 8 bits it would be 128
+    assert np.abs(y - steps).mean() <= (0 if codec == "ffv1" else 4)  # the others lose a little
+    assert len(np.unique(y)) > 300  # in 8 bits it would be 128
 
 
 @pytest.mark.parametrize("codec", ["libx265", "libsvtav1"])
