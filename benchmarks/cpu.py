@@ -22,6 +22,8 @@ from benchmarks.timing import Comparison, compare, peak_memory, seconds
 from sapiens_stream import Segmenter
 from sapiens_stream.cli.allocator import keep_freed_memory
 from sapiens_stream.frame import Frame
+from sapiens_stream.models.builtin import load_builtin
+from sapiens_stream.models.model import InputSpec
 from sapiens_stream.pipeline import Run
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sources import Photos, Source, Video
@@ -94,8 +96,16 @@ def transcode(clip: Path, target: Path) -> None:
 def model_alone(segmenter: Segmenter, frames: int, size: tuple[int, int] | None = None) -> Callable[[], None]:
     """The network on pixels that are already there, as often as the clip has frames; `size` is a frame's (H, W)."""
     spec = segmenter.model.input_for(size) if size else segmenter.model.input
-    forward = segmenter.model.place(segmenter.engine.devices[0], segmenter.engine.dtype)
-    pixels = torch.zeros(1, 3, spec.height, spec.width, dtype=segmenter.engine.dtype)
+    device, dtype = segmenter.engine.devices[0], segmenter.engine.dtype
+    runner = segmenter.model.runner(device, dtype) if segmenter.model.runner else None
+    return forwards(runner or segmenter.model.place(device, dtype), spec, dtype, frames)
+
+
+def forwards(
+    forward: Callable[[torch.Tensor], torch.Tensor], spec: InputSpec, dtype: torch.dtype, frames: int
+) -> Callable[[], None]:
+    """So many forward passes, a picture each."""
+    pixels = torch.zeros(1, 3, spec.height, spec.width, dtype=dtype)
 
     @torch.inference_mode()
     def work() -> None:
@@ -136,6 +146,24 @@ def video_section(segmenter: Segmenter, folder: Path) -> None:
         print(f"  {'':<44} {VIDEO_FRAMES / 25 / result.ours:6.2f} x   the speed at which the clip plays (25 frames/s)")
 
 
+def runtimes_section(spec: InputSpec) -> None:
+    """The built-in network in fp32 by onnxruntime against torch, on one thread and on all."""
+    model, cpu, everything = load_builtin(), torch.device("cpu"), torch.get_num_threads()
+    for threads in sorted({1, everything}):
+        torch.set_num_threads(threads)
+        runner = model.runner(cpu, torch.float32) if model.runner else None
+        if runner is None:
+            print("  onnxruntime is not installed")
+            break
+        by_onnx, by_torch = (
+            forwards(each, spec, torch.float32, 30) for each in (runner, model.place(cpu, torch.float32))
+        )
+        result = compare(by_onnx, by_torch, repeats=5)
+        label = f"{spec.height}x{spec.width}, the network alone, {result.ours / 30 * 1e3:.1f} ms"
+        show(label, result, f"by torch, {threads} thread{'s' if threads > 1 else ''}")
+    torch.set_num_threads(everything)
+
+
 def builtin_section(folder: Path) -> None:
     """The built-in model at its own input size, and `video` with it on the shipped 720p clip: overlay, masks, JSON.
 
@@ -144,6 +172,7 @@ def builtin_section(folder: Path) -> None:
     with Video(PEOPLE) as clip:
         info, pictures = clip.info, [frame.rgb for frame in clip.frames() if isinstance(frame, Frame)]
     assert info.size and info.frame_rate
+    runtimes_section(load_builtin().input_for(info.size))
     plays = f"the speed at which the clip plays ({float(info.frame_rate):g} frames/s)"
     for precision in ("fp32", "bf16"):
         segmenter = Segmenter("builtin", device="cpu", precision=precision, batch_size=1)

@@ -241,7 +241,9 @@ class Worker:
             self._streams.wait()  # for what still uses the weights
             self._forward = None  # never two copies of them on the device
             self._streams.release()
-            self._forward = self.model.place(self.device, self.dtype)
+            runner = self.model.runner if not self._compile else None
+            forward = runner(self.device, self.dtype) if runner is not None else None
+            self._forward = forward or self.model.place(self.device, self.dtype)
             mean, std = self.model.input.mean, self.model.input.std
             self._mean, self._std = torch.tensor(mean, device=self.device), torch.tensor(std, device=self.device)
             self._streams.release()

@@ -67,6 +67,9 @@ def _torch_export(network: nn.Module, example: torch.Tensor, free: bool, facts: 
 
 
 def _onnx(network: nn.Module, example: torch.Tensor, free: bool, facts: Mapping[str, str]) -> Save:
+    for layer in network.modules():
+        if isinstance(layer, (nn.ReLU, nn.ReLU6)):
+            layer.inplace = False  # ONNX has no writing in place: each would become nodes that copy
     program = torch.onnx.export(
         network,
         (example,),

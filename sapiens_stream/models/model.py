@@ -39,6 +39,8 @@ class Model:
     input: InputSpec
     logits_size: tuple[int, int]
     place: Callable[[torch.device, torch.dtype], Callable[[torch.Tensor], torch.Tensor]]
+    runner: Callable[[torch.device, torch.dtype], Callable[[torch.Tensor], torch.Tensor] | None] | None = None
+    """Where not None, another way to run it, as `place` gives: None on devices and in precisions where it is none."""
     dtype: torch.dtype = torch.float32
     """The precision of the file's weights."""
     fixed_batch: int | None = None

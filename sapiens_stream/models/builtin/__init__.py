@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -14,9 +15,11 @@ from torch import nn
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError
+from sapiens_stream.models.builtin.graph import onnx_graph
 from sapiens_stream.models.builtin.network import BodyPartNet, fold_batch_norm
 from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
 from sapiens_stream.models.model import InputSpec, Model
+from sapiens_stream.models.onnx_session import OnnxSession, onnx_session
 
 INPUT = InputSpec(height=288, width=352, mean=(127.5, 127.5, 127.5), std=(58.0, 58.0, 58.0))
 
@@ -49,6 +52,17 @@ def load_builtin(*, shape: tuple[int, int] | None = None, weights: Path = BUILTI
             placed.head.float()  # logits of 8 bits would tie where classes meet
         return _ChannelsLast(placed)
 
+    @cache
+    def graph() -> bytes:
+        return onnx_graph(network)
+
+    def run_by_onnx(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """Twice as fast as torch on a CPU."""
+        session = onnx_session(graph) if device.type == "cpu" and dtype == torch.float32 else None
+        if session is None:
+            return None
+        return _OnnxRunner(session, cache(lambda: place(device, dtype)))
+
     return Model(
         name="builtin",
         kind="builtin",
@@ -56,6 +70,7 @@ def load_builtin(*, shape: tuple[int, int] | None = None, weights: Path = BUILTI
         input=InputSpec(height=height, width=width, mean=INPUT.mean, std=INPUT.std),
         logits_size=(-(-height // 2), -(-width // 2)),
         place=place,
+        runner=run_by_onnx,
         dtype=torch.float16,
         aspect_step=None if shape else STEP,
         spread=True,
@@ -86,3 +101,15 @@ class _ChannelsLast(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, self.network(pixels.contiguous(memory_format=torch.channels_last)))
+
+
+class _OnnxRunner:
+    """The graph where the input's sides are multiples of STEP, for which it is written; else torch."""
+
+    def __init__(self, session: OnnxSession, by_torch: Callable[[], Callable[[torch.Tensor], torch.Tensor]]) -> None:
+        self.session = session
+        self._by_torch = by_torch
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        whole = pixels.shape[2] % STEP == 0 and pixels.shape[3] % STEP == 0
+        return self.session(pixels) if whole else self._by_torch()(pixels)

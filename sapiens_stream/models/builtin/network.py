@@ -33,10 +33,15 @@ ENCODER_EPS = 1e-3
 class HalvingConv2d(nn.Conv2d):
     """A convolution of stride 2 that pads as TensorFlow's "same" does for even sizes: the odd zero below and right.
 
-    Padding by one more on both sides and dropping the first row and column is the same, and spares a padded copy.
+    Padding by one more on both sides and dropping the first row and column is the same, and spares a padded copy. A
+    graph of another format has convolutions with such padding: exporters see it as it is.
     """
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        if torch.onnx.is_in_onnx_export():
+            after = self.kernel_size[0] // 2
+            padded = F.pad(pixels, (after - 1, after, after - 1, after))
+            return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         return super().forward(pixels)[..., 1:, 1:]
 
 
@@ -72,6 +77,7 @@ class Up(nn.Module):
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
         super().__init__()
+        self.skip = skip
         self.mix = nn.Sequential(
             nn.Conv2d(inputs + skip, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),

@@ -1,0 +1,253 @@
+"""The recipe's photographs with clothing labels: what their labels mean, and how they are trained on and measured."""
+
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.models.builtin.recipe.evaluate import Agreement
+from sapiens_stream.models.builtin.recipe.labels import CLOTHING, IGNORE, PARSING, Labels
+from sapiens_stream.models.builtin.recipe.loss import GUESSED, loss_of
+from sapiens_stream.models.builtin.recipe.photos import (
+    StreetPhotos,
+    clothing_labels,
+    photo_ids,
+    targets_of,
+    without_person,
+    without_rims,
+)
+from sapiens_stream.models.builtin.recipe.targets import ALLOWED, GUESS, LEFT_RIGHT, wide_target
+
+ID = {name: index for index, name in enumerate(SAPIENS.names)}
+NAMES = ["null", "skin", "hair", "dress", "shoes", "bag"]
+
+
+def allowed(*names):
+    return frozenset(ID[name] for name in names)
+
+
+class TestLabels:
+    def test_every_clothing_label_is_read(self, shared):
+        names = json.loads((shared / "photos_clothing" / "labels.json").read_text())
+        assert len(names) == 59 and set(CLOTHING) <= set(names)
+
+    @pytest.mark.parametrize(
+        ("labels", "name", "meant"),
+        [
+            (Labels.of(NAMES, CLOTHING), "null", {"Background"}),
+            (Labels.of(NAMES, CLOTHING), "dress", {"Upper_Clothing", "Lower_Clothing"}),
+            (Labels.of(NAMES, CLOTHING), "shoes", {"Left_Shoe", "Right_Shoe"}),
+            (Labels.of(NAMES, CLOTHING), "bag", set()),
+            (PARSING, "left arm", {"Left_Upper_Arm", "Left_Lower_Arm", "Left_Hand"}),
+            (PARSING, "right shoe", {"Right_Shoe"}),
+            (PARSING, "scarf", set()),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_a_label_means_a_set_of_classes(self, labels, name, meant):
+        found = labels.sets[labels.names.index(name)]
+        assert {SAPIENS.names[index] for index in np.flatnonzero(found)} == meant
+
+
+class TestTargets:
+    def test_the_classes_are_targets_of_themselves(self):
+        assert (ALLOWED[: len(SAPIENS)] == np.eye(len(SAPIENS), dtype=bool)).all()
+        assert ALLOWED[IGNORE].all() and (GUESS[: len(SAPIENS)] == -1).all()
+
+    @pytest.mark.parametrize("names", [n for n in CLOTHING.values() if len(n) > 1], ids=lambda n: f"{n[0]}-{len(n)}")
+    def test_each_set_has_a_target_with_every_guess(self, names):
+        for guess in (-1, *(ID[name] for name in names)):
+            target = wide_target(allowed(*names), guess)
+            assert len(SAPIENS) <= target < IGNORE
+            assert set(np.flatnonzero(ALLOWED[target])) == allowed(*names) and GUESS[target] == guess
+
+    @pytest.mark.parametrize(
+        ("target", "mirrored"),
+        [
+            (ID["Left_Hand"], ID["Right_Hand"]),
+            (ID["Hair"], ID["Hair"]),
+            (IGNORE, IGNORE),
+            (wide_target(allowed("Left_Shoe", "Right_Shoe")), wide_target(allowed("Left_Shoe", "Right_Shoe"))),
+            (
+                wide_target(allowed("Left_Shoe", "Right_Shoe"), ID["Left_Shoe"]),
+                wide_target(allowed("Left_Shoe", "Right_Shoe"), ID["Right_Shoe"]),
+            ),
+        ],
+    )
+    def test_a_mirrored_picture_has_its_guesses_mirrored(self, target, mirrored):
+        assert LEFT_RIGHT[target] == mirrored
+        assert (LEFT_RIGHT[LEFT_RIGHT] == np.arange(256)).all()
+
+
+class TestLoss:
+    @staticmethod
+    def loss(target, chances):
+        """Of one pixel with chances by class name, the rest shared by all others; without the Dice part."""
+        rest = (1 - sum(chances.values())) / (len(SAPIENS) - len(chances))
+        logits = torch.tensor([chances.get(name, rest) for name in SAPIENS.names]).log()[None, :, None, None]
+        return float(loss_of(logits, torch.tensor([[[target]]]), torch.ones(len(SAPIENS))))
+
+    def test_any_class_of_a_set_is_right(self):
+        shoes = wide_target(allowed("Left_Shoe", "Right_Shoe"))
+        for left in (0.1, 0.4, 0.7):
+            found = self.loss(shoes, {"Left_Shoe": left, "Right_Shoe": 0.8 - left})
+            assert found == pytest.approx(-math.log(0.8), abs=1e-5)
+
+    def test_a_guess_counts_within_its_set(self):
+        guessed = wide_target(allowed("Left_Shoe", "Right_Shoe"), ID["Left_Shoe"])
+        found = self.loss(guessed, {"Left_Shoe": 0.2, "Right_Shoe": 0.6})
+        assert found == pytest.approx(-math.log(0.8) - GUESSED * math.log(0.25), abs=1e-5)
+
+    def test_an_ignored_pixel_costs_nothing(self):
+        assert self.loss(IGNORE, {"Hair": 0.3}) == 0
+
+    def test_a_known_pixel_costs_its_cross_entropy(self):
+        assert self.loss(ID["Hair"], {"Hair": 0.3}) == pytest.approx(-math.log(0.3), abs=1e-5)
+
+
+class TestPreparing:
+    def test_rims_are_ignored(self):
+        label = np.zeros((20, 20), np.uint8)
+        label[:, 10:] = 3
+        kept = without_rims(label)
+        assert (kept[:, :8] == 0).all() and (kept[:, 12:] == 3).all() and (kept[:, 8:12] == IGNORE).all()
+
+    @pytest.fixture
+    def scene(self):
+        """A person in a dress, who wears shoes of which the left is known, and somebody beside them without a label."""
+        label, labels = np.zeros((120, 160), np.uint8), Labels.of(NAMES, CLOTHING)
+        label[10:80, 20:60], label[80:100, 20:60], label[30:50, 60:80] = 3, 4, 5
+        chances = torch.full((len(SAPIENS), 120, 160), 0.001)
+        chances[0] = 0.5
+        chances[ID["Left_Shoe"], 80:100, 40:60] = 0.9
+        chances[:, 10:100, 110:150] = 0.001
+        chances[ID["Upper_Clothing"], 40:100, 110:150] = 0.9
+        chances[ID["Hair"], 10:40, 110:150] = 0.9
+        return label, labels, chances
+
+    def test_targets_are_what_the_label_allows_and_what_is_found_in_it(self, scene):
+        label, labels, chances = scene
+        targets = targets_of(label, labels, chances)
+        shoes = allowed("Left_Shoe", "Right_Shoe")
+        assert targets[90, 25] == wide_target(shoes) and targets[90, 50] == wide_target(shoes, ID["Left_Shoe"])
+        assert targets[40, 30] == wide_target(allowed("Upper_Clothing", "Lower_Clothing"))
+        assert targets[40, 70] == IGNORE  # the bag
+        assert targets[110, 80] == 0
+
+    def test_passers_by_are_not_called_background(self, scene):
+        label, labels, chances = scene
+        assert (targets_of(label, labels, chances)[15:95, 115:145] == IGNORE).all()
+        chances[ID["Hair"]] = 0.001  # without a head it may be a thing
+        assert (targets_of(label, labels, chances)[50:95, 115:145] == 0).all()
+
+    def test_a_street_keeps_nothing_of_the_person(self):
+        image = np.full((120, 90, 3), 100, np.uint8)
+        person = np.zeros((120, 90), bool)
+        person[20:100, 30:60] = True
+        image[person] = (250, 0, 0)
+        assert np.abs(without_person(image, person).astype(int) - 100).max() < 12
+
+
+class TestStreetPhotos:
+    """Twenty photos: a red person, in shoes of which the left is known, before grey."""
+
+    @pytest.fixture
+    def photos(self, tmp_path):
+        shoes = allowed("Left_Shoe", "Right_Shoe")
+        image, label = np.full((240, 160, 3), 90, np.uint8), np.zeros((240, 160), np.uint8)
+        label[30:180, 50:110], label[180:220, 50:110] = 3, 4
+        image[label > 0] = (0, 0, 230)
+        targets = np.where(label == 3, ID["Upper_Clothing"], 0).astype(np.uint8)
+        targets[180:220, 80:110], targets[180:220, 50:80] = (
+            wide_target(shoes, ID[f"{s}_Shoe"]) for s in ("Left", "Right")
+        )
+        (tmp_path / "targets").mkdir()
+        (tmp_path / "labels.json").write_text(json.dumps(NAMES))
+        for index in range(20):
+            cv2.imwrite(str(tmp_path / f"{index:04d}.jpg"), image)
+            cv2.imwrite(str(tmp_path / f"{index:04d}.png"), label)
+            cv2.imwrite(str(tmp_path / "targets" / f"{index:04d}.png"), targets)
+        return StreetPhotos(tmp_path, tmp_path / "targets")
+
+    def test_one_in_ten_is_never_trained_on(self, photos):
+        held = photo_ids(photos.folder, held_out=True)
+        assert held == ["0009", "0019"]
+        assert not set(held) & set(photos.ids) and len(photos) == 18
+
+    def test_a_cutout_is_the_person_alone(self, photos):
+        cutout = photos.cutout(np.random.default_rng(0))
+        assert cutout.label.shape == cutout.rgba.shape[:2] and cutout.cut == (False,) * 4
+        assert abs(cutout.label.shape[0] - 190) < 4 and abs(cutout.label.shape[1] - 60) < 4
+        assert (cutout.rgba[5:-5, 5:-5, 3] == 255).all() and (cutout.rgba[5:-5, 5:-5, 0] > 200).all()
+        assert (cutout.rgba[..., :3].max(-1) <= cutout.rgba[..., 3].astype(int) + 1).all()  # premultiplied
+
+    def test_targets_lie_where_the_piece_shows_them(self, photos):
+        rng, mirrored = np.random.default_rng(0), 0
+        for _ in range(20):
+            piece, targets = photos.crop(192, 128, rng)
+            assert piece.shape == (192, 128, 3) and targets.shape == (96, 64)
+            red = cv2.resize(piece[..., 0], (64, 96), interpolation=cv2.INTER_AREA) > 160
+            known = targets != IGNORE
+            assert ((targets > 0) == red)[known].mean() > 0.97
+            left, right = (np.flatnonzero((GUESS[targets] == ID[f"{side}_Shoe"]).any(0)) for side in ("Left", "Right"))
+            if len(left) and len(right):
+                assert right.mean() < left.mean()  # as in the file; mirrored, the names change too
+                mirrored += 1
+        assert mirrored
+
+    def test_composites_of_them_are_trained_on(self, photos, tmp_path):
+        from sapiens_stream.models.builtin.recipe.backgrounds import Backgrounds
+        from sapiens_stream.models.builtin.recipe.compose import Composer
+        from sapiens_stream.models.builtin.recipe.shards import Cutouts, write_shard
+
+        rgba, label = np.full((1, 128, 96, 4), 255, np.uint8), np.full((1, 128, 96), ID["Hair"], np.uint8)
+        write_shard(tmp_path / "cutouts", "0000", rgba, label)
+        backgrounds = Backgrounds((*photos.backgrounds(), np.zeros((200, 200, 3), np.uint8)), ())
+        composer = Composer(Cutouts([tmp_path / "cutouts"], held_out=False), backgrounds, 1, photos)
+        seen = [np.unique(composer.draw(160, 128, 0.5)[1]) for _ in range(40)]
+        assert any(ID["Hair"] in each for each in seen) and any(ID["Upper_Clothing"] in each for each in seen)
+        assert all(np.isin(each, [*range(len(SAPIENS)), IGNORE, *np.flatnonzero(GUESS >= 0)]).all() for each in seen)
+
+
+class TestAgreement:
+    """Of labels that are sets."""
+
+    @pytest.mark.parametrize(
+        ("label", "found", "right_set", "foreground", "shoes"),
+        [
+            (["shoes", "shoes"], ["Left_Shoe", "Right_Shoe"], 1.0, 1.0, 1.0),
+            (["shoes", "dress"], ["Left_Shoe", "Background"], 0.5, 0.5, 1.0),
+            (["null", "dress"], ["Left_Shoe", "Lower_Clothing"], 1.0, 0.5, 0.0),
+            (["bag", "dress"], ["Left_Shoe", "Upper_Clothing"], 1.0, 1.0, 0.0),
+        ],
+        ids=["either", "missed", "false", "ignored"],
+    )
+    def test_figures(self, label, found, right_set, foreground, shoes):
+        labels = Labels.of(NAMES, CLOTHING)
+        pair = np.array([NAMES.index(n) for n in label], np.uint8), np.array([ID[n] for n in found], np.uint8)
+        agreement = Agreement.of([pair], labels)
+        assert agreement.right_set == right_set and agreement.foreground == foreground
+        assert agreement.merged(["Left_Shoe", "Right_Shoe"]) == shoes
+        assert math.isnan(agreement.swapped)
+
+    @pytest.mark.parametrize(
+        ("label", "found", "swapped"),
+        [
+            (["left arm", "right leg"], ["Left_Hand", "Right_Foot"], 0.0),
+            (["left arm", "right leg"], ["Right_Hand", "Right_Foot"], 0.5),
+            (["left arm", "right shoe"], ["Right_Lower_Leg", "Left_Sock"], 1.0),
+            (["left arm", "right leg"], ["Left_Hand", "Lower_Clothing"], 0.0),
+        ],
+    )
+    def test_swapped_sides(self, label, found, swapped):
+        rows = [PARSING.names.index(name) for name in label]
+        pair = np.array(rows, np.uint8), np.array([ID[name] for name in found], np.uint8)
+        assert Agreement.of([pair], PARSING).swapped == swapped
+
+    def test_the_labels_of_a_folder_are_read(self, tmp_path):
+        (tmp_path / "labels.json").write_text(json.dumps(NAMES))
+        assert clothing_labels(tmp_path).names == tuple(NAMES)
