@@ -90,8 +90,7 @@ def test_what_is_written_runs_here_and_gives_the_same_class_map(model: Model, to
     for batch in (1, 3):
         assert_equal_but_for_rounding(logits(again, pixels(model, batch)), logits(model, pixels(model, batch)))
     picture = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
-    shape = (model.input.height, model.input.width)
-    before, after = (Segmenter(each, shape=shape, device="cpu")(picture).class_map for each in (model, again))
+    before, after = (Segmenter(each, device="cpu")(picture).class_map for each in (model, again))
     np.testing.assert_array_equal(after, before)
     assert [each.name for each in file.parent.iterdir()] == [file.name]
 
