@@ -190,3 +190,41 @@ def test_what_is_missing_is_told_before_torch_is_loaded(folder: Path, command: s
 )
 def test_what_follows_web_is_its_address_or_the_next_source(folder: Path, word: str, is_address: bool) -> None:
     assert is_web_address(word) is is_address
+
+
+FORGED = "a\x1b[31m\nerror: forged\r\u202e\x9b2J"
+SHOWN = r"a\x1b[31m\nerror: forged\r\u202e\x9b2J"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["video", f"{FORGED}.mp4"],
+        ["video", f"{FORGED}/clip.mp4"],
+        ["video", FORGED],
+        ["video", "clip.mp4", "-m", FORGED],
+        ["video", "clip.mp4", "-m", f"{FORGED}.pt2"],
+        ["video", "clip.mp4", "--save", FORGED],
+        ["video", "clip.mp4", "--codec", FORGED],
+        ["video", "clip.mp4", f"--{FORGED}"],
+        ["images", "builtin", "--input", FORGED],
+        ["images", f"{FORGED}.jpg", "-m", "builtin"],
+        ["live", FORGED, "--no-window"],
+        ["models", "info", FORGED],
+        ["models", "pull", FORGED],
+    ],
+    ids=lambda words: " ".join(words[:-1]),
+)
+def test_control_characters_of_a_name_are_shown_escaped(program: Program, folder: Path, command: list[str]) -> None:
+    outcome = program(*command)
+    said = outcome.stdout + outcome.stderr
+    assert outcome.code in (1, 2) and len(said.splitlines()) == 1
+    assert not set(said) & set("\x1b\r\u202e\x9b")
+
+
+def test_a_clip_of_such_a_name_is_done_and_named_escaped(program: Program, folder: Path) -> None:
+    clip = (folder / "clip.mp4").rename(folder / f"{FORGED}.mp4")
+    outcome = program("video", clip, "-o", "out", "--overlay", "none", "--save", "json", "--shape", "256", "256")
+    assert outcome.code == 0, outcome.stderr
+    for said in (outcome.stdout, outcome.stderr):
+        assert SHOWN in said and not [line for line in said.splitlines() if line.startswith("error:")]

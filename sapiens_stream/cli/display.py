@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Statistics
 
@@ -57,7 +58,7 @@ class _PlainProgress:
         if self._total and done:
             left = f", {duration(statistics.elapsed / done * max(self._total - done, 0))} left"
         line = f"{self._name}: {done}{of} frames, {rate(statistics)}{left}, slowest: {statistics.slowest}"
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(Text(one_line(line)), soft_wrap=True)
 
 
 class Display:
@@ -86,29 +87,29 @@ class Display:
                 console=self._console,
                 transient=True,
             ) as progress:
-                yield _BarProgress(progress, progress.add_task(name, total=total, rate="", slowest=""))
+                yield _BarProgress(progress, progress.add_task(one_line(name), total=total, rate="", slowest=""))
 
     def note(self, text: str) -> None:
         """A line worth knowing, on standard error."""
         if not self._quiet:
-            self._console.print(Text(text), soft_wrap=True)
+            self._console.print(Text(one_line(text)), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """A line that is shown in any case."""
-        self._console.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+        self._console.print(Text(one_line(f"warning: {text}"), style="yellow"), soft_wrap=True)
 
     def skipped(self, item: Skipped) -> None:
         """Names an input that could not be used."""
-        self._console.print(Text(f"skipped {item.name}: {item.reason}", style="yellow"), soft_wrap=True)
+        self._console.print(Text(one_line(f"skipped {item.name}: {item.reason}"), style="yellow"), soft_wrap=True)
 
     def damaged(self, item: Damaged) -> None:
         """Names an input that is used though it could be read in part only."""
-        self._console.print(Text(f"damaged {item.name}: {item.reason}", style="yellow"), soft_wrap=True)
+        self._console.print(Text(one_line(f"damaged {item.name}: {item.reason}"), style="yellow"), soft_wrap=True)
 
     def result(self, text: str) -> None:
         """A line of the outcome, on standard output."""
         if not (self._quiet or self._json):
-            print(text, flush=True)
+            print(one_line(text), flush=True)
 
     def json_line(self, line: str) -> None:
         """One line of JSON on standard output, if JSON was asked for."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sapiens_stream.cli import exit_codes, options
+from sapiens_stream.cli.one_line import one_line
 
 if TYPE_CHECKING:
     from sapiens_stream.doctor import Ability, Device, Report, Space
@@ -95,4 +96,4 @@ def _space(space: Space | None) -> str:
 
 
 def _row(title: str, text: str) -> str:
-    return f"  {title:<11}{text}"
+    return f"  {title:<11}{one_line(text)}"

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from sapiens_stream.cli import exit_codes, guesses, options
+from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.cli.web_address import is_web_address
 from sapiens_stream.errors import DeviceError, InputError, UsageError, cause
 from sapiens_stream.settings import MAX_PIXELS
@@ -299,7 +300,7 @@ def _print_cameras() -> None:
     if not cameras:
         print("no cameras found")
     for camera in cameras:
-        print(f"{camera.address}  {camera.name}")
+        print(one_line(f"{camera.address}  {camera.name}"))
         for mode in camera.modes:
             rates = ", ".join(f"{float(rate):g}" for rate in mode.rates)
             print(f"  {mode.size[1]}x{mode.size[0]} {mode.pixel_format}, {rates} frames/s")

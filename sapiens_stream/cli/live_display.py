@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sapiens_stream.cli.display import Display
+from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.sinks.preview.viewer import LiveFigures, Screen
 from sapiens_stream.sources import LiveEvent
 
@@ -40,7 +41,7 @@ class LiveDisplay(Display):
 
     def web_address(self, url: str) -> None:
         """Where the browser preview is, in any case: the address may hold the token that nobody knows otherwise."""
-        self._console.print(Text(f"live at {url}"), soft_wrap=True)
+        self._console.print(Text(one_line(f"live at {url}")), soft_wrap=True)
 
 
 def summary(figures: LiveFigures) -> str:
@@ -62,7 +63,7 @@ def _text(screen: Screen) -> Text:
         line.append(", paused", style="yellow")
     for view in screen.views:
         if view.trouble:
-            line.append(f"; {view.camera}: {view.trouble}", style="yellow")
+            line.append(one_line(f"; {view.camera}: {view.trouble}"), style="yellow")
     return line
 
 

@@ -10,6 +10,7 @@ import typer
 
 from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.models_export import export
+from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.errors import UsageError
 
 models = typer.Typer(name="models", help="List the models, fetch one, look into a file.", rich_markup_mode=None)
@@ -120,7 +121,7 @@ def show_model(
         print(json_format.dumps(facts))
         return
     for title, text in _rows(facts):
-        print(f"  {title:<11} {text}")
+        print(f"  {title:<11} {one_line(text)}")
 
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:

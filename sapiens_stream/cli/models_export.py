@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sapiens_stream.cli import guesses, options
+from sapiens_stream.cli.one_line import one_line
 
 
 def export(
@@ -62,7 +63,7 @@ def export(
     if json:
         print(json_format.dumps(written))
     elif not quiet:
-        print(_line(written))
+        print(one_line(_line(written)))
 
 
 def _line(written: dict[str, Any]) -> str:
