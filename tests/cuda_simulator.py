@@ -223,6 +223,7 @@ class Stream:
         self.device = torch.device("cuda", self.cuda.device if index is None else index)
         self.priority = priority
         self.number = self.cuda.number()
+        self.cuda_stream = self.number
         self.name = name or f"stream:{self.number}"
         self.clock: Clock = {}
         if name is None:

@@ -226,3 +226,27 @@ def test_golden_photos_of_the_larger_set(name: str, goliath: Path, shared: Path)
     result = class_map(logits, size).numpy()
     stored = cv2.imread(str(shared / "golden" / "expected" / f"{name}_seg.png"), cv2.IMREAD_UNCHANGED)
     assert int((result != stored).sum()) <= max(3, stored.size * 5e-6)
+
+
+@pytest.mark.parametrize("make", [smooth, fine, noisy])
+@pytest.mark.parametrize("region", [None, (2.5, 1.0, 17.0, 21.5)])
+@pytest.mark.parametrize("size", [(135, 240), (25, 30)])
+@pytest.mark.parametrize("classes", [1, 28])
+def test_pictures_laid_one_below_the_other_do_not_touch(
+    make: Callable[[int, int, int], Tensor],
+    region: tuple[float, float, float, float] | None,
+    size: tuple[int, int],
+    classes: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a device does them, with its way of filling too."""
+    batch = torch.stack([make(classes, 20, 24).roll(index, 0) * (1 + index) for index in range(3)])
+    each = torch.stack([class_map(logits, size, threshold=0.1, region=region) for logits in batch])
+    together = subject._stacked(batch.transpose(0, 1), size, 0.1, region)
+    assert torch.equal(together, each)
+    at_once = subject._fill_at_once
+    monkeypatch.setattr(subject, "_fill", at_once)
+    monkeypatch.setattr(
+        subject, "_fill_pruned", lambda result, logits, _, grid, cells: at_once(result, logits, grid, cells)
+    )
+    assert int((subject._stacked(batch.transpose(0, 1), size, 0.1, region) != each).sum()) <= 3

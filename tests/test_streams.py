@@ -20,10 +20,10 @@ from torch import Tensor
 from sapiens_stream.classes import class_set
 from sapiens_stream.errors import DeviceError, ModelError
 from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.inference import cells
 from sapiens_stream.inference import engine as engine_module
 from sapiens_stream.inference import streams as streams_module
 from sapiens_stream.inference import worker as worker_module
-from sapiens_stream.inference.cells import axis
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.streams import CudaStreams
 from sapiens_stream.inference.worker import Worker
@@ -113,10 +113,10 @@ def check(results: Sequence[Segmentation], frames: Sequence[Frame]) -> None:
 
 @pytest.fixture
 def cuda() -> Iterator[SimulatedCuda]:
-    axis.cache_clear()  # it keeps tables on the device
+    cells._axis.cache_clear()  # it keeps tables on the device
     with simulated_cuda(devices=2) as simulated:
         yield simulated
-        axis.cache_clear()
+        cells._axis.cache_clear()
 
 
 BATCHES = [[grey(index) for index in range(first, first + 2)] for first in range(0, 6, 2)]
@@ -211,15 +211,15 @@ class TestNoRace:
     def test_out_of_memory_in_the_class_maps(
         self, cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch, times: int
     ) -> None:
-        plain, left = worker_module.class_map, [times]
+        plain, left = worker_module.class_maps, [times]
 
-        def hungry(*args: object, **kwargs: object) -> Tensor:
+        def hungry(*args: object, **kwargs: object) -> Sequence[Tensor]:
             if left[0]:
                 left[0] -= 1
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return plain(*args, **kwargs)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(worker_module, "class_map", hungry)
+        monkeypatch.setattr(worker_module, "class_maps", hungry)
         if times == 1:
             check(run(worker(), BATCHES), FRAMES)
         else:
@@ -231,7 +231,7 @@ class TestNoRace:
         def broken(*args: object, **kwargs: object) -> Tensor:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-        monkeypatch.setattr(worker_module, "class_map", broken)
+        monkeypatch.setattr(worker_module, "class_maps", broken)
         with pytest.raises(DeviceError, match=r"frame0: cuda:0 failed: .*illegal memory access"):
             run(worker(), BATCHES)
 
@@ -297,6 +297,29 @@ class TestWaits:
         assert [wait.reason for wait in cuda.waits if "(up)" not in wait.reason] == []
         subject.finish(first)
         subject.finish(second)
+
+    @pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+    def test_a_batch_takes_as_few_kernels_as_a_frame(self, cuda: SimulatedCuda, fit: str) -> None:
+        """A card would else wait for the host to launch them."""
+        counts = []
+        for frames in ([grey(0)], [grey(index) for index in range(8)]):
+            subject = worker(batch_size=8, fit=fit)
+            subject.finish(subject.start(frames))  # which makes the tables
+            started = subject.start(frames)
+            cuda.launches.clear()
+            cuda.waits.clear()
+            results = subject.finish(started)
+            check(results, frames)
+            copies = sum(operator == "aten::copy_" for operator, _ in cuda.launches)
+            counts.append(len(cuda.launches) - copies)
+            assert len(cuda.launches) < 100
+            assert [wait.reason for wait in cuda.waits if "nonzero" in wait.reason] == ["aten::nonzero"]
+            assert {wait.reason for wait in cuda.waits} <= {
+                "aten::nonzero",
+                "Event.synchronize(maps)",
+                "Event.synchronize(model)",
+            }
+        assert counts[0] == counts[1]
 
     def test_results_are_not_held_in_pinned_memory(self, cuda: SimulatedCuda) -> None:
         results = run(worker(), BATCHES)

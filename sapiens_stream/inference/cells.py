@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,12 +40,22 @@ class Axis:
         return len(self.ends[0])
 
 
-@lru_cache(maxsize=16)
-def axis(logits: int, pixels: int, start: float, length: float, device: torch.device) -> Axis:
-    """The formula is that of `F.interpolate` without aligned corners, in its float32 with fused multiply-add.
+def axis(logits: int, pixels: int, start: float, length: float, device: torch.device, *, pictures: int = 1) -> Axis:
+    """The cells of one side, or of `pictures` of them, one behind the other.
 
-    Kept for the next frame of the same size: on a device the tables are there already.
+    The formula is that of `F.interpolate` without aligned corners, in its float32 with fused multiply-add.
+
+    Kept for the next frames of the same size: on a device the tables are there already. Each stream has its own, since
+    memory that a table gives back may be used again at once on the stream that it was made on.
     """
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    return _axis(logits, pixels, start, length, device, pictures, stream)
+
+
+@lru_cache(maxsize=32)
+def _axis(
+    logits: int, pixels: int, start: float, length: float, device: torch.device, pictures: int, _stream: int
+) -> Axis:
     # Logits that lie partly outside of the region would bring in what is beside the picture.
     first = min(math.ceil(start - _WHOLE), logits - 1)
     last = max(min(math.floor(start + length + _WHOLE), logits) - 1, first)
@@ -66,12 +77,14 @@ def axis(logits: int, pixels: int, start: float, length: float, device: torch.de
     high = np.where(np.maximum.reduceat(weight, starts) > 0, np.minimum(low + 1, last - first), low)
     block = starts + np.minimum(np.arange(counts.max())[:, None], counts - 1)
 
-    def put(array: npt.NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    def put(array: npt.NDArray[Any], step: int = 0) -> Tensor:
+        """Once for each picture, each time larger by `step`."""
+        each = [array + array.dtype.type(step * picture) for picture in range(pictures)]
+        return torch.from_numpy(np.ascontiguousarray(np.concatenate(each, axis=-1))).to(device)
 
     return Axis(
-        cell=put(np.cumsum(begins) - 1),
-        ends=(put(low + first), put(high + first)),
-        pixel=put(block),
+        cell=put(np.cumsum(begins) - 1, len(starts)),
+        ends=(put(low + first, logits), put(high + first, logits)),
+        pixel=put(block, pixels),
         weight=(put(np.float32(1) - weight[block]), put(weight[block])),
     )

@@ -28,7 +28,7 @@ _SMALL = 2
 # Numbers in the largest array of a step. On the CPU it is what torch does not yet split over threads: to start and join
 # them for so many small steps costs more than they save, and many times more where others want the cores too.
 _CHUNK = 32767
-_CHUNK_DEVICE = 1 << 24
+_CHUNK_DEVICE = 1 << 25
 
 
 def class_map(logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, region: Region | None = None) -> Tensor:
@@ -42,17 +42,43 @@ def class_map(logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, 
     same as cutting that part out of the logits first, and logits that are partly outside are not looked at. Nothing of
     the picture's size but the result is held.
     """
-    logits = logits.detach().float()
-    if logits.shape[0] == 1:
-        logits = torch.cat((torch.zeros_like(logits), logits - threshold))
-    logits = logits.contiguous()
-    if region is None and math.prod(size) <= _SMALL * logits[0].numel():
-        return _argmax(F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0])
-    top, left, height, width = region or (0.0, 0.0, *map(float, logits.shape[1:]))
+    [result] = class_maps(logits[None], size, threshold=threshold, region=region)
+    return result
+
+
+def class_maps(
+    logits: Tensor, size: tuple[int, int], *, threshold: float = 0.0, region: Region | None = None
+) -> Sequence[Tensor]:
+    """The class map of each picture of a batch, N times (H, W): `logits` is (N, C, h, w), the rest as in `class_map`.
+
+    On a device the pictures are laid one below the other, so that a batch takes as few kernels as one of them, and the
+    host waits once.
+    """
+    if logits.device.type == "cpu":
+        return [_stacked(each[:, None], size, threshold, region)[0] for each in logits]
+    return _stacked(logits.transpose(0, 1), size, threshold, region).unbind()
+
+
+def _stacked(planes: Tensor, size: tuple[int, int], threshold: float, region: Region | None) -> Tensor:
+    """(N, H, W) class maps of (C, N, h, w) logits."""
+    planes = planes.detach().to(torch.float32, memory_format=torch.contiguous_format)
+    if planes.shape[0] == 1:
+        planes = torch.cat((torch.zeros_like(planes), planes - threshold))
+    _, pictures, rows, columns = planes.shape
+    logits = planes.contiguous().flatten(1, 2)  # one below the other, (C, N * h, w)
+    if region is None and math.prod(size) <= _SMALL * rows * columns:
+        values = F.interpolate(planes.transpose(0, 1), size=size, mode="bilinear", align_corners=False)
+        return _argmax(values.transpose(0, 1).flatten(1, 2)).view(pictures, *size)
+    top, left, height, width = region or (0.0, 0.0, float(rows), float(columns))
     grid = _Grid(
-        axis(logits.shape[1], size[0], top, height, logits.device),
-        axis(logits.shape[2], size[1], left, width, logits.device),
+        axis(rows, size[0], top, height, logits.device, pictures=pictures),
+        axis(columns, size[1], left, width, logits.device),
     )
+    return _filled(logits, grid).view(pictures, *size)
+
+
+def _filled(logits: Tensor, grid: _Grid) -> Tensor:
+    """The class of each pixel of a grid over (C, h, w) logits."""
     winners = _argmax(logits)
     corners = [winners.index_select(0, y).index_select(1, x) for y in grid.rows.ends for x in grid.columns.ends]
     disagree = (corners[0] != corners[1]) | (corners[0] != corners[2]) | (corners[0] != corners[3])
