@@ -47,7 +47,7 @@ def read_one(folder: Path, content: bytes, name: str = "a.jpg", **options: objec
     [
         ("a.jpg", JPEG, 0.0),
         ("a.jpg", encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1), 0.0),
-        ("a.jpg", encoded(".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 8), 0.4),
+        ("a.jpg", encoded(".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 8), 0.3),
         ("a.png", PNG, 0.2),
         ("a.tif", encoded(".tif", cv2.IMWRITE_TIFF_COMPRESSION, 8), 0.2),
         ("a.tif", encoded(".tif", cv2.IMWRITE_TIFF_COMPRESSION, 5), 0.2),
