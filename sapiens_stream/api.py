@@ -256,6 +256,7 @@ class Settings(TypedDict, total=False):
     fit: str
     shape: tuple[int, int] | None
     as_is: bool
+    trust: bool
     batch_size: BatchSize | None
     compile: bool
     pull: bool
@@ -274,6 +275,7 @@ class Segmenter:
         shape: the (height, width) that the model gets; None: the checkpoint's own (the built-in model's is then in the
             picture's aspect).
         as_is: run the graph in a Sapiens checkpoint's file.
+        trust: run a file's graph although it holds more than tensor operators, and may do anything.
         batch_size: pictures that are computed at once; None takes 1 on the CPU, 8 elsewhere, "auto" tries which is
             fastest.
         compile: have torch compile the network, which can take minutes and is kept for later runs.
@@ -296,6 +298,7 @@ class Segmenter:
         fit: str = "stretch",
         shape: tuple[int, int] | None = None,
         as_is: bool = False,
+        trust: bool = False,
         batch_size: BatchSize | None = None,
         compile: bool = False,
         pull: bool = False,
@@ -304,12 +307,17 @@ class Segmenter:
     ) -> None:
         if isinstance(model, Model):
             own = None if model.aspect_step else (model.input.height, model.input.width)
-            for name, other in (("shape", _checked(shape) not in (None, own)), ("as_is", as_is), ("pull", pull)):
+            for name, other in (
+                ("shape", _checked(shape) not in (None, own)),
+                ("as_is", as_is),
+                ("trust", trust),
+                ("pull", pull),
+            ):
                 if other:
                     raise UsageError(f"{name} has no say in a Model that is open; give it to open_model")
         elif isinstance(model, (str, os.PathLike)):
             where = model if isinstance(model, str) else Path(model)
-            model = open_model(where, shape=_checked(shape), as_is=as_is, pull=pull)
+            model = open_model(where, shape=_checked(shape), as_is=as_is, trust=trust, pull=pull)
         else:
             raise UsageError(f"a model is a name, a checkpoint's path or an open Model; got {type(model).__name__}")
         self.model = model

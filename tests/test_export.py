@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from sapiens_stream.models.manifest import NAME
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.sapiens.config import SapiensConfig
 from sapiens_stream.models.sapiens.network import Sapiens
+from tests.hostile_checkpoints import rewritten
 from tests.program import Program
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -125,6 +127,48 @@ def test_sapiens_written_as_a_graph_is_still_run_by_its_own_module(sapiens: Path
 def test_the_precision_is_the_one_asked_for(sapiens: Path, to: Target, tmp_path: Path) -> None:
     export_model(open_model(sapiens), to, tmp_path / "model.pt2", dtype=torch.bfloat16)
     assert open_model(tmp_path / "model.pt2", as_is=True).dtype == torch.bfloat16
+
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@pytest.mark.parametrize("name", ["sapiens", "builtin"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("told", [True, False], ids=["as written", "without our metadata"])
+@RUN_HERE
+def test_a_graph_runs_in_its_own_precision(
+    request: pytest.FixtureRequest, program: Program, to: Target, told: bool, precision: str, name: str, tmp_path: Path
+) -> None:
+    source = open_model(request.getfixturevalue(name) if name == "sapiens" else name, shape=(64, 64))
+    file = tmp_path / "small.pt2"
+    export_model(source, to, file, dtype=PRECISIONS[precision])
+    if not told:
+        rewritten(file, lambda member, data: None if member.endswith(NAME) else data)
+    model = open_model(file, as_is=True)
+    assert model.dtype == PRECISIONS[precision]
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    segmenter = Segmenter(model, device="cpu")
+    assert segmenter.engine.precision == precision
+    expected = Segmenter(source, shape=(64, 64), device="cpu")(picture).class_map
+    if told:
+        assert (segmenter(picture).class_map == expected).mean() > 0.9  # 8 bits of bf16 move some borders of noise
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@RUN_HERE
+def test_another_precision_than_the_graphs_is_refused_with_what_to_do(
+    program: Program, to: Target, precision: str, tmp_path: Path
+) -> None:
+    file, photos = tmp_path / "small.pt2", tmp_path / "photos"
+    export_model(open_model("builtin", shape=(64, 64)), to, file, dtype=PRECISIONS[precision])
+    photos.mkdir()
+    assert cv2.imwrite(str(photos / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    refused = program("images", file, "--input", photos, "--precision", "fp32", "--device", "cpu")
+    assert refused.code == 2
+    [complaint] = refused.complaints
+    assert f"small runs in {precision} alone, not in fp32; leave the precision at auto, or export" in complaint
+    assert program("images", file, "--input", photos, "--device", "cpu", "--quiet").code == 0
+    assert (photos / "output" / "a_seg.npy").is_file()
 
 
 def test_a_batch_can_be_fixed(sapiens: Path, tmp_path: Path) -> None:

@@ -24,9 +24,10 @@ from torch import nn
 
 from sapiens_stream.classes import FOREGROUND, SAPIENS, SAPIENS2
 from sapiens_stream.errors import ModelError, UsageError
-from sapiens_stream.models import open_model, torchscript
+from sapiens_stream.models import open_model
 from sapiens_stream.models.model import Model
 from tests.checkpoints import tiny_export, tiny_torchscript
+from tests.hostile_checkpoints import rewritten
 
 CPU = torch.device("cpu")
 Make = Callable[..., Path]
@@ -91,29 +92,10 @@ def test_formats_are_told_apart_by_content_and_not_by_name(colour_torchscript: P
         ({"batch": 4, "fixed_batch": True}, 4),
     ],
 )
-@pytest.mark.parametrize("on_meta", [False, True])
-def test_a_batch_fixed_by_the_trace_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], fixed: int | None, on_meta: bool
-) -> None:
-    if on_meta:
-        monkeypatch.setattr(torchscript, "META_PROBE_BYTES", 0)
+def test_a_batch_fixed_by_the_trace_is_found(tmp_path: Path, options: dict[str, Any], fixed: int | None) -> None:
     model = open_model(tiny_torchscript(tmp_path / "model.pt2", **options))
     assert model.fixed_batch == fixed
     assert len(labels(model, batch=fixed or 3)) == (fixed or 3)
-
-
-def test_a_large_checkpoint_is_probed_without_running_it(goliath: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    devices = []
-    first = torchscript._first
-
-    def spy(module: Any, *rest: Any) -> Any:
-        devices.append({parameter.device.type for parameter in module.parameters()})
-        return first(module, *rest)
-
-    monkeypatch.setattr(torchscript, "META_PROBE_BYTES", 0)
-    monkeypatch.setattr(torchscript, "_first", spy)
-    assert open_model(goliath).logits_size == (512, 384)
-    assert devices == [{"meta"}]
 
 
 def test_a_fixed_batch_of_an_export_is_read_from_its_graph(tmp_path: Path) -> None:
@@ -261,16 +243,7 @@ def _arrays(path: Path) -> None:
 
 def _damaged(path: Path) -> None:
     """A TorchScript archive whose code is no code."""
-    _rewritten(tiny_torchscript(path), lambda name, data: b"nonsense" if name.endswith(".py") else data)
-
-
-def _rewritten(path: Path, change: Callable[[str, bytes], bytes | None]) -> None:
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            if (changed := change(name, data)) is not None:
-                archive.writestr(name, changed)
+    rewritten(tiny_torchscript(path), lambda name, data: b"nonsense" if name.endswith(".py") else data)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +295,7 @@ def test_an_export_of_another_torch_names_it_and_the_file_to_use(
         graph["torch_version"] = saved_by
 
     path = shutil.copy(colour_export, tmp_path / "model.pt2")
-    _rewritten(path, _json_changed(age))
+    rewritten(path, _json_changed(age))
     refused(
         path,
         f"saved by torch {saved_by or 'another'}.* torch {re.escape(torch.__version__)} can not .*_torchscript.pt2",
@@ -368,10 +341,10 @@ def test_an_export_that_brings_code_is_not_run(
     if attack is None:
         torch.save(((_Trap(trap),), {}), tmp_path / "inputs")
         payload = (tmp_path / "inputs").read_bytes()
-        _rewritten(path, lambda name, data: payload if "sample_inputs" in name else data)
+        rewritten(path, lambda name, data: payload if "sample_inputs" in name else data)
         refused(path, "damaged torch.export program")
     else:
-        _rewritten(path, _json_changed(lambda graph: attack(graph, trap)))
+        rewritten(path, _json_changed(lambda graph: attack(graph, trap)))
         refused(path, "would run code that it brings")
     assert not trap.exists()
 
@@ -394,9 +367,7 @@ def test_torch_says_nothing_of_its_own(
     for original in (goliath, colour_export):
         path = shutil.copy(original, tmp_path / "model.pt2")
         if broken:
-            _rewritten(
-                path, lambda name, data: b"{}" if name.endswith("model.json") else data.replace(b"silu", b"xilu")
-            )
+            rewritten(path, lambda name, data: b"{}" if name.endswith("model.json") else data.replace(b"silu", b"xilu"))
             with pytest.raises(ModelError), caplog.at_level(logging.WARNING):
                 open_model(path)
         else:

@@ -56,6 +56,7 @@ def images(
         ),
     ] = None,
     as_is: options.AsIsOption = False,
+    trust: options.TrustOption = False,
     fit: options.FitOption = "stretch",
     opacity: options.OpacityOption = 0.5,
     title: options.TitleOption = "result",
@@ -106,7 +107,7 @@ def images(
             fetch_named(model, quiet=quiet)
         from sapiens_stream.api import Segmenter  # torch takes seconds to load
 
-        opened = open_model(model, shape=shape, as_is=as_is)
+        opened = open_model(model, shape=shape, as_is=as_is, trust=trust)
         default = "auto" if opened.fixed_dtype else "fp32"
         segmenter = Segmenter(
             opened,

@@ -70,7 +70,7 @@ def _licence(licence: Licence) -> dict[str, Any]:
     }
 
 
-def facts_of(name_or_path: str, sha256: bool) -> dict[str, Any]:
+def facts_of(name_or_path: str, sha256: bool, trust: bool = False) -> dict[str, Any]:
     """What a model or a file is; of a model that is not on disk, what its publisher says.
 
     `sha256` has the whole file read. Raises UsageError for an unknown name, ModelError for no checkpoint.
@@ -78,7 +78,7 @@ def facts_of(name_or_path: str, sha256: bool) -> dict[str, Any]:
     from sapiens_stream.models.inspection import inspect_checkpoint  # torch takes seconds to load
 
     if is_path(name_or_path):
-        return _inspected(inspect_checkpoint(Path(name_or_path).expanduser()), sha256)
+        return _inspected(inspect_checkpoint(Path(name_or_path).expanduser(), trust=trust), sha256)
     if name_or_path == BUILTIN:
         return {**builtin_entry(), **_inspected(inspect_checkpoint(BUILTIN_WEIGHTS, BUILTIN), sha256)}
     choice = lookup(name_or_path)

@@ -106,6 +106,7 @@ def pull_model(
 def show_model(
     name_or_path: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name of `models list`, or a file.")],
     sha256: Annotated[bool, typer.Option("--sha256", help="Read the whole file for its checksum.")] = False,
+    trust: options.TrustOption = False,
     json: JsonOption = False,
 ) -> None:
     """Say what a model or a file is.
@@ -116,7 +117,7 @@ def show_model(
 
     from sapiens_stream.cli.model_facts import facts_of
 
-    facts = facts_of(name_or_path, sha256)
+    facts = facts_of(name_or_path, sha256, trust)
     if json:
         print(json_format.dumps(facts))
         return

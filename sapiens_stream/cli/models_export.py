@@ -25,6 +25,7 @@ def export(
         typer.Option("--batch", min=1, help="The only batch size that it takes.", show_default="any"),
     ] = None,
     pull: options.PullOption = False,
+    trust: options.TrustOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -32,7 +33,8 @@ def export(
 
     For programs of your own. The graph takes RGB pixels, (N, 3, height, width), which the caller has normalised, and
     returns logits. How to normalise, and the names of the classes, stand in the file: as metadata of ONNX, as the extra
-    file sapiens-stream.json in the others. Those two run here as well, with -m FILE.
+    file sapiens-stream.json in the others. Those two run here as well, with -m FILE, in
+    the precision that they have.
     """
     guesses.check_model(model)
 
@@ -45,7 +47,7 @@ def export(
 
     if pull:
         fetch_named(model, quiet=quiet)
-    opened = open_model(model, shape=shape)
+    opened = open_model(model, shape=shape, trust=trust)
     dtype = resolve_precision(precision, torch.device("cpu"), opened)
     export_model(opened, to, output, dtype=dtype, batch=batch)
     spec = opened.input

@@ -38,6 +38,9 @@ ShapeOption = Annotated[
 AsIsOption = Annotated[
     bool, typer.Option("--as-is", help="Run the graph in a Sapiens checkpoint's file, not our own module.")
 ]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="Run a file's graph whatever operators it holds: it may do anything.")
+]
 
 
 def _batch_size(value: str | int) -> int | Literal["auto"]:

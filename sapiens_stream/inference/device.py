@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from sapiens_stream.errors import DeviceError, UsageError
+from sapiens_stream.models.interface import PRECISION_NAMES as PRECISION_NAMES
+from sapiens_stream.models.interface import PRECISIONS as PRECISIONS
 from sapiens_stream.models.model import Model
 
 DEVICES = "auto, cpu, cuda, cuda:N, cuda:all, mps, or several such as cuda:0,cuda:1"
 MAX_SPREAD = 8
 """Frames at once on the CPU; beyond, decoding and writing can not keep up with a model so small."""
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-PRECISION_NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
 
 
 def available_devices() -> list[str]:
@@ -67,7 +67,8 @@ def bears_bfloat16(device: torch.device) -> bool:
 def resolve_precision(name: str, device: torch.device, model: Model) -> torch.dtype:
     """The dtype to run a model in; "auto" is float32, but on CUDA bfloat16 for weights in it, else float16.
 
-    A model of fixed dtype keeps it. Raises UsageError for a name that is none, or at odds with the model.
+    The graph of a file is run in its own dtype by "auto", and keeps it where it is fixed. Raises UsageError for a name
+    that is none, or at odds with the model.
     """
     text = name.strip().lower()
     if text != "auto" and text not in PRECISIONS:
@@ -75,10 +76,15 @@ def resolve_precision(name: str, device: torch.device, model: Model) -> torch.dt
     if model.fixed_dtype:
         if text != "auto" and PRECISIONS[text] != model.dtype:
             own = PRECISION_NAMES.get(model.dtype, str(model.dtype))
-            raise UsageError(f"{model.name} runs in {own} alone, not in {text}; leave the precision at auto")
+            raise UsageError(
+                f"{model.name} runs in {own} alone, not in {text}; leave the precision at auto,"
+                f" or export the model anew with --precision {text}"
+            )
         return model.dtype
     if text != "auto":
         return PRECISIONS[text]
+    if model.own_dtype:
+        return model.dtype
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if model.dtype == torch.bfloat16 and bears_bfloat16(device) else torch.float16

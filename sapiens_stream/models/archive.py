@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import io
+import math
 import mmap
-import pickle
-from collections import OrderedDict
-from collections.abc import Mapping
+import struct
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
-from zipfile import ZIP_STORED, ZipFile
+from typing import TYPE_CHECKING, Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
-import torch
+from sapiens_stream.models.pickles import TensorAt, read_pickle
+
+if TYPE_CHECKING:
+    import torch
+
+MOST_MEMBERS = 1 << 17
+UNPACKED = 16
+"""Bytes that a byte of the file may unpack to on the whole: code packs to a tenth, a bomb to a thousandth."""
+UNPACKED_ANYWAY = 64 << 20
+REPEATED = 4
+"""How often the tensors may take the same bytes of the file, on the whole: tied weights do, and so do averaged ones."""
+REPEATED_ANYWAY = 1 << 20
+"""Bytes of a tensor that may repeat the numbers of a smaller storage."""
 
 _LOCAL_HEADER = 30  # bytes before a member's name, of which the last four are the lengths of name and extra field
-_STORAGES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
+_ENTRY = 46  # bytes of a member in the table, without its name
+_END = struct.Struct("<4s4H2IH")  # signature, two disks, two counts, directory's size and offset, comment's length
+_LOCATOR = struct.Struct("<4sIQI")
+_END_64 = struct.Struct("<4sQ2H2I2Q2Q")  # signature, size, versions, disks, counts, directory's size and offset
 
 
 class Archive:
     """A zip archive in memory, or mapped from a file so that what is not touched is not read.
 
-    Members go by their names in the archive. Raises zipfile.BadZipFile, OSError.
+    Members go by their names in the archive. What another reader might read otherwise is refused, since torch has one
+    of its own, and so is what is larger than the file accounts for. Raises zipfile.BadZipFile, OSError.
     """
 
     def __init__(self, data: memoryview) -> None:
         self._data = data
+        self.size = len(data)
+        self._allowance = Allowance(len(data))
+        start, count = _directory(data)
         self._zip = ZipFile(_File(data))
         self.names = self._zip.namelist()
+        if len(self.names) != count:
+            raise BadZipFile(f"{len(self.names)} members where its end says {count}")
+        self._check(start)
 
     @classmethod
     def map(cls, path: Path) -> Archive:
@@ -46,7 +57,7 @@ class Archive:
             return cls(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)))
 
     def read(self, name: str) -> bytes:
-        """A member's content."""
+        """A member's content, held against its checksum. KeyError if there is none of that name."""
         return self._zip.read(name)
 
     def member(self, name: str) -> memoryview:
@@ -54,48 +65,92 @@ class Archive:
         info = self._zip.getinfo(name)
         if info.compress_type != ZIP_STORED:
             return memoryview(bytearray(self._zip.read(name)))
-        lengths = self._data[info.header_offset + _LOCAL_HEADER - 4 : info.header_offset + _LOCAL_HEADER]
-        name_length, extra_length = (int.from_bytes(lengths[at : at + 2], "little") for at in (0, 2))
-        start = info.header_offset + _LOCAL_HEADER + name_length + extra_length
+        start = self._content_start(info.header_offset)
         return self._data[start : start + info.file_size]
 
-    def tensor(self, name: str, dtype: torch.dtype, offset: int, size: list[int], stride: list[int]) -> torch.Tensor:
+    def tensor(
+        self, name: str, dtype: torch.dtype, offset: int, size: tuple[int, ...], stride: tuple[int, ...]
+    ) -> torch.Tensor:
         """A tensor whose storage is a member. RuntimeError or ValueError if it reaches beyond."""
+        import torch  # here, since it takes a second to load, and telling formats apart does without
+
         data = self.member(name)
         count = len(data) // dtype.itemsize
+        self._allowance.take(size, count, dtype.itemsize)
         storage = torch.frombuffer(data, dtype=dtype, count=count) if count else torch.empty(0, dtype=dtype)
         if storage.data_ptr() % dtype.itemsize:  # torch aligns them, other writers of archives do not
             storage = storage.clone()
         return storage.as_strided(size, stride, offset)
 
     def unpickle(self, record: str) -> Any:
-        """What the pickle `record` holds, its tensors mapped from `data/` beside it; all else is an `Inert` object.
+        """What the pickle `record` holds: see `read_pickle`, which says what it raises. Tensors are for `tensor_at`."""
+        return read_pickle(self.read(record))
 
-        Raises pickle.UnpicklingError, or another exception, where it is damaged.
-        """
-        return _TensorUnpickler(self, record).load()
+    def tensor_at(self, place: TensorAt, folder: str) -> torch.Tensor:
+        """A tensor of a pickle, its storage in `folder`. Raises what `tensor` does."""
+        import torch
+
+        dtype = getattr(torch, place.storage.dtype)
+        return self.tensor(folder + place.storage.key, dtype, place.offset, place.size, place.stride)
+
+    def _content_start(self, header: int) -> int:
+        lengths = self._data[header + _LOCAL_HEADER - 4 : header + _LOCAL_HEADER]
+        return header + _LOCAL_HEADER + sum(int.from_bytes(lengths[at : at + 2], "little") for at in (0, 2))
+
+    def _check(self, end: int) -> None:
+        members = self._zip.infolist()
+        if len({name.lower() for name in self.names}) < len(members):
+            raise BadZipFile("two members have the same name")
+        packed = 0
+        places = [(end, end)]
+        for info in members:
+            if info.orig_filename != info.filename or info.flag_bits & 1:
+                raise BadZipFile(f"a member that can not be read, {info.filename[:40]!r}")
+            if info.compress_type == ZIP_DEFLATED:
+                packed += info.file_size
+            elif info.compress_type != ZIP_STORED or info.file_size != info.compress_size:
+                raise BadZipFile(f"a member of no possible size, {info.filename[:40]!r}")
+            places.append((info.header_offset, self._content_start(info.header_offset) + info.compress_size))
+        if packed > UNPACKED_ANYWAY + UNPACKED * len(self._data):
+            raise BadZipFile(f"{len(self._data)} bytes that claim to unpack to {packed}")
+        if any(one_end > other for (_, one_end), (other, _) in pairwise(sorted(places))):
+            raise BadZipFile("members overlap")
 
 
-class Inert:
-    """Stands for an object of any class in a pickle, and for the result of any function: holds what it is given."""
+class Allowance:
+    """What the tensors of a file may hold on the whole: strides can repeat a small storage without end."""
 
-    def __new__(cls, *_args: Any, **_options: Any) -> Inert:
-        return super().__new__(cls)
+    def __init__(self, file_size: int) -> None:
+        self._left = REPEATED * file_size + REPEATED_ANYWAY
 
-    def __init__(self, *_args: Any, **_options: Any) -> None: ...
+    def take(self, size: tuple[int, ...], count: int, itemsize: int) -> None:
+        """Counts a tensor of that size in a storage of `count` numbers. ValueError where it is too large for it."""
+        taken = math.prod(size) * itemsize
+        self._left -= taken
+        fits = taken <= max(count * itemsize, REPEATED_ANYWAY) and max(size, default=0) <= max(count, REPEATED_ANYWAY)
+        if not fits or self._left < 0:
+            raise ValueError(f"a tensor of {'x'.join(map(str, size))[:80]} in a storage of {count} numbers")
 
-    def __call__(self, *_args: Any, **_options: Any) -> Inert:
-        return self
 
-    def __setstate__(self, state: Any) -> None:
-        if isinstance(state, dict):
-            vars(self).update(state)
-
-    def __setitem__(self, key: Any, value: Any) -> None: ...
-
-    def append(self, item: Any) -> None: ...
-
-    def extend(self, items: Any) -> None: ...
+def _directory(data: memoryview) -> tuple[int, int]:
+    """Where the table of members begins, and how many it says there are, if it lies where every reader looks."""
+    end = len(data) - _END.size
+    if end < 0:
+        raise BadZipFile("it has no end")
+    signature, *_disks, count, size, start, comment = _END.unpack_from(data, end)
+    if signature != b"PK\5\6" or comment:
+        raise BadZipFile("it has no end")
+    at = end - _LOCATOR.size
+    if at >= _END_64.size and bytes(data[at : at + 4]) == b"PK\6\7":
+        _, _, end, _ = _LOCATOR.unpack_from(data, at)
+        if end != at - _END_64.size:
+            raise BadZipFile("its end is not where it says")
+        signature, *_ignored, count, size, start = _END_64.unpack_from(data, end)
+        if signature != b"PK\6\6":
+            raise BadZipFile("it has no end")
+    if start + size != end or size > MOST_MEMBERS * _ENTRY:
+        raise BadZipFile("its table of members is not where it says")
+    return start, count
 
 
 class _File(io.RawIOBase):
@@ -126,36 +181,3 @@ class _File(io.RawIOBase):
         buffer[: len(part)] = part
         self._at += len(part)
         return len(part)
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Knows how torch pickles tensors; every other name is `Inert`, so that no code outside of this file is called."""
-
-    def __init__(self, archive: Archive, record: str) -> None:
-        super().__init__(io.BytesIO(archive.read(record)))
-        self._archive = archive
-        self._folder = record.removesuffix("data.pkl") + "data/"
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
-        return self._KNOWN.get((module, name), Inert)
-
-    def persistent_load(self, pid: Any) -> Any:
-        kind, dtype, key, _device, _count = pid
-        if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise pickle.UnpicklingError(f"a {kind} that is no storage of numbers")
-        return self._archive, f"{self._folder}{key}", dtype
-
-    @staticmethod
-    def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_rest: Any) -> torch.Tensor:
-        archive, name, dtype = storage
-        tensor: torch.Tensor = archive.tensor(name, dtype, offset, list(size), list(stride))
-        return tensor
-
-    _KNOWN: ClassVar[Mapping[tuple[str, str], Any]] = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch", "Size"): tuple,
-        ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-        ("torch._utils", "_rebuild_parameter"): lambda tensor, *_rest: tensor,
-    }

@@ -16,12 +16,12 @@ _RAW = "holds bare weights ({}) of a network that is neither Sapiens nor Sapiens
 _NO_GRAPH = "holds bare weights ({}) and no graph of its own to run as it is; leave --as-is out"
 
 
-def open_checkpoint(path: Path, shape: Shape | None = None, *, as_is: bool = False) -> Model:
+def open_checkpoint(path: Path, shape: Shape | None = None, *, as_is: bool = False, trust: bool = False) -> Model:
     """Opens a checkpoint. `shape` is the (height, width) to feed it.
 
     The weights of Sapiens are taken out of whatever holds them and run by our own module. Of any other model, and with
     `as_is` of Sapiens too, a TorchScript file or a torch.export program runs its own graph. Sapiens2 is run by
-    transformers.
+    transformers. Of a graph, what is more than tensor operators is refused, unless its file is trusted (`trust`).
 
     Raises ModelError, one line that names the file, for anything else and for what can not be run.
     """
@@ -33,11 +33,11 @@ def open_checkpoint(path: Path, shape: Shape | None = None, *, as_is: bool = Fal
     if kind == "torchscript":
         from sapiens_stream.models.torchscript import open_torchscript
 
-        return as_told(path, open_torchscript(path, shape))
+        return as_told(path, open_torchscript(path, shape, trust=trust))
     if kind == "torch-export":
         from sapiens_stream.models.exported import open_exported
 
-        return as_told(path, open_exported(path, shape))
+        return as_told(path, open_exported(path, shape, trust=trust))
     raise ModelError(f"{path} {_RAW.format(kind)}")
 
 

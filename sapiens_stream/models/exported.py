@@ -1,21 +1,20 @@
-"""torch.export programs (`*_bfloat16.pt2`): tied to the torch that saved them, and code unless looked through first."""
+"""torch.export programs (`*_bfloat16.pt2`): run from their JSON, or by torch itself where they are trusted."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from zipfile import ZipFile
 
 import torch
 
 from sapiens_stream.classes import class_set
 from sapiens_stream.errors import ModelError
+from sapiens_stream.models.archive import Archive
+from sapiens_stream.models.export_graph import ExportGraph, InputsError, OldError, read_graph
 from sapiens_stream.models.interface import (
     DEFAULT_SHAPE,
     Shape,
@@ -28,76 +27,133 @@ from sapiens_stream.models.interface import (
     threshold,
 )
 from sapiens_stream.models.model import Model
+from sapiens_stream.models.script_source import ForeignError
+from sapiens_stream.models.shape_run import RefusedError, ShapeRuns, run_on_shapes
 
-# torch 2.8 and later, and before: where the graph stands in the archive.
-_GRAPH = re.compile(r"(^|/)(models/[^/]+|serialized_exported_program)\.json$")
-# Members that torch.export.load would run or unpickle without any restriction.
-_CODE = re.compile(r"(^|/)(aotinductor/|constants/(custom|opaque)_obj_)|\.so$")
-# The pass changes the program itself: of two devices that place it at once, one would get parts of the other's.
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
 _PLACING = Lock()
-_OPERATORS = re.compile(r"(torch\.ops\.|torch\.sym_\w+$|_operator\.\w+$|math\.\w+$)")
-# Sizes are evaluated by sympy: names of symbols and functions, numbers, arithmetic; no attribute, no dunder.
-_EXPRESSION = re.compile(r"(?!.*__)(?!.*\.\s*[A-Za-z_])[\w\s+\-*/%(),.=<>']*")
-_EXPRESSION_NAMES = re.compile(
-    r"[suzif]+\d+|Symbol|Integer|Rational|Float|Add|Mul|Abs|positive|nonnegative|integer|True|False|oo"
-    r"|int_oo|Max|Min|Eq|Ne|And|Or|Not"
-    r"|\w*Div|\w*Mod|Pow\w*|Floor\w*|Ceil\w*|Trunc\w*|Round\w*|ModularIndexing|Where|[LR]Shift|floor|ceiling"
-)
+"""torch moves a program to a device by changing the one that is shared."""
 
 
-def open_exported(path: Path, shape: Shape | None = None) -> Model:
+def open_exported(path: Path, shape: Shape | None = None, *, trust: bool = False) -> Model:
     """Opens a torch.export program. Shapes and precision are the graph's; nothing is computed.
 
-    `shape` matters where the graph leaves height and width free. Raises ModelError, also for a file whose loading
-    would run code that it brings: torch.export.load by itself unpickles and evaluates what it finds.
+    `shape` matters where the graph leaves height and width free. The graph is read as data and run operator by
+    operator, and is refused where it holds others than those of tensors; with `trust` torch.export loads it, with
+    whatever code it brings. Raises ModelError.
     """
     with naming(path):
-        return _describe(path, _load(path), shape)
+        if trust:
+            return _trusted(path, shape)
+        graph = _read(path)
+        size = _size(graph.pixels, shape)
+        fixed_batch = graph.pixels[0]
+        batch = fixed_batch or min(2, graph.most or 2)
+        logits = _on_shapes(graph.on(torch.device("cpu")), (batch, 3, *size), graph.dtype)
+
+    def place(device: torch.device, _dtype: torch.dtype) -> Forward:
+        run = graph.on(device)
+        runs = ShapeRuns(run)
+
+        def forward(pixels: torch.Tensor) -> torch.Tensor:
+            runs.require(pixels)
+            return logits_of(run(pixels))
+
+        return _in_parts(forward, fixed_batch or graph.most)
+
+    return _model(path, size, logits.shape, graph.dtype, fixed_batch, place)
 
 
-def _load(path: Path) -> torch.export.ExportedProgram:
-    with ZipFile(path) as archive:
-        names = archive.namelist()
-        try:
-            graphs = [json.loads(archive.read(name)) for name in names if _GRAPH.search(name)]
-        except ValueError as error:
-            raise ModelError(f"is a damaged torch.export program: {last_line(error)}") from error
-    foreign = next((name for name in names if _CODE.search(name)), None) or next(
-        (text for graph in graphs for text in _foreign(graph)), None
-    )
-    if foreign:
-        raise ModelError(f"is not opened, because loading it would run code that it brings: {foreign[:80]!r}")
+def _read(path: Path) -> ExportGraph:
     try:
-        with quiet_torch(), _tensors_only():
-            return torch.export.load(path)
-    except Exception as error:  # of any kind: what another torch has written fails anywhere in the reader
-        saved_by = next((graph["torch_version"] for graph in graphs if graph.get("torch_version")), "another version")
-        if saved_by == torch.__version__:
-            raise ModelError(f"is a damaged torch.export program: {last_line(error)}") from error
+        graph = read_graph(Archive.map(path))
+    except ForeignError as error:
         raise ModelError(
-            f"is a torch.export program saved by torch {saved_by}, which torch {torch.__version__} can not read;"
-            " use the same model's *_torchscript.pt2 file"
+            f"is not opened, because loading it would run code that it brings: {str(error)[:80]!r}; --trust does"
+        ) from error
+    except OldError as error:
+        raise _of_another_torch(str(error)) from error
+    except InputsError as error:
+        raise ModelError(str(error)) from error
+    except Exception as error:  # of any kind: what is no such JSON fails anywhere in its reader
+        raise ModelError(f"is a damaged torch.export program: {last_line(error)}") from error
+    if len(graph.pixels) != 4 or graph.pixels[1] != 3:
+        raise ModelError("takes something else than one batch of pictures (N, 3, height, width)")
+    return graph
+
+
+def _of_another_torch(version: str) -> ModelError:
+    return ModelError(
+        f"is a torch.export program saved by torch {version}, which torch {torch.__version__} can not read;"
+        " use the same model's *_torchscript.pt2 file"
+    )
+
+
+def _on_shapes(run: Callable[[torch.Tensor], Any], size: tuple[int, int, int, int], dtype: torch.dtype) -> torch.Tensor:
+    try:
+        with quiet_torch():
+            return logits_of(run_on_shapes(run, size, dtype))
+    except RefusedError as error:
+        raise ModelError(f"{error}; --trust runs it") from error
+    except ModelError:
+        raise
+    except Exception as error:  # of any kind, as each operator has its own
+        raise ModelError(
+            f"does not run on an input of {size[2]}x{size[3]} (height x width): {last_line(error)}"
         ) from error
 
 
-def _foreign(node: Any) -> Iterator[str]:
-    """The operators and expressions in a graph's JSON that are more than tensor operations and arithmetic."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _foreign(item)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if key == "target" and isinstance(value, str) and not _OPERATORS.match(value):
-                yield value
-            elif key == "expr_str" and not _harmless(str(value)):
-                yield str(value)
-            else:
-                yield from _foreign(value)
+def _model(
+    path: Path,
+    size: Shape,
+    logits: torch.Size,
+    dtype: torch.dtype,
+    fixed_batch: int | None,
+    place: Callable[[torch.device, torch.dtype], Forward],
+) -> Model:
+    channels = logits[1]
+    return Model(
+        name=path.stem,
+        kind="torch-export",
+        classes=class_set(channels),
+        input=input_spec(channels, size),
+        logits_size=(logits[2], logits[3]),
+        place=place,
+        dtype=dtype,
+        fixed_batch=fixed_batch,
+        fixed_dtype=True,
+        own_dtype=True,
+        threshold=threshold(channels),
+        path=path,
+    )
 
 
-def _harmless(expression: str) -> bool:
-    names = re.findall(r"[A-Za-z_]\w*", expression)
-    return bool(_EXPRESSION.fullmatch(expression)) and all(_EXPRESSION_NAMES.fullmatch(name) for name in names)
+def _trusted(path: Path, shape: Shape | None) -> Model:
+    """The model as torch.export loads it."""
+    from torch.export.passes import move_to_device_pass
+
+    try:
+        with quiet_torch(), _tensors_only():
+            program = torch.export.load(path)
+    except Exception as error:  # of any kind: what another torch has written fails anywhere in the reader
+        raise ModelError(f"can not be read by torch {torch.__version__}: {last_line(error)}") from error
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    inputs = [values[name] for name in program.graph_signature.user_inputs if isinstance(name, str)]
+    if len(inputs) != 1 or not isinstance(inputs[0], torch.Tensor) or inputs[0].ndim != 4 or inputs[0].shape[1] != 3:
+        raise ModelError(f"takes {len(inputs)} inputs, not one batch of pictures (N, 3, height, width)")
+    pixels = inputs[0]
+    size = _size([length if isinstance(length, int) else None for length in pixels.shape], shape)
+    fixed_batch = pixels.shape[0] if isinstance(pixels.shape[0], int) else None
+    most = fixed_batch or _most(program, pixels.shape[0])
+
+    def place(device: torch.device, _dtype: torch.dtype) -> Forward:
+        with quiet_torch(), _PLACING:
+            return _in_parts(returning_logits(move_to_device_pass(program, device).module()), most)
+
+    with torch.inference_mode():
+        logits = place(torch.device("cpu"), pixels.dtype)(torch.zeros(fixed_batch or 1, 3, *size, dtype=pixels.dtype))
+    return _model(path, size, logits.shape, pixels.dtype, fixed_batch, place)
 
 
 @contextmanager
@@ -115,47 +171,10 @@ def _tensors_only() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _describe(path: Path, program: torch.export.ExportedProgram, shape: Shape | None) -> Model:
-    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
-    inputs = [values[name] for name in program.graph_signature.user_inputs if isinstance(name, str)]
-    if len(inputs) != 1 or not isinstance(inputs[0], torch.Tensor) or inputs[0].ndim != 4 or inputs[0].shape[1] != 3:
-        raise ModelError(f"takes {len(inputs)} inputs, not one batch of pictures (N, 3, height, width)")
-    pixels = inputs[0]
-    size = _size(pixels.shape[2:], shape)
-    logits = logits_of([values[name] for name in program.graph_signature.user_outputs if isinstance(name, str)])
-    fixed_batch = pixels.shape[0] if isinstance(pixels.shape[0], int) else None
-    most = fixed_batch or _most(program, pixels.shape[0])
-
-    def place(device: torch.device, _dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
-        from torch.export.passes import move_to_device_pass
-
-        with quiet_torch(), _PLACING:
-            return _in_parts(returning_logits(move_to_device_pass(program, device).module()), most)
-
-    if not all(isinstance(length, int) for length in logits.shape[1:]):  # they follow from a free input size
-        with torch.inference_mode():
-            example = torch.zeros(fixed_batch or 1, 3, *size, dtype=pixels.dtype)
-            logits = place(torch.device("cpu"), pixels.dtype)(example)
-    channels = logits.shape[1]
-    return Model(
-        name=path.stem,
-        kind="torch-export",
-        classes=class_set(channels),
-        input=input_spec(channels, size),
-        logits_size=(logits.shape[2], logits.shape[3]),
-        place=place,
-        dtype=pixels.dtype,
-        fixed_batch=fixed_batch,
-        fixed_dtype=True,
-        threshold=threshold(channels),
-        path=path,
-    )
-
-
-def _size(lengths: torch.Size, shape: Shape | None) -> Shape:
+def _size(lengths: Sequence[int | None], shape: Shape | None) -> Shape:
     """(height, width) of the input: the graph's where it fixes them, else as wished."""
     wanted = shape or DEFAULT_SHAPE
-    height, width = (int(own) if isinstance(own, int) else wish for own, wish in zip(lengths, wanted, strict=True))
+    height, width = (wish if own is None else own for own, wish in zip(lengths[2:], wanted, strict=True))
     if shape is not None and (height, width) != shape:
         raise ModelError(f"takes an input of {height}x{width} (height x width) alone, not {shape[0]}x{shape[1]}")
     return height, width
@@ -168,9 +187,7 @@ def _most(program: torch.export.ExportedProgram, batch: Any) -> int | None:
     return int(upper) if upper is not None and upper.is_Integer and upper < 1 << 31 else None
 
 
-def _in_parts(
-    forward: Callable[[torch.Tensor], torch.Tensor], most: int | None
-) -> Callable[[torch.Tensor], torch.Tensor]:
+def _in_parts(forward: Forward, most: int | None) -> Forward:
     """`forward` for batches larger than the `most` it accepts."""
 
     def split(pixels: torch.Tensor) -> torch.Tensor:

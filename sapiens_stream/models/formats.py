@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 from sapiens_stream.errors import ModelError, cause
+from sapiens_stream.models.archive import Archive
 
 Format = Literal["torchscript", "torch-export", "state dict", "safetensors"]
 
@@ -19,21 +20,22 @@ def recognise(path: Path) -> Format:
     if path.is_dir() and (path / "config.json").is_file():
         return "safetensors"
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():  # opening a pipe would wait for its other end
+            raise ModelError(f"{path} is no regular file; a checkpoint is one")
         with path.open("rb") as file:
             head = file.read(64)
         if head.startswith(b"PK"):
-            with ZipFile(path) as archive:
-                return _recognise_archive(path, archive.namelist())
+            return _recognise_archive(path, Archive.map(path).names)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise ModelError(f"{path} is a folder, not a checkpoint file") from None
-    except BadZipFile:
-        raise ModelError(
-            f"{path} is cut short or damaged: it begins as an archive and has no end; fetch it again"
-        ) from None
+    except BadZipFile as error:
+        raise ModelError(f"{path} is cut short or damaged: an archive, but {error}; fetch it again") from error
     except OSError as error:
         raise ModelError(f"{path} can not be read: {cause(error)}") from error
+    except (ValueError, RuntimeError, MemoryError) as error:  # zipfile, of names and versions that can not be
+        raise ModelError(f"{path} is a damaged archive: {cause(error)}") from error
     if head[8:10] == b'{"':  # the length of a JSON header, then the header
         return "safetensors"
     if head.startswith(b"\x80"):  # a pickle's first opcode; never loaded

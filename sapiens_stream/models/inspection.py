@@ -29,7 +29,7 @@ class Inspection:
     problem: str | None
 
 
-def inspect_checkpoint(path: Path, name: str | None = None) -> Inspection:
+def inspect_checkpoint(path: Path, name: str | None = None, *, trust: bool = False) -> Inspection:
     """Looks into a checkpoint, which is opened by its `name` if it has one. Nothing is computed.
 
     Raises ModelError for a file that is none, or damaged.
@@ -42,7 +42,7 @@ def inspect_checkpoint(path: Path, name: str | None = None) -> Inspection:
             counts[str(weight.dtype).removeprefix("torch.")] += weight.numel()
     model = problem = None
     try:
-        model = open_model(name or path)
+        model = open_model(name or path, trust=trust)
     except SapiensStreamError as error:
         problem = str(error)
     return Inspection(

@@ -20,6 +20,9 @@ from sapiens_stream.models.model import InputSpec
 Shape = tuple[int, int]
 """(height, width), pixels."""
 
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+PRECISION_NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
+
 DEFAULT_SHAPE: Shape = (1024, 768)
 FOREGROUND_PROBABILITY = 0.3  # from which the published foreground model counts a pixel as foreground
 

@@ -6,9 +6,9 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from zipfile import ZipFile
 
 from sapiens_stream.errors import ModelError
+from sapiens_stream.models.archive import Archive
 from sapiens_stream.models.model import Model
 
 NAME = "sapiens-stream.json"
@@ -43,15 +43,14 @@ def as_told(path: Path, model: Model) -> Model:
 
     Raises ModelError for a manifest that can not be.
     """
-    with ZipFile(path) as archive:
-        member = next((name for name in archive.namelist() if name.endswith(f"/extra/{NAME}")), None)
-        text = None if member is None else archive.read(member)
-    if text is None:
+    archive = Archive.map(path)
+    member = next((name for name in archive.names if name.endswith(f"/extra/{NAME}")), None)
+    if member is None:
         return model
     try:
-        told = json.loads(text)
+        told = json.loads(archive.read(member))
         mean, std = ((float(r), float(g), float(b)) for r, g, b in (told["mean"], told["std"]))
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path} has a {NAME} that does not say mean and std, three numbers each") from error
     if not all(map(math.isfinite, mean + std)) or min(std) <= 0:
         raise ModelError(f"{path} says a normalisation that can not be: mean {mean}, std {std}")

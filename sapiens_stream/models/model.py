@@ -46,6 +46,8 @@ class Model:
     fixed_batch: int | None = None
     fixed_dtype: bool = False
     """True where the graph runs in `dtype` alone."""
+    own_dtype: bool = False
+    """True where it is a file's graph, which is run in `dtype` unless another precision is asked for."""
     aspect_step: int | None = None
     """Where not None, pictures keep their aspect: each side of their input is a multiple of this; see `input_for`."""
     spread: bool = False

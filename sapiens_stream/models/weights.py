@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from sapiens_stream.errors import ModelError
-from sapiens_stream.models.archive import Archive, Inert
+from sapiens_stream.models.archive import Archive
 from sapiens_stream.models.formats import Format
-from sapiens_stream.models.interface import last_line, naming, quiet_torch
+from sapiens_stream.models.interface import last_line, naming
+from sapiens_stream.models.legacy import read_legacy
+from sapiens_stream.models.pickles import Inert, TensorAt
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -28,12 +27,19 @@ _NO_WEIGHTS = "is a pickle of something else than a dict of weights, which is no
 _INNER = re.compile(r"(^|/)(serialized_state_dict\.(pt|json)|data/weights/[^/]+\.pt)$")
 _CONFIG = re.compile(r"/data/(weights|constants)/[^/]+_config\.json$")
 _LIFTED = re.compile(r"(^|\.)_?lifted_")  # a number of the graph's, by no name of the network's
-# How torch.export numbers precisions.
-_EXPORT_DTYPES = {6: torch.float16, 7: torch.float32, 8: torch.float64, 13: torch.bfloat16}
-_DAMAGE = (
-    *(pickle.UnpicklingError, BadZipFile, OSError, EOFError, ValueError, TypeError, RuntimeError, RecursionError),
-    *(LookupError, StopIteration, AttributeError, SafetensorError),
-)
+# How torch.export numbers the types of numbers.
+EXPORT_DTYPES = {
+    1: torch.uint8,
+    2: torch.int8,
+    3: torch.int16,
+    4: torch.int32,
+    5: torch.int64,
+    6: torch.float16,
+    7: torch.float32,
+    8: torch.float64,
+    12: torch.bool,
+    13: torch.bfloat16,
+}
 
 
 def read_weights(path: Path, format_: Format) -> Weights:
@@ -51,18 +57,29 @@ def read_weights(path: Path, format_: Format) -> Weights:
     with naming(path):
         try:
             return readers[format_](path)
-        except _DAMAGE as error:
+        except ModelError:
+            raise
+        except Exception as error:  # of any kind: each reader has its own for what can not be
             raise ModelError(f"is a damaged {format_} file: {last_line(error)}") from error
 
 
 def _torchscript(path: Path) -> Weights:
-    return dict(_attributes(_unpickled(Archive.map(path)), ""))
+    archive = Archive.map(path)
+    record = _record(archive)
+    folder = record.removesuffix("data.pkl") + "data/"
+    most = len(archive.read(record))  # parts may stand in one another many times over
+    tensors: dict[str, torch.Tensor] = {}
+    for name, place in _attributes(archive.unpickle(record), ""):
+        if len(tensors) == most:
+            raise ModelError(f"holds more than {most} tensors")
+        tensors[name] = archive.tensor_at(place, folder)
+    return tensors
 
 
-def _attributes(module: Any, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
+def _attributes(module: Any, prefix: str) -> Iterator[tuple[str, TensorAt]]:
     """The tensors of a module and of those within, named as in its state dict."""
     for name, value in vars(module).items():
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, TensorAt):
             yield prefix + name, value
         elif isinstance(value, Inert):
             yield from _attributes(value, f"{prefix}{name}.")
@@ -72,43 +89,59 @@ def _exported(path: Path) -> Weights:
     archive = Archive.map(path)
     inner = next((name for name in archive.names if _INNER.search(name)), None)
     if inner is not None:
-        return _plain(_unpickled(Archive(archive.member(inner))))
+        return _of_archive(Archive(archive.member(inner)))
+    return {name: tensor for name, tensor in exported_tensors(archive) if _is_weight(name, tensor)}
+
+
+def exported_tensors(archive: Archive) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights and constants of a torch.export program that are not pickled, by the names that its graph calls them.
+
+    Raises KeyError, ValueError, RuntimeError or TypeError where the archive is damaged.
+    """
     configs = [name for name in archive.names if _CONFIG.search(name)]
-    return dict(chain.from_iterable(_payload(archive, name) for name in configs))
+    return chain.from_iterable(_payload(archive, name) for name in configs)
 
 
 def _payload(archive: Archive, config: str) -> Iterator[tuple[str, torch.Tensor]]:
     folder = config.rpartition("/")[0]
     for name, entry in json.loads(archive.read(config))["config"].items():
         meta = entry["tensor_meta"]
-        if meta is None or entry["use_pickle"] or meta["dtype"] not in _EXPORT_DTYPES or _LIFTED.search(name):
+        if meta is None or entry["use_pickle"] or meta["dtype"] not in EXPORT_DTYPES:
             continue
-        size, stride = ([length["as_int"] for length in meta[key]] for key in ("sizes", "strides"))
-        dtype, offset = _EXPORT_DTYPES[meta["dtype"]], meta["storage_offset"]["as_int"]
+        size, stride = (tuple(length["as_int"] for length in meta[key]) for key in ("sizes", "strides"))
+        dtype, offset = EXPORT_DTYPES[meta["dtype"]], meta["storage_offset"]["as_int"]
         yield name, archive.tensor(f"{folder}/{entry['path_name']}", dtype, offset, size, stride)
+
+
+def _is_weight(name: str, tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and not _LIFTED.search(name)
 
 
 def _state_dict(path: Path) -> Weights:
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
     if zipped:
-        return _plain(_unpickled(Archive.map(path)))
-    try:
-        with quiet_torch():  # before torch 1.6 a checkpoint was no archive
-            return _plain(torch.load(path, map_location="cpu", weights_only=True))
-    except pickle.UnpicklingError as error:  # whose message says how to load it nevertheless
-        raise ModelError(_NO_WEIGHTS) from error
+        return _of_archive(Archive.map(path))
+    content, tensor_at = read_legacy(path)  # before torch 1.6 a checkpoint was no archive
+    return _plain(content, tensor_at)
 
 
-def _unpickled(archive: Archive) -> Any:
-    """What torch.save or torch.jit.save wrote: the pickle in the archive's one folder."""
-    return archive.unpickle(next(name for name in archive.names if name.partition("/")[2] == "data.pkl"))
+def _of_archive(archive: Archive) -> Weights:
+    """The weights that torch.save wrote."""
+    record = _record(archive)
+    folder = record.removesuffix("data.pkl") + "data/"
+    return _plain(archive.unpickle(record), lambda place: archive.tensor_at(place, folder))
 
 
-def _plain(content: Any) -> Weights:
+def _record(archive: Archive) -> str:
+    """The name of the pickle that torch.save or torch.jit.save wrote, in the archive's one folder."""
+    return next(name for name in archive.names if name.partition("/")[2] == "data.pkl")
+
+
+def _plain(content: Any, tensor_at: Callable[[TensorAt], torch.Tensor]) -> Weights:
     """The tensors of a dict, which may hold them under `state_dict`."""
     if isinstance(content, Mapping) and isinstance(content.get(_STATE_KEY), Mapping):
         content = content[_STATE_KEY]
     if not isinstance(content, Mapping):
         raise ModelError(_NO_WEIGHTS)
-    return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    return {str(name): tensor_at(value) for name, value in content.items() if isinstance(value, TensorAt)}

@@ -88,7 +88,9 @@ def infer_config(weights: Mapping[str, torch.Tensor]) -> SapiensConfig:
     dim = weights[_PATCHES].shape[0]
     if dim not in _HEADS:
         raise ModelError(f"is a Sapiens checkpoint of width {dim}; those known are {', '.join(map(str, _HEADS))}")
-    layers = [int(found[1]) for name in weights if (found := re.match(r"backbone\.layers\.(\d+)\.", name))]
+    layers = [int(found[1]) for name in weights if (found := re.match(r"backbone\.layers\.([0-9]{1,9})\.", name))]
+    if max(layers, default=0) > len(weights):
+        raise ModelError(f"is a Sapiens checkpoint of {len(weights)} tensors, one of which is for layer {max(layers)}")
     return SapiensConfig(
         dim=dim,
         layers=max(layers, default=-1) + 1,

@@ -1,0 +1,404 @@
+"""Whether the code of a TorchScript file may be loaded and run: each call, each loop, and how often it can run."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from sapiens_stream.models.script_source import ForeignError, ScriptCode, dotted, is_allowed, operator_name
+
+MOST_STEPS = 1_000_000
+"""Expressions that a call may evaluate, loops and calls included."""
+MOST_DIMENSIONS = 64
+"""Of a tensor, says torch."""
+
+_RESERVED = {
+    "torch",
+    "ops",
+    "__torch__",
+    "CONSTANTS",
+    "range",
+    "getattr",
+    "annotate",
+    "unchecked_cast",
+    "uninitialized",
+}
+_CONVERSIONS = {"int", "float", "bool"}
+_TYPED = {"annotate", "unchecked_cast", "uninitialized"}
+_LENGTHENS = {"torch.add", "torch.mul", "torch.add_", "torch.mul_"}
+
+
+def check_code(code: ScriptCode) -> None:
+    """Raises ForeignError, by name, for whatever is more than tensor operators and loops of a known bound."""
+    functions = {name: _Function(name, body, code) for name, body in code.bodies()}
+    for each in functions.values():
+        each.read()
+    bounds = _Bounds(functions)
+    costs: dict[str, int] = {}
+    for name in functions:
+        _cost(name, functions, bounds, costs)
+
+
+def _cost(name: str, functions: dict[str, _Function], bounds: _Bounds, costs: dict[str, int]) -> int:
+    """Expressions that a call of the function evaluates at most."""
+    if name not in costs:
+        costs[name] = -1
+        total = 0
+        for step in functions[name].steps:
+            times = 1
+            for loop in step.loops:
+                times *= bounds.integer(loop, functions[name])
+            inner = 0 if step.callee is None else _cost(step.callee, functions, bounds, costs)
+            if inner < 0:
+                raise ForeignError(f"{step.callee}, which calls itself")
+            total += times * (1 + inner)
+            if total > MOST_STEPS:
+                raise ForeignError(f"{name}, which takes more than {MOST_STEPS} steps")
+        costs[name] = total
+    return costs[name]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An expression: within which loops, as the bounds of their `range`, and the function that it calls if it does."""
+
+    loops: tuple[ast.expr, ...]
+    callee: str | None = None
+
+
+class _Function:
+    """A function or method, checked as it is read."""
+
+    def __init__(self, name: str, body: ast.FunctionDef, code: ScriptCode) -> None:
+        self.name = name
+        self.body = body
+        self.arguments = [each.arg for each in body.args.args]
+        self.is_method = name.rpartition(".")[0] in code.classes
+        self.steps: list[_Step] = []
+        self.calls: list[tuple[str, ast.Call]] = []
+        self.returns: list[ast.expr] = []
+        self.assigned: dict[str, list[ast.expr | None]] = defaultdict(list)
+        self.appended: dict[str, list[tuple[ast.expr, ...]]] = defaultdict(list)
+        self._code = code
+        self._aliases: dict[str, str] = {}
+        self._types = {each.arg: ast.unparse(each.annotation) for each in body.args.args if each.annotation}
+        self._texts = {name for name, type_ in self._types.items() if "str" in type_}
+        self._loops: tuple[ast.expr, ...] = ()
+
+    def read(self) -> None:
+        """Raises ForeignError."""
+        self._block(self.body.body)
+
+    def _block(self, statements: list[ast.stmt]) -> None:
+        for statement in statements:
+            match statement:
+                case ast.Assign(targets=[target], value=value):
+                    self._assign(target, value)
+                case ast.AnnAssign(target=target, value=ast.expr() as value):
+                    self._assign(target, value)
+                case ast.Expr(value=value):
+                    self._expression(value)
+                case ast.Return(value=value):
+                    if value is not None:
+                        self._expression(value)
+                        self.returns.append(value)
+                case ast.If(test=test, body=body, orelse=other):
+                    self._expression(test)
+                    self._block(body)
+                    self._block(other)
+                case ast.For():
+                    self._loop(statement)
+                case ast.Pass():
+                    pass
+                case ast.While():
+                    raise ForeignError(f"a loop without a bound (while {ast.unparse(statement.test)[:40]})")
+                case _:
+                    raise ForeignError(ast.unparse(statement)[:60])
+
+    def _loop(self, loop: ast.For) -> None:
+        match loop.iter:
+            case ast.Call(func=ast.Name(id="range"), args=[bound], keywords=[]) if not loop.orelse:
+                pass
+            case _:
+                raise ForeignError(f"a loop without a bound (for {ast.unparse(loop.iter)[:40]})")
+        self._expression(bound)
+        self._target(loop.target, None)
+        before, self._loops = self._loops, (*self._loops, bound)
+        self.steps.append(_Step(self._loops))  # an empty loop takes its time too
+        self._block(loop.body)
+        self._loops = before
+
+    def _assign(self, target: ast.expr, value: ast.expr) -> None:
+        chain = dotted(value)
+        if chain is not None and chain.startswith("__torch__."):
+            if not isinstance(target, ast.Name) or chain not in self._code.functions or target.id in self._aliases:
+                raise ForeignError(chain)
+            self._aliases[target.id] = chain
+            self._target(target, None)
+            return
+        self._expression(value)
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+            for each, part in zip(target.elts, value.elts, strict=True):
+                self._target(each, part)
+        elif isinstance(target, ast.Tuple):
+            for each in target.elts:
+                self._target(each, None, text=self._is_text(value))
+        else:
+            self._target(target, value)
+
+    def _target(self, target: ast.expr, value: ast.expr | None, *, text: bool = False) -> None:
+        if not isinstance(target, ast.Name):
+            raise ForeignError(f"an assignment to {ast.unparse(target)[:60]}")
+        if target.id in _RESERVED or (target.id in self._aliases and value is not None):
+            raise ForeignError(f"an assignment to {target.id}")
+        self.assigned[target.id].append(value)
+        if text or (value is not None and self._is_text(value)):
+            self._texts.add(target.id)
+
+    def _expression(self, node: ast.expr) -> None:
+        match node:
+            case ast.Constant():
+                return
+            case ast.Name(id=name):
+                if name in _RESERVED:
+                    raise ForeignError(name)
+                return
+            case ast.Attribute(value=value):
+                chain = dotted(node) or ""
+                if chain.startswith("CONSTANTS."):
+                    return
+                if chain.partition(".")[0] in _RESERVED:
+                    raise ForeignError(chain)
+                parts = [value]
+            case ast.Call():
+                self._call(node)
+                return
+            case ast.Subscript(value=value, slice=index):
+                parts = [value, index]
+            case ast.Slice(lower=lower, upper=upper, step=step):
+                parts = [each for each in (lower, upper, step) if each is not None]
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                pass
+            case ast.Dict(keys=keys, values=values):
+                parts = [each for each in (*keys, *values) if each is not None]
+            case ast.UnaryOp(operand=operand):
+                parts = [operand]
+            case ast.IfExp(test=test, body=body, orelse=other):
+                parts = [test, body, other]
+            case _:
+                raise ForeignError(ast.unparse(node)[:60])
+        self.steps.append(_Step(self._loops))
+        for part in parts:
+            self._expression(part)
+
+    def _call(self, call: ast.Call) -> None:
+        callee = None
+        given = call.args
+        match call.func:
+            case ast.Name(id=name) if name in _TYPED:
+                given = call.args[1:]  # after a type
+            case ast.Name(id="getattr") if len(call.args) == 2 and isinstance(call.args[1], ast.Constant):
+                pass
+            case ast.Name(id=name) if name in self._aliases:
+                callee = self._aliases[name]
+            case ast.Name(id=name):
+                if name not in _CONVERSIONS or name in self.assigned:
+                    raise ForeignError(name)
+            case ast.Attribute(value=value, attr=method):
+                callee = self._callee(dotted(call.func), value, method)
+            case _:
+                raise ForeignError(ast.unparse(call)[:60])
+        written = dotted(call.func)
+        if written in _LENGTHENS and any(map(self._is_text, call.args)):
+            raise ForeignError(f"{operator_name(written or '')} of texts")
+        if written == "torch.append":
+            self._append(call)
+        self.steps.append(_Step(self._loops, callee))
+        if callee is not None:
+            self.calls.append((callee, call))
+        for each in (*given, *(keyword.value for keyword in call.keywords)):
+            self._expression(each)
+
+    def _append(self, call: ast.Call) -> None:
+        """Lists grow only under the one name that they were made with, so that their lengths can be told."""
+        match call.args:
+            case [ast.Name(id=name), _] if len(self.assigned.get(name, ())) == 1 and name not in self.arguments:
+                made = self.assigned[name][0]
+                if isinstance(made, ast.Call) and made.args:  # annotate(List[int], [])
+                    made = made.args[-1]
+                if isinstance(made, ast.List):
+                    self.appended[name].append(self._loops)
+                    return
+        raise ForeignError(f"{ast.unparse(call)[:60]}, to a list made elsewhere")
+
+    def _callee(self, written: str | None, value: ast.expr, method: str) -> str | None:
+        """The function of the file that is called, None for an operator."""
+        root = (written or "").partition(".")[0]
+        if root in ("torch", "ops"):
+            if not is_allowed(written or ""):
+                raise ForeignError(operator_name(written or "") or written)
+            return None
+        if root == "__torch__":
+            if written not in self._code.functions:
+                raise ForeignError(written)
+            return written
+        owner = self._class_of(value)
+        if owner is None or method not in self._code.classes[owner].methods:
+            raise ForeignError(f"{ast.unparse(value)[:40]}.{method}")
+        self._expression(value)
+        return f"{owner}.{method}"
+
+    def _class_of(self, value: ast.expr) -> str | None:
+        """The class of the file that the value is an object of, as far as it is written."""
+        match value:
+            case ast.Name(id=name) if name in self.assigned:
+                found = {None if each is None else self._class_of(each) for each in self.assigned[name]}
+                type_ = found.pop() if len(found) == 1 and name not in self._types else None
+            case ast.Name(id=name):
+                type_ = self._types.get(name)
+            case ast.Attribute(value=inner, attr=attribute):
+                type_ = self._attribute(inner, attribute)
+            case ast.Call(func=ast.Name(id="getattr"), args=[inner, ast.Constant(value=attribute)]):
+                type_ = self._attribute(inner, str(attribute))
+            case _:
+                type_ = None
+        return type_ if type_ in self._code.classes else None
+
+    def _attribute(self, value: ast.expr, name: str) -> str | None:
+        owner = self._class_of(value)
+        return None if owner is None else self._code.classes[owner].attributes.get(name)
+
+    def _is_text(self, value: ast.expr) -> bool:
+        """Whether the value may be a text, or hold one; no operator but these returns one."""
+        match value:
+            case ast.Constant(value=constant):
+                return isinstance(constant, str)
+            case ast.Name(id=name):
+                return name in self._texts
+            case ast.Attribute(attr=attribute):
+                return attribute in self._code_texts
+            case ast.Call(func=func):
+                makes = dotted(func) in ("torch.format", "torch.slice", "torch.__getitem__", *_LENGTHENS)
+                same = isinstance(func, ast.Name) and func.id in _TYPED
+                return (makes or same) and any(map(self._is_text, value.args))
+            case ast.Subscript() | ast.Tuple() | ast.List() | ast.Dict() | ast.IfExp():
+                return any(self._is_text(each) for each in ast.iter_child_nodes(value) if isinstance(each, ast.expr))
+        return False
+
+    @cached_property
+    def _code_texts(self) -> set[str]:
+        classes = self._code.classes.values()
+        return {name for each in classes for name, type_ in each.attributes.items() if "str" in type_}
+
+
+class _Bounds:
+    """How large a number, or how long a list, can be: where it is a constant, or how many dimensions a tensor has."""
+
+    def __init__(self, functions: dict[str, _Function]) -> None:
+        self._functions = functions
+        self._known: dict[tuple[int, str], int | None] = {}
+
+    def integer(self, value: ast.expr, function: _Function) -> int:
+        """Raises ForeignError where there is no telling."""
+        found = self._memoised(value, function, "integer")
+        if found is None:
+            raise ForeignError(f"a loop without a constant bound (range({ast.unparse(value)[:40]}))")
+        return found
+
+    def _memoised(self, value: ast.expr, function: _Function, what: str) -> int | None:
+        key = (id(value), what)
+        if key not in self._known:
+            self._known[key] = None  # what depends on itself has no bound
+            find = self._integer if what == "integer" else self._length
+            self._known[key] = find(value, function)
+        return self._known[key]
+
+    def _integer(self, value: ast.expr, function: _Function) -> int | None:
+        match value:
+            case ast.Constant(value=int(constant)):
+                return constant
+            case ast.Name(id=name):
+                return self._largest(name, function, "integer")
+            case ast.Call(func=ast.Name(id="uninitialized")):
+                return 0
+            case ast.Call(func=ast.Name(id="unchecked_cast" | "annotate"), args=[_, inner]):
+                return self._memoised(inner, function, "integer")
+            case ast.Call(func=func, args=args):
+                return self._computed(dotted(func), args, function)
+        return None
+
+    def _computed(self, operator: str | None, args: list[ast.expr], function: _Function) -> int | None:
+        match operator, args:
+            case "torch.dim", [_]:
+                return MOST_DIMENSIONS
+            case "torch.len", [inner]:
+                return self._memoised(inner, function, "length")
+            case "torch.sub", [first, ast.Constant(value=int(less))] if less >= 0:
+                return self._memoised(first, function, "integer")
+            case "torch.__range_length", [ast.Constant(value=int(first)), last, ast.Constant(value=int(step))]:
+                return self._memoised(last, function, "integer") if first >= 0 and step >= 1 else None
+        return None
+
+    def _length(self, value: ast.expr, function: _Function) -> int | None:
+        match value:
+            case ast.List(elts=parts) | ast.Tuple(elts=parts):
+                return len(parts)
+            case ast.Constant(value=None):
+                return 0
+            case ast.Name(id=name):
+                return self._grown(name, function)
+            case ast.Call(func=ast.Name(id="uninitialized")):
+                return 0
+            case ast.Call(func=ast.Name(id="unchecked_cast" | "annotate"), args=[_, inner]):
+                return self._memoised(inner, function, "length")
+            case ast.Call(func=func, args=[inner, *_]) if dotted(func) in ("torch.slice", "torch.list"):
+                return self._memoised(inner, function, "length")
+            case ast.Call(func=func, args=[_]) if dotted(func) == "torch.size":
+                return MOST_DIMENSIONS
+            case ast.Call(func=func, args=[first, second]) if dotted(func) == "torch.add":
+                lengths = [self._memoised(each, function, "length") for each in (first, second)]
+                return None if lengths[0] is None or lengths[1] is None else lengths[0] + lengths[1]
+            case ast.Call():
+                return self._returned(value, function)
+        return None
+
+    def _returned(self, call: ast.Call, function: _Function) -> int | None:
+        callee = next((callee for callee, each in function.calls if each is call), None)
+        if callee is None:
+            return None
+        lengths = [self._memoised(each, self._functions[callee], "length") for each in self._functions[callee].returns]
+        return None if not lengths or None in lengths else max(each for each in lengths if each is not None)
+
+    def _grown(self, name: str, function: _Function) -> int | None:
+        length = self._largest(name, function, "length")
+        for loops in function.appended.get(name, ()):
+            times: int | None = 1
+            for bound in loops:
+                trips = self._memoised(bound, function, "integer")
+                times = None if times is None or trips is None else times * trips
+            length = None if length is None or times is None else length + times
+        return length
+
+    def _largest(self, name: str, function: _Function, what: str) -> int | None:
+        """Of all that the name may stand for."""
+        values = [(each, function) for each in function.assigned.get(name, ())]
+        if name in function.arguments:
+            values += self._given(name, function)
+        bounds = [None if each is None else self._memoised(each, where, what) for each, where in values]
+        return None if not bounds or None in bounds else max(each for each in bounds if each is not None)
+
+    def _given(self, argument: str, function: _Function) -> Iterator[tuple[ast.expr | None, _Function]]:
+        """What the file's calls of the function give it for an argument."""
+        place = function.arguments.index(argument)
+        defaults = dict(zip(reversed(function.arguments), reversed(function.body.args.defaults), strict=False))
+        place -= function.is_method  # a call has the object elsewhere
+        for caller in self._functions.values():
+            for callee, call in caller.calls:
+                if callee == function.name:
+                    given = call.args[place : place + 1] or [
+                        keyword.value for keyword in call.keywords if keyword.arg == argument
+                    ]
+                    yield (given[0] if given else defaults.get(argument)), caller
