@@ -27,7 +27,7 @@ SCHEMA = 8
 LARGEST = 1 << 62
 """Of the numbers that sizes are computed with."""
 
-_GRAPH = re.compile(r"[^/]+/models/[^/]+\.json$")
+_GRAPH = re.compile(r"([^/]+/models/[^/]+|serialized_exported_program)\.json$")  # torch 2.8 and later, and before
 _SAMPLE = re.compile(r"/sample_inputs/[^/]+$")
 _SYMBOL = re.compile(r"(?:Symbol\(')?([suz]+\d+)(?:', [\w=, ]*\))?")
 _FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
@@ -106,12 +106,13 @@ def read_graph(archive: Archive) -> ExportGraph:
     Raises ForeignError for an operator or expression that is more than tensor operations, OldError for another version
     of the format, and KeyError, ValueError, TypeError or the like for a damaged file.
     """
-    [name] = (name for name in archive.names if _GRAPH.search(name))
+    [name] = (name for name in archive.names if _GRAPH.match(name))
     told = json.loads(archive.read(name))
     _require_harmless(told)
     for sample in (each for each in archive.names if _SAMPLE.search(each)):
         _require_tensors(Archive(archive.member(sample)))
-    if told["schema_version"]["major"] != SCHEMA:
+    version = told["schema_version"]
+    if not isinstance(version, dict) or version["major"] != SCHEMA or "/" not in name:
         raise OldError(str(told.get("torch_version") or "another version"))
     module = told["graph_module"]
     graph, signature = module["graph"], module["signature"]

@@ -89,7 +89,7 @@ def read_code(archive: Archive) -> ScriptCode:
                 case ast.Assign(targets=[ast.Name(id="op_version_set")], value=ast.Constant()):
                     pass
                 case _:
-                    raise ForeignError(ast.unparse(statement)[:60])
+                    raise ValueError(f"what torch does not write: {ast.unparse(statement)[:60]}")
     return code
 
 
