@@ -121,7 +121,7 @@ def test_an_export_is_placed_on_one_device_at_a_time(colour_export: Path, monkey
         return real(*given)
 
     monkeypatch.setattr(passes, "move_to_device_pass", slowly)
-    model = open_model(colour_export)
+    model = open_model(colour_export, trust=True)
     with ThreadPoolExecutor(4) as pool:
         placed = list(pool.map(lambda _: model.place(torch.device("cpu"), model.dtype), range(4)))
     assert len(placed) == 4 and most == 1
