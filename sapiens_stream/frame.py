@@ -88,7 +88,8 @@ class Frame:
     def rgb(self) -> UInt8Array:
         """(H, W, 3) uint8 RGB, SDR, upright; converted at the first use and kept."""
         if isinstance(self.sdr, av.VideoFrame):
-            return self.upright(np.asarray(self.sdr.to_ndarray(format="rgb24"), np.uint8))
+            # One thread: swscale would start as many as there are cores for each frame, which takes longer.
+            return self.upright(np.asarray(self.sdr.to_ndarray(format="rgb24", threads=1), np.uint8))
         return self.upright(self.sdr)
 
     def draw(self, seen: tuple[slice, slice], canvas: UInt8Array) -> None:

@@ -27,15 +27,18 @@ class Coded:
     size: tuple[int, int]
 
 
-def coded(rgb: UInt8Array, codec: Codec = "libx265") -> Coded:
-    """Encodes a picture nearly without loss, by way of an MP4 in memory."""
+def coded(picture: UInt8Array | av.VideoFrame, codec: Codec = "libx265") -> Coded:
+    """Encodes a picture nearly without loss, by way of an MP4 in memory; a frame in its own format."""
     target = io.BytesIO()
     options = {"x265-params": "qp=4:info=0:log-level=none"} if codec == "libx265" else {"crf": "10", "preset": "8"}
     with av.open(target, "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=Fraction(25), options=options)
-        stream.height, stream.width = rgb.shape[:2]
-        stream.pix_fmt = "yuv444p" if codec == "libx265" else "yuv420p"
-        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        if isinstance(picture, av.VideoFrame):
+            frame, stream.pix_fmt = picture, picture.format.name
+        else:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            stream.pix_fmt = "yuv444p" if codec == "libx265" else "yuv420p"
+        stream.height, stream.width = frame.height, frame.width
         frame.pts, frame.time_base = 0, Fraction(1, 25)
         for packet in (*stream.encode(frame), *stream.encode(None)):
             packet.pts = packet.dts = 0  # x265 leaves it out at times
@@ -46,7 +49,7 @@ def coded(rgb: UInt8Array, codec: Codec = "libx265") -> Coded:
         data = next(bytes(packet) for packet in container.demux(stream) if packet.size)
         extradata = bytes(stream.codec_context.extradata or b"")
     kind, box_kind = (b"hvc1", b"hvcC") if codec == "libx265" else (b"av01", b"av1C")
-    return Coded(kind, box(box_kind, extradata), data, (rgb.shape[0], rgb.shape[1]))
+    return Coded(kind, box(box_kind, extradata), data, (frame.height, frame.width))
 
 
 def box(kind: bytes, *parts: bytes) -> bytes:
@@ -68,6 +71,11 @@ def turned(quarters: int) -> bytes:
 def mirrored(axis: int) -> bytes:
     """The property that swaps top and bottom (0) or left and right (1)."""
     return box(b"imir", bytes([axis]))
+
+
+def colours(primaries: int, transfer: int, matrix: int, *, full_range: bool = False) -> bytes:
+    """The property that says what the numbers mean, by the code points of ITU-T H.273."""
+    return box(b"colr", b"nclx", struct.pack(">HHHB", primaries, transfer, matrix, full_range << 7))
 
 
 def cropped(size: tuple[int, int], whole: tuple[int, int], top: int, left: int) -> bytes:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from shutil import which
 from subprocess import run
+from zlib import crc32
 
 import av
 import cv2
@@ -21,8 +22,10 @@ from sapiens_stream.colour.sdr import sdr_frame
 from sapiens_stream.colour.tone_map import eetf, from_sdr, to_sdr
 from sapiens_stream.frame import Frame
 from sapiens_stream.painting import Painter
-from sapiens_stream.sources import Video
+from sapiens_stream.sinks.encoders import working
+from sapiens_stream.sources import Photos, Video
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
+from tests.heif import coded, colours, heif
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "astronaut.jpg"
 PEOPLE_HLG = Path(__file__).parents[2] / "shared" / "cases" / "people_hlg.mp4"
@@ -290,3 +293,34 @@ def test_a_clip_agrees_with_what_zscale_makes_of_it(tmp_path, builtin, transfer)
     assert mean_iou(maps, targets) > 0.9
     levels = [frame.rgb.astype(float).mean() for frame in (frames[0], references[0])]
     assert levels[0] == pytest.approx(levels[1], abs=15)
+
+
+def png(path, decoded, cicp):
+    """A PNG of 16 bits that says by the chunk cICP (PNG, third edition) what its numbers mean."""
+    rgb = decoded.to_ndarray(format="rgb48le")
+    cv2.imwrite(str(path), rgb[..., ::-1])
+    content = path.read_bytes()
+    chunk = b"cICP" + bytes(cicp)
+    length, checksum = (number.to_bytes(4, "big") for number in (len(cicp), crc32(chunk)))
+    path.write_bytes(content[:33] + length + chunk + checksum + content[33:])  # after the signature and IHDR
+
+
+@pytest.mark.parametrize("kind", ["a.png", "a.heic", "a.avif"])
+@pytest.mark.parametrize("colour", [PQ, HLG], ids=["PQ", "HLG"])
+def test_an_hdr_photo_is_shown_as_sdr(tmp_path, colour, kind):
+    want = picture()
+    if kind == "a.png":
+        png(tmp_path / kind, shot(want, colour, "444"), (9, colour.transfer, 0, 1))
+    else:
+        codec = "libx265" if kind == "a.heic" else "libsvtav1"
+        if codec not in working():
+            pytest.skip(f"{codec} does not work here")
+        decoded = shot(want, colour)
+        decoded.colorspace = decoded.color_primaries = decoded.color_trc = 2  # only the file says it
+        says = colours(colour.primaries, colour.transfer, colour.matrix)
+        (tmp_path / kind).write_bytes(
+            heif(coded(decoded, codec), says, brand=b"heic" if codec == "libx265" else b"avif")
+        )
+    with Photos(tmp_path / kind) as photos:
+        frame = next(photos.frames())
+    assert np.abs(frame.rgb.astype(float) - want).mean() < 4

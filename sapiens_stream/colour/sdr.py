@@ -44,7 +44,11 @@ def sdr_frame(frame: av.VideoFrame, fit: Callable[[Plane], Plane] = lambda plane
     to be smaller or turned.
     """
     planar, colour = _planar(frame, colour_of(frame))
-    planes = Planes(*(fit(plane) for plane in planes_of(planar)))
+    return sdr_of(Planes(*(fit(plane) for plane in planes_of(planar))), colour)
+
+
+def sdr_of(planes: Planes, colour: Colour) -> av.VideoFrame:
+    """The same of planes."""
     height, width = planes.y.shape
     shown = av.VideoFrame(width, height, _FORMATS[planes.subsampling])
     _table(colour).convert(planes, planes_of(shown))

@@ -62,7 +62,7 @@ class Colour:
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:
-    """What a decoded frame says. What an HDR frame leaves unsaid is taken to be as in Recommendation ITU-R BT.2100."""
+    """What a decoded frame says, `completed`."""
     bits = frame.format.components[0].bits
     said = Colour(
         matrix=frame.colorspace,
@@ -75,11 +75,18 @@ def colour_of(frame: av.VideoFrame) -> Colour:
         if bits > 8 and said.transfer == UNSPECIFIED and _side_data(frame, SideDataType.DOVI_METADATA) is not None:
             return replace(said, unreadable=_DOLBY)
         return said
+    return completed(said, peak=_peak(frame) if said.transfer == PQ else USUAL_PEAK)
+
+
+def completed(said: Colour, *, peak: float = USUAL_PEAK) -> Colour:
+    """What an HDR picture leaves unsaid filled in as in Recommendation ITU-R BT.2100; SDR as it is."""
+    if not said.hdr:
+        return said
     return replace(
         said,
         matrix=BT2020 if said.matrix == UNSPECIFIED else said.matrix,
         primaries=BT2020 if said.primaries == UNSPECIFIED else said.primaries,
-        peak=USUAL_PEAK if said.transfer == HLG else _peak(frame),
+        peak=peak,
     )
 
 

@@ -96,6 +96,7 @@ class Recording:
         self._pixel_format = pixel_format(settings.codec, deep=first.colour.bits > 8)
         self._frames = FramePainter(painter, first.size, warn, format=painted_format(self._pixel_format, first))
         self._clock = Clock(first, source)
+        self._begin = 0
         self._end = Fraction(0)
         with ExitStack() as stack:
             self._companions = Companions(source, settings.audio, path.suffix, warn)
@@ -113,6 +114,7 @@ class Recording:
             self._open(painted)
         painted.pts, painted.time_base = self._clock.place(result.frame), self._clock.time_base
         painted.duration = self._clock.length(result.frame)
+        self._begin = painted.pts
         self._end = (painted.pts + painted.duration) * self._clock.time_base
         if self._side is not None:
             self._side.write(until=painted.pts * self._clock.time_base)
@@ -137,6 +139,8 @@ class Recording:
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
+            if packet.dts is None:  # x265 leaves out the times of a video of one frame, now and then
+                packet.pts = packet.dts = self._begin
             try:
                 self._output.mux_one(packet)
             except OSError:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
+from sapiens_stream.colour import colour_of
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.settings import MAX_PIXELS
@@ -208,7 +209,8 @@ def _by_pyav(
     if not frames or (strict and frames[0].is_corrupt):
         return None
     decoded: av.VideoFrame | UInt8Array = frames[0]
-    if frames[0].format.components[0].bits > 8:  # swscale does not bring 16 bits to 8 as everybody else does
+    if frames[0].format.components[0].bits > 8 and not colour_of(frames[0]).beyond_sdr:
+        # swscale does not bring 16 bits to 8 as everybody else does
         decoded = (np.asarray(frames[0].to_ndarray(format="rgb48le"), np.uint16) >> 8).astype(np.uint8)
     elif frames[0].format.name in ("yuvj420p", "yuvj422p"):
         decoded = _with_smooth_chroma(frames[0])

@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
+from sapiens_stream.colour.planes import Planes
+from sapiens_stream.colour.sdr import sdr_of
+from sapiens_stream.colour.tags import Colour, completed
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.sources.heif import HeifFile, Item
@@ -226,13 +229,17 @@ class _Colours:
 
     def __init__(self, frame: av.VideoFrame, item: Item) -> None:
         name = frame.format.name
-        matrix = int(frame.colorspace)
+        matrix, primaries, transfer = int(frame.colorspace), int(frame.color_primaries), int(frame.color_trc)
         full = int(frame.color_range) == 2 or name.startswith(("yuvj", "gbr"))
         for each in item.properties:
             if each.kind == b"colr" and each.content[:4] == b"nclx" and len(each.content) >= 11:
-                matrix = int.from_bytes(each.content[8:10], "big")
+                primaries, transfer, matrix = (int.from_bytes(each.content[at : at + 2], "big") for at in (4, 6, 8))
                 full = bool(each.content[10] & 0x80)
         self._gbr = name.startswith("gbr")
+        bits = frame.format.components[0].bits
+        self._colour = completed(
+            Colour(matrix=matrix, primaries=primaries, transfer=transfer, full_range=full, bits=bits)
+        )
         weights = _LUMA_WEIGHTS.get(matrix, _BT601)
         scale = 2 ** (frame.format.components[0].bits - 8)
         black, luma, chroma = (
@@ -243,6 +250,9 @@ class _Colours:
 
     def rgb(self, planes: Iterable[np.ndarray]) -> UInt8Array:
         first, *chroma = planes
+        if self._colour.beyond_sdr and chroma and not self._gbr:
+            shown = sdr_of(Planes(first, *chroma), self._colour)
+            return np.asarray(shown.to_ndarray(format="rgb24", threads=1), np.uint8)
         height, width = first.shape
         rgb = np.empty((height, width, 3), np.uint8)
         if chroma:
