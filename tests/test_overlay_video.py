@@ -421,6 +421,12 @@ def test_nvencs_own_choice_of_quality_is_no_crf(codec):
     assert encoder_named(codec).settings(1, "veryfast")["cq"] == "1"
 
 
+@pytest.mark.parametrize("codec, gpu", [("h264_nvenc", "1"), ("av1_nvenc", "1"), ("libx264", None), ("ffv1", None)])
+def test_nvenc_encodes_on_the_card_of_the_model(codec, gpu):
+    assert encoder_named(codec).settings(None, "veryfast", gpu=1).get("gpu") == gpu
+    assert "gpu" not in encoder_named(codec).settings(None, "veryfast")
+
+
 def test_without_a_frame_there_is_no_file(tmp_path):
     sink = OverlayVideo(tmp_path / "sub" / "overlay.mp4", SourceInfo(name="a", kind="video"), UNTOUCHED)
     sink.close()

@@ -177,6 +177,7 @@ def live(
         regions=regions,
         title=title,
         codec=codec,
+        gpu=segmenter.engine.devices[0].index,
     )
     with ExitStack() as stack:
         names = ", ".join(address.name for address in addresses)

@@ -140,6 +140,7 @@ def video(
                     note=display.note,
                 )
                 known = segmenter.model.classes
+                outputs = replace(outputs, gpu=segmenter.engine.devices[0].index)
                 if classes:
                     outputs = replace(outputs, only=known.ids(classes.split(",")))
             stem = parse_video(name).stem

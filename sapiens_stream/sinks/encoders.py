@@ -37,6 +37,8 @@ class Encoder:
     extension: str = ".mp4"
     crf_option: str = "crf"
     crf_range: tuple[int, int, int] | None = None
+    gpu_option: str | None = None
+    """Says on which card it encodes, if it does on one."""
     preset_option: str = "preset"
     presets: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
@@ -46,9 +48,14 @@ class Encoder:
     """The longest side that it takes, pixels."""
     deep: str | None = None
 
-    def settings(self, crf: int | None, preset: str) -> dict[str, str]:
-        """The options to open it with. Raises UsageError for a `crf` or `preset` that it does not have."""
+    def settings(self, crf: int | None, preset: str, *, gpu: int | None = None) -> dict[str, str]:
+        """The options to open it with; `gpu` is the number of a CUDA card, for those that encode on one.
+
+        Raises UsageError for a `crf` or `preset` that it does not have.
+        """
         settings = dict(self.options)
+        if gpu is not None and self.gpu_option is not None:
+            settings[self.gpu_option] = str(gpu)
         if self.crf_range is not None:
             lowest, default, highest = self.crf_range
             if crf is not None and not lowest <= crf <= highest:
@@ -67,6 +74,7 @@ def _nvenc(default: int, tag: str | None = None, deep: str | None = None) -> Enc
     return Encoder(
         crf_option="cq",
         crf_range=(1, default, 51),  # not from 0, by which it means that it chooses
+        gpu_option="gpu",
         presets=_NVENC_PRESETS,
         options={"rc": "vbr"},
         tag=tag,

@@ -52,6 +52,8 @@ class Outputs:
     crf: int | None = None
     preset: str = "veryfast"
     audio: Audio | bool = "all"
+    gpu: int | None = None
+    """The number of the CUDA card that NVENC encodes on."""
     contact_sheet: bool = False
 
     def __post_init__(self) -> None:
@@ -87,6 +89,7 @@ class Outputs:
                     crf=self.crf,
                     preset=self.preset,
                     audio=self.audio,
+                    gpu=self.gpu,
                     warn=warn,
                 )
             )

@@ -41,6 +41,8 @@ class OverlayVideo(Sink):
     While it grows the file lies beside `path` (".NAME.part.EXT") and is playable even if the process is killed;
     `close` finishes it, after a failure too. Without a single frame there is no file.
 
+    `gpu` is the number of the CUDA card that NVENC encodes on; None: the first.
+
     Raises UsageError at once for a `codec`, `crf` or `preset` that can't be, OutputError for a source larger than the
     encoder takes, and where writing fails.
     """
@@ -57,11 +59,14 @@ class OverlayVideo(Sink):
         crf: int | None = None,
         preset: str = "veryfast",
         audio: Audio | bool = "all",
+        gpu: int | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
         require_working(codec)
         encoder = encoder_named(codec)
-        self._settings = EncoderSettings(codec=codec, options=encoder.settings(crf, preset), audio=which_audio(audio))
+        self._settings = EncoderSettings(
+            codec=codec, options=encoder.settings(crf, preset, gpu=gpu), audio=which_audio(audio)
+        )
         self._bytes_per_pixel = encoder.bytes_per_pixel
         self._codec = codec
         if source.size is not None:

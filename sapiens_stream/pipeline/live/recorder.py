@@ -38,6 +38,8 @@ class LiveOutputs:
     title: str = "result"
     codec: str = "libx264"
     preset: str = "superfast"
+    gpu: int | None = None
+    """The number of the CUDA card that NVENC encodes on."""
 
     @property
     def stem(self) -> str:
@@ -191,6 +193,7 @@ class Recorder:
                 self._painter,
                 codec=self._outputs.codec,
                 preset=self._outputs.preset,
+                gpu=self._outputs.gpu,
                 audio=False,
                 warn=self._warn,
             )
