@@ -1,7 +1,8 @@
 """`python -m benchmarks.cpu`: what this program gains on a CPU, as ratios against baselines of the same run.
 
 Give it a checkpoint (`--model`) to measure with; by default the small random one of the tests, so that the network
-hides nothing. `--only class-map,photos,video,builtin,memory` picks sections; builtin is always of the built-in model.
+hides nothing. `--only class-map,photos,video,colour,builtin,memory` picks sections; builtin is always of the built-in
+model.
 """
 
 from __future__ import annotations
@@ -164,6 +165,34 @@ def runtimes_section(spec: InputSpec) -> None:
     torch.set_num_threads(everything)
 
 
+def colour_section() -> None:
+    """What HDR costs: a frame of 10 bits to SDR RGB, whole and in the built-in model's size, and what threads do."""
+    for width, height in ((1920, 1080), (3840, 2160)):
+        plain, hdr = hdr_frames(width, height)
+        fresh = lambda decoded=hdr: Frame(index=0, name="a", decoded=decoded)  # noqa: E731
+        drawn = lambda fresh=fresh, whole=(slice(0, height), slice(0, width)): fresh().draw(  # noqa: E731
+            whole, np.empty((288, 352, 3), np.uint8)
+        )
+        as_it_was = lambda plain=plain: plain.to_ndarray(format="rgb24")  # noqa: E731
+        by_one_thread = lambda plain=plain: plain.to_ndarray(format="rgb24", threads=1)  # noqa: E731
+        size = f"{width}x{height}"
+        for name, ours in (
+            (f"{size} HLG, tone-mapped", lambda fresh=fresh: fresh().sdr),
+            (f"{size} HLG to RGB", lambda fresh=fresh: fresh().rgb),
+            (f"{size} HLG in the model's size", drawn),
+            (f"{size} SDR to RGB by one thread", by_one_thread),
+        ):
+            show(name, compare(ours, as_it_was, repeats=9), "plain RGB of the same 10 bits, all cores")
+
+
+def hdr_frames(width: int, height: int) -> tuple[av.VideoFrame, av.VideoFrame]:
+    """The portrait in 10 bits, untagged and tagged as HLG."""
+    picture = cv2.resize(cv2.imread(str(PHOTO)), (width, height), interpolation=cv2.INTER_CUBIC)
+    frames = [av.VideoFrame.from_ndarray(picture, "bgr24").reformat(format="yuv420p10le") for _ in range(2)]
+    frames[1].colorspace, frames[1].color_primaries, frames[1].color_trc = 9, 9, 18
+    return frames[0], frames[1]
+
+
 def builtin_section(folder: Path) -> None:
     """The built-in model at its own input size, and `video` with it on the shipped 720p clip: overlay, masks, JSON.
 
@@ -206,7 +235,7 @@ def main() -> None:
     """Prints the sections asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(TINY))
-    parser.add_argument("--only", default="class-map,photos,video,builtin,memory")
+    parser.add_argument("--only", default="class-map,photos,video,colour,builtin,memory")
     chosen = parser.parse_args()
     sections = set(chosen.only.split(","))
     keep_freed_memory()
@@ -223,6 +252,9 @@ def main() -> None:
         if "video" in sections:
             print("video")
             video_section(segmenter, Path(name))
+        if "colour" in sections:
+            print("HDR")
+            colour_section()
         if "builtin" in sections:
             print("the built-in model")
             builtin_section(Path(name) / "builtin")

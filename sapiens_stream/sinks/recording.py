@@ -104,6 +104,9 @@ class Recording:
             options = header_options(path.suffix, self._clock.time_base, self._companions.sample_rate)
             self._output = stack.enter_context(av.open(file_url(path), "w", container_options=dict(options)))
             self._stream = self._add_video(settings, first, self._companions.original)
+            if settings.codec == "libx264" and source.kind != "live":
+                # Several frames at a time in place of slices of one: more overlaps and fewer bytes, but frames wait.
+                self._stream.codec_context.thread_type = "FRAME"
             self._side = self._companions.accompany(self._output, self._stream, self._clock.shift)
             self._stack = stack.pop_all()
 
