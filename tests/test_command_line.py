@@ -228,3 +228,20 @@ def test_a_clip_of_such_a_name_is_done_and_named_escaped(program: Program, folde
     assert outcome.code == 0, outcome.stderr
     for said in (outcome.stdout, outcome.stderr):
         assert SHOWN in said and not [line for line in said.splitlines() if line.startswith("error:")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder that a process works in")
+def test_started_in_a_folder_that_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    starting = "from sapiens_stream.cli import main; sys.argv[1:] = ['video', 'a.mp4']; main()"
+    code = f"import os; os.rmdir({str(folder)!r}); {starting}"
+    repository = str(Path(__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {repository!r}); {code}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert run.stderr == "error: the folder that the program was started in is gone; start it in another\n"

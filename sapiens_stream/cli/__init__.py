@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -45,6 +46,11 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    try:
+        Path.cwd()  # relative names need it
+    except OSError:
+        error("the folder that the program was started in is gone; start it in another")
+        return exit_codes.FAILED
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False) or exit_codes.DONE
         sys.stdout.flush()
