@@ -138,6 +138,25 @@ CODE: Mapping[str, tuple[str, str]] = {
     "a builtin": ('    getattr(self, "forward")(pixels)\n', "getattr"),
     "a parallel task": ("    x = fork(self.score, pixels)\n", "fork"),
     "texts that double": (_doubled('"aaaaaaaa"'), "texts"),
+    "messages that double": (
+        '    s = "aaaaaaaa"\n'
+        + "".join(
+            f'    s{n} = torch.format("{{}}{{}}", s{n - 1 if n else ""}, s{n - 1 if n else ""})\n' for n in range(60)
+        ),
+        "as a value",
+    ),
+    "messages that double in a loop": (
+        '    s = "aaaaaaaa"\n    for i in range(60):\n      t = s\n      s = torch.format("{}{}", t, t)\n',
+        "as a value",
+    ),
+    "a message that another line could be forged with": (
+        '    torch.warn("\\nerror: owned")\n',
+        "a text of control characters",
+    ),
+    "a list without an end": (
+        "    x = annotate(List[int], [])\n    for i in range(10000):\n      y = torch.append(x, i)\n",
+        "a list of more than",
+    ),
     "lists that double": (_doubled("[1, 2]") + _added("torch.len(s60)"), "aten::add.t"),
     "a long list": ("    s = torch.mul([1], 9000000000000)\n" + _added("torch.len(s)"), "aten::mul.left_t"),
     "an import": ("    import os\n", "import os"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from functools import cached_property
 
 from sapiens_stream.models.script_source import ForeignError, ScriptCode, dotted, is_allowed, operator_name
 
-MOST_STEPS = 1_000_000
+MOST_STEPS = 200_000
 """Expressions that a call may evaluate, loops and calls included."""
+MOST_APPENDED = 1000
+"""Elements that a list may get one by one."""
 MOST_DIMENSIONS = 64
 """Of a tensor, says torch."""
 
@@ -29,6 +32,13 @@ _RESERVED = {
 _CONVERSIONS = {"int", "float", "bool"}
 _TYPED = {"annotate", "unchecked_cast", "uninitialized"}
 _LENGTHENS = {"torch.add", "torch.mul", "torch.add_", "torch.mul_"}
+
+
+_TELLS = {"ops.prim.RaiseException", "torch.warn"}
+
+
+def _is_message(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and dotted(value.func) == "torch.format" and not value.keywords
 
 
 def check_code(code: ScriptCode) -> None:
@@ -57,6 +67,10 @@ def _cost(name: str, functions: dict[str, _Function], bounds: _Bounds, costs: di
             total += times * (1 + inner)
             if total > MOST_STEPS:
                 raise ForeignError(f"{name}, which takes more than {MOST_STEPS} steps")
+        for each in functions[name].appended.values():
+            trips = [math.prod(bounds.integer(loop, functions[name]) for loop in loops) for loops in each]
+            if sum(trips) > MOST_APPENDED:
+                raise ForeignError(f"{name}, which makes a list of more than {MOST_APPENDED}")
         costs[name] = total
     return costs[name]
 
@@ -86,6 +100,14 @@ class _Function:
         self._aliases: dict[str, str] = {}
         self._types = {each.arg: ast.unparse(each.annotation) for each in body.args.args if each.annotation}
         self._texts = {name for name, type_ in self._types.items() if "str" in type_}
+        # A message may be raised or warned of; put into another message, it would double each time.
+        self._messages = {
+            target.id
+            for each in ast.walk(body)
+            if isinstance(each, ast.Assign) and _is_message(each.value)
+            for target in each.targets
+            if isinstance(target, ast.Name)
+        }
         self._loops: tuple[ast.expr, ...] = ()
 
     def read(self) -> None:
@@ -139,7 +161,10 @@ class _Function:
             self._aliases[target.id] = chain
             self._target(target, None)
             return
-        self._expression(value)
+        if _is_message(value) and isinstance(target, ast.Name):
+            self._told(value)
+        else:
+            self._expression(value)
         if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
             for each, part in zip(target.elts, value.elts, strict=True):
                 self._target(each, part)
@@ -160,11 +185,13 @@ class _Function:
 
     def _expression(self, node: ast.expr) -> None:
         match node:
-            case ast.Constant():
+            case ast.Constant(value=constant):
+                if isinstance(constant, str) and not constant.isprintable():
+                    raise ForeignError("a text of control characters")
                 return
             case ast.Name(id=name):
-                if name in _RESERVED:
-                    raise ForeignError(name)
+                if name in _RESERVED or name in self._messages:
+                    raise ForeignError(f"{name}, as a value")
                 return
             case ast.Attribute(value=value):
                 chain = dotted(node) or ""
@@ -214,13 +241,25 @@ class _Function:
         written = dotted(call.func)
         if written in _LENGTHENS and any(map(self._is_text, call.args)):
             raise ForeignError(f"{operator_name(written or '')} of texts")
+        if written == "torch.format":
+            raise ForeignError("aten::format, as a value")
         if written == "torch.append":
             self._append(call)
         self.steps.append(_Step(self._loops, callee))
         if callee is not None:
             self.calls.append((callee, call))
         for each in (*given, *(keyword.value for keyword in call.keywords)):
-            self._expression(each)
+            if written in _TELLS and (_is_message(each) or (isinstance(each, ast.Name) and each.id in self._messages)):
+                self._told(each)
+            else:
+                self._expression(each)
+
+    def _told(self, message: ast.expr) -> None:
+        """A message, or its name, where one may stand."""
+        if isinstance(message, ast.Call):
+            self.steps.append(_Step(self._loops))
+            for each in message.args:
+                self._expression(each)
 
     def _append(self, call: ast.Call) -> None:
         """Lists grow only under the one name that they were made with, so that their lengths can be told."""

@@ -89,11 +89,13 @@ def infer_config(weights: Mapping[str, torch.Tensor]) -> SapiensConfig:
     if dim not in _HEADS:
         raise ModelError(f"is a Sapiens checkpoint of width {dim}; those known are {', '.join(map(str, _HEADS))}")
     layers = [int(found[1]) for name in weights if (found := re.match(r"backbone\.layers\.([0-9]{1,9})\.", name))]
-    if max(layers, default=0) > len(weights):
+    if not layers:
+        raise ModelError("is a Sapiens checkpoint without backbone.layers")
+    if max(layers) > len(weights):
         raise ModelError(f"is a Sapiens checkpoint of {len(weights)} tensors, one of which is for layer {max(layers)}")
     return SapiensConfig(
         dim=dim,
-        layers=max(layers, default=-1) + 1,
+        layers=max(layers) + 1,
         heads=_HEADS[dim],
         head_channels=weights[_UPSAMPLED].shape[1],
         classes=weights[_CLASSES].shape[0],
