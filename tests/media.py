@@ -124,6 +124,12 @@ def make_video(
     return path
 
 
+def frames_of(path: Path) -> int:
+    """How many frames a video has, decoded."""
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
 def make_photo(path: Path, rgb: UInt8Array, *, orientation: int | None = None, quality: int = 95) -> Path:
     """Writes a photo by OpenCV in the format of its extension; a JPEG with an EXIF `orientation` (1 to 8) if given."""
     path.parent.mkdir(parents=True, exist_ok=True)

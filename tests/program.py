@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,3 +72,8 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def record_of(folder: Path, stem: str = "clip") -> dict[str, Any]:
+    """The record that a run left."""
+    return json.loads((folder / f"{stem}_run.json").read_text())  # type: ignore[no-any-return]

@@ -10,11 +10,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import av
 import pytest
 
-from tests.media import make_photo, make_video, picture
-from tests.program import Program, finish, start, wait_for
+from tests.media import frames_of, make_photo, make_video, picture
+from tests.program import Program, finish, record_of, start, wait_for
 
 FAST = ("--preset", "ultrafast")
 
@@ -22,15 +21,6 @@ FAST = ("--preset", "ultrafast")
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     return make_video(tmp_path / "clip.mp4", frames=4)
-
-
-def record_of(folder: Path, stem: str = "clip") -> dict[str, object]:
-    return json.loads((folder / f"{stem}_run.json").read_text())  # type: ignore[no-any-return]
-
-
-def frames_of(path: Path) -> int:
-    with av.open(str(path)) as container:
-        return sum(1 for _ in container.decode(video=0))
 
 
 class TestOneBadInput:
@@ -94,7 +84,7 @@ class TestOneBadInput:
         endings = (".png", ".npy", "_seg.npy", ".json")
         assert there == {each.stem + ending for each in good for ending in endings} | {"photos_run.json"}
         record = record_of(photos / "output", "photos")
-        assert record["frames"]["written"] == 2 and record["frames"]["skipped"] == 1  # type: ignore[index]
+        assert record["frames"]["written"] == 2 and record["frames"]["skipped"] == 1
 
     def test_a_photo_of_250_bytes_has_its_results(
         self, program: Program, tmp_path: Path, colour_torchscript: Path

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from sapiens_stream.cli.one_line import one_line
+from sapiens_stream.cli.streams import casually
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Statistics
 
@@ -109,7 +110,8 @@ class Display:
     def result(self, text: str) -> None:
         """A line of the outcome, on standard output."""
         if not (self._quiet or self._json):
-            print(one_line(text), flush=True)
+            with casually():
+                print(one_line(text), flush=True)
 
     def json_line(self, line: str) -> None:
         """One line of JSON on standard output, if JSON was asked for."""

@@ -61,7 +61,7 @@ class Tally:
                 raise run.error
             self._fail(run.name, run.error)
         else:
-            self._done += run.statistics.segmented > 0
+            self._done += run.statistics.written > 0
             self.interrupted = run.status == "interrupted"
         if run.statistics.segmented:
             self.display.result(_closing_line(run, place))

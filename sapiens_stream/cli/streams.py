@@ -11,33 +11,46 @@ from typing import Any, TextIO, cast
 
 
 class Tolerant:
-    """A text stream that drops what cannot be written, once and for all, and keeps the reason in `lost`."""
+    """A text stream that drops what cannot be written, once and for all.
+
+    `missed` is why, if anything was lost but what was written `casually`.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.lost: OSError | None = None
+        self._lost: OSError | None = None
+        self.missed: OSError | None = None
+        self.casual = False
 
     def write(self, text: str) -> int:
         """As a stream's own."""
         self._guarded(lambda: self._stream.write(text))
+        self._note_missed()
         return len(text)
 
     def flush(self) -> None:
         """As a stream's own."""
+        before = self._lost
         self._guarded(self._stream.flush)
+        if before is None:
+            self._note_missed()
+
+    def _note_missed(self) -> None:
+        if not self.casual:
+            self.missed = self.missed or self._lost
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def _guarded(self, work: Any) -> None:
-        if self.lost is not None:
+        if self._lost is not None:
             return
         try:
             work()
         except UnicodeEncodeError:
             raise
         except (OSError, ValueError) as error:  # ValueError: closed by somebody in this process
-            self.lost = error if isinstance(error, OSError) else OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self._lost = error if isinstance(error, OSError) else OSError(errno.EBADF, os.strerror(errno.EBADF))
             self._lead_nowhere()
 
     def _lead_nowhere(self) -> None:
@@ -65,9 +78,22 @@ def tolerant_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+@contextmanager
+def casually() -> Iterator[None]:
+    """What is written to standard output in the block is for whoever reads along: it may be lost."""
+    stream = sys.stdout
+    if isinstance(stream, Tolerant):
+        stream.casual = True
+    try:
+        yield
+    finally:
+        if isinstance(stream, Tolerant):
+            stream.casual = False
+
+
 def lost_output() -> OSError | None:
     """Why standard output is not complete; None if it is, or if its reader left by itself (`| head`), or closed it."""
-    lost = getattr(sys.stdout, "lost", None)
+    lost = getattr(sys.stdout, "missed", None)
     return lost if isinstance(lost, OSError) and lost.errno not in (errno.EPIPE, errno.EBADF, errno.EIO) else None
 
 
