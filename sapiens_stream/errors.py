@@ -1,5 +1,7 @@
 """The errors a user can meet. Each message is one line: what was wrong, with the value, and what would be right."""
 
+import errno
+
 
 class SapiensStreamError(Exception):
     """Base of every error that is the user's to read; anything else that escapes is a bug."""
@@ -40,10 +42,19 @@ class FolderTaken(UsageError):
     """A folder that holds the results of another run, or that another run is writing to."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a library, or the system, could not allocate what it needed in the computer's own memory."""
+    refused_by_opencv = type(error).__module__.startswith("cv2") and getattr(error, "code", None) == -4  # StsNoMem
+    refused_by_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return isinstance(error, MemoryError) or refused_by_opencv or refused_by_system
+
+
 def cause(error: BaseException) -> str:
     """One line that says why `error` came about, without its type where the text speaks for itself."""
     if isinstance(error, SapiensStreamError):
         return str(error)
+    if out_of_memory(error):
+        return "out of memory"
     if isinstance(text := getattr(error, "strerror", None), str) and text:  # of the system's errors, and of FFmpeg's
         return text
     lines = str(error).strip().splitlines()

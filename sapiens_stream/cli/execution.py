@@ -70,7 +70,7 @@ class Tally:
         self._spoiled += 1
         if isinstance(problem, FolderTaken):
             self._failed = exit_codes.WRONG_USAGE
-        what = "out of memory" if isinstance(problem, MemoryError) else cause(problem)
+        what = cause(problem)
         error(what if name in what else f"{name}: {what}")
 
     @property
