@@ -96,7 +96,8 @@ class Recording:
         self._pixel_format = pixel_format(settings.codec, deep=first.colour.bits > 8)
         self._frames = FramePainter(painter, first.size, warn, format=painted_format(self._pixel_format, first))
         self._clock = Clock(first, source)
-        self._begin = 0
+        self._codec = settings.codec
+        self._begin = self._frame_count = 0
         self._end = Fraction(0)
         with ExitStack() as stack:
             self._companions = Companions(source, settings.audio, path.suffix, warn)
@@ -118,6 +119,7 @@ class Recording:
         painted.pts, painted.time_base = self._clock.place(result.frame), self._clock.time_base
         painted.duration = self._clock.length(result.frame)
         self._begin = painted.pts
+        self._frame_count += 1
         self._end = (painted.pts + painted.duration) * self._clock.time_base
         if self._side is not None:
             self._side.write(until=painted.pts * self._clock.time_base)
@@ -142,7 +144,7 @@ class Recording:
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
-            if packet.dts is None:  # x265 leaves out the times of a video of one frame, now and then
+            if self._frame_count == 1 and self._codec == "libx265":  # whose times of a single frame are anything
                 packet.pts = packet.dts = self._begin
             try:
                 self._output.mux_one(packet)
