@@ -434,6 +434,13 @@ DAMAGED: Mapping[str, Callable[[Path], Any]] = {
     "one storage a thousand times": _shared,
     "a billion layers": _many_layers,
     "an old file of 4.5 GB": _old(1_200_000_000),
+    "an old file of tuples in tuples": lambda path: path.write_bytes(
+        b"".join(pickle.dumps(each, 2) for each in (0x1950A86A20F9469CFC6C, 1001, {}))
+        + b"\x80\x02)q\x00"
+        + b"\x86q\x00".join([b"h\x00h\x00"] * 60)
+        + b"\x86."
+        + pickle.dumps([], 2)
+    ),
     "an old file of 2 ** 62 numbers": _old(1 << 62),
     "safetensors without a header": lambda path: path.write_bytes(struct.pack("<Q", 1 << 40) + b'{"a'),
     "safetensors that is no JSON": _safetensors(b'{"a": ' * 3000),

@@ -18,7 +18,7 @@ import torch
 
 from sapiens_stream.models.archive import Archive
 from sapiens_stream.models.operators import allowed
-from sapiens_stream.models.pickles import Inert
+from sapiens_stream.models.pickles import is_plain
 from sapiens_stream.models.script_source import ForeignError
 from sapiens_stream.models.weights import EXPORT_DTYPES, exported_tensors
 
@@ -281,12 +281,8 @@ def _most(length: Mapping[str, Any], ranges: Mapping[str, Any]) -> int | None:
 def _require_tensors(archive: Archive) -> None:
     """Of the inputs that the program was exported with, which are not used here; torch.export unpickles them."""
     [record] = (name for name in archive.names if name.partition("/")[2] == "data.pkl")
-    parts = [archive.unpickle(record)]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, Inert):
-            raise ValueError("sample inputs that are no tensors")
-        parts += part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ()
+    if not is_plain(archive.unpickle(record)):
+        raise ValueError("sample inputs that are no tensors")
 
 
 def _require_harmless(told: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sapiens_stream.models.archive import Allowance
-from sapiens_stream.models.pickles import StorageAt, TensorAt, read_pickle
+from sapiens_stream.models.pickles import StorageAt, TensorAt, is_plain, read_pickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -18,7 +18,7 @@ _COUNT = 8  # bytes before a storage's numbers, which count them
 
 
 def read_legacy(path: Path) -> tuple[Any, Callable[[TensorAt], torch.Tensor]]:
-    """What the file holds, None if it is another pickle, and what makes tensors of the `TensorAt` within.
+    """What the file holds, None if it is more than tensors and containers, and what makes its tensors.
 
     Raises what `read_pickle` does, ValueError and others where the file is damaged.
     """
@@ -29,6 +29,8 @@ def read_legacy(path: Path) -> tuple[Any, Callable[[TensorAt], torch.Tensor]]:
         return None, _no_tensor
     read_pickle(file)  # of the machine that wrote it
     content = read_pickle(file, mentioned)
+    if not is_plain(content):
+        return None, _no_tensor
     storages = _storages(
         memoryview(file),
         read_pickle(file),

@@ -71,6 +71,20 @@ def read_pickle(file: bytes | IO[bytes] | mmap, mentioned: list[StorageAt | Tens
     raise UnpicklingError("a pickle without an end")
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a pickle's value is of tensors, numbers and containers alone."""
+    parts, seen = [value], set()  # which may hold one another, many times over
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Inert):
+            return False
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        parts += part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ()
+    return True
+
+
 class _Machine:
     """What pickle's own machine does, without its ways to reach code."""
 

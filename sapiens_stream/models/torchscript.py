@@ -49,7 +49,7 @@ def open_torchscript(path: Path, shape: Shape | None = None, *, trust: bool = Fa
         module = _load(path, torch.device("cpu"), trust)
         weights = {each.dtype for each in module.parameters() if each.is_floating_point()}
         likely = [getattr(torch, traced.storage.dtype)] if traced else []
-        precisions = dict.fromkeys([*likely, *sorted(weights, key=_PRECISIONS.index), *_PRECISIONS])
+        precisions = dict.fromkeys([*likely, *sorted(weights, key=str), *_PRECISIONS])
         try:
             logits, batch, dtype = _probe(module, (other_batch, traced_batch), (height, width), list(precisions), trust)
         except _RUN_ERRORS as error:
@@ -109,7 +109,7 @@ def _traced_input(path: Path) -> TensorAt | None:
         [pixels] = (each for each in inputs if isinstance(each, TensorAt) and len(each.size) == 4)
     except Exception:  # of any kind, as of any damaged pickle: the file does well without
         return None
-    return pixels if getattr(torch, pixels.storage.dtype) in _PRECISIONS and min(pixels.size) > 0 else None
+    return pixels if getattr(torch, pixels.storage.dtype).is_floating_point and min(pixels.size) > 0 else None
 
 
 def _load(path: Path, device: torch.device, trust: bool) -> torch.jit.ScriptModule:
@@ -206,5 +206,6 @@ def _require_precision(
         run_on_shapes(module, size, wanted)
     except _RUN_ERRORS as error:
         raise ModelError(
-            f"runs in {PRECISION_NAMES[own]} alone, not in {PRECISION_NAMES[wanted]}; leave the precision at auto"
+            f"runs in {PRECISION_NAMES.get(own, own)} alone, not in {PRECISION_NAMES.get(wanted, wanted)};"
+            " leave the precision at auto"
         ) from error
