@@ -212,6 +212,44 @@ class TestStreetPhotos:
         assert any(ID["Hair"] in each for each in seen) and any(ID["Upper_Clothing"] in each for each in seen)
         assert all(np.isin(each, [*range(len(SAPIENS)), IGNORE, *np.flatnonzero(GUESS >= 0)]).all() for each in seen)
 
+    @pytest.mark.usefixtures("one_thread")
+    def test_trains_on_them_and_keeps_the_batch_norms_statistics(self, photos, tmp_path, capsys, monkeypatch):
+        from safetensors.torch import load_file
+
+        from sapiens_stream.models.builtin.recipe import train as recipe
+        from sapiens_stream.models.builtin.recipe.shards import write_shard
+        from sapiens_stream.models.builtin.recipe.train import Plan, train
+        from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
+
+        monkeypatch.setattr(recipe, "HELD_OUT_PICTURES", 2)
+        rgba, label = np.full((60, 96, 64, 4), 255, np.uint8), np.full((60, 96, 64), ID["Hair"], np.uint8)
+        write_shard(tmp_path / "cutouts", "0000", rgba, label)
+        (tmp_path / "backgrounds").mkdir()
+        noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "backgrounds" / "noise.png"), noise)
+        plan = Plan(
+            cutouts=(tmp_path / "cutouts",),
+            backgrounds=(tmp_path / "backgrounds",),
+            photos=(photos.folder, photos.targets),
+            out=tmp_path / "run",
+            start=BUILTIN_WEIGHTS,
+            seconds=1,
+            sides=(96, 96),
+            batch=4,
+            rate=1e-3,
+            mixed=False,
+            steady=True,
+            levels=(0.0, 1.0),
+            workers=0,
+            seed=0,
+        )
+        train(plan)
+        before, after = load_file(BUILTIN_WEIGHTS), load_file(tmp_path / "run" / "weights.safetensors")
+        statistics = [name for name in before if "running" in name]
+        assert statistics and all(torch.equal(before[name], after[name]) for name in statistics)
+        assert not torch.equal(before["head.weight"], after["head.weight"])
+        assert "photographs: foreground" in capsys.readouterr().out
+
 
 class TestAgreement:
     """Of labels that are sets."""
