@@ -301,6 +301,63 @@ class TestWriters:
         assert failing.closed == good.closed == 1 and len(good.indices) < 200
         assert no_threads_left(before)
 
+    def test_what_is_prepared_ahead_is_written_in_order(self) -> None:
+        """The first result's work is done last; each is still written with what came of its own."""
+        last_prepared = threading.Event()
+
+        class Painting(Sink):
+            ordered = True
+
+            def __init__(self) -> None:
+                self.seen: list[tuple[int, str]] = []
+
+            def prepare(self, result: Segmentation) -> Callable[[], str]:
+                index = result.frame.index
+
+                def work() -> str:
+                    if index == 0:
+                        assert last_prepared.wait(30)
+                    if index == 3:
+                        last_prepared.set()
+                    return f"painted {index}"
+
+                return work
+
+            def write(self, result: Segmentation) -> None:
+                raise AssertionError("it was prepared")
+
+            def write_prepared(self, result: Segmentation, prepared: str) -> None:
+                self.seen.append((result.frame.index, prepared))
+
+        sink, statistics = Painting(), Statistics()
+        writers = Writers([sink], statistics, workers=2)
+        for result in self.results(8):
+            writers.write(result)
+        writers.close()
+        assert sink.seen == [(index, f"painted {index}") for index in range(8)]
+        assert statistics.written == 8
+        assert statistics.seconds["paint"] > 0
+
+    def test_a_failure_of_what_is_prepared_ahead_is_the_sinks_own(self) -> None:
+        class Failing(Sink):
+            ordered = True
+
+            def prepare(self, result: Segmentation) -> Callable[[], None]:
+                def work() -> None:
+                    raise OutputError("no paint")
+
+                return work
+
+            def write(self, result: Segmentation) -> None:
+                raise AssertionError("it was prepared")
+
+        writers = Writers([Failing()], Statistics())
+        with pytest.raises(OutputError, match="no paint"):
+            for result in self.results(100):
+                writers.write(result)
+        with pytest.raises(OutputError, match="no paint"):
+            writers.close()
+
 
 class TestRun:
     def test_the_record_of_a_complete_run_adds_up(self, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""The threads that hand results to sinks: one for each ordered sink, a small pool for all others."""
+"""The threads that hand results to sinks: one for each ordered sink, a small pool for all others and for painting."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock, Thread
+from typing import Any
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.pipeline.channel import Cancelled, Channel
@@ -19,6 +21,8 @@ class _Job:
     def __init__(self, result: Segmentation, threads: int, statistics: Statistics) -> None:
         self.result = result
         self.spoiled = False
+        self.prepared: dict[Sink, Future[Any]] = {}
+        """What of it is done ahead, beside the thread that writes in order."""
         self._left = threads
         self._statistics = statistics
 
@@ -56,9 +60,11 @@ class Writers:
         self._lock = Lock()
         self._channels: list[Channel[_Job]] = []
         self._threads: list[Thread] = []
-        for sink in sinks:
-            if sink.ordered:
-                self._start("encode", [sink], 1)
+        self._ordered = [sink for sink in sinks if sink.ordered]
+        self._ahead = ThreadPoolExecutor(workers, "paint")
+        self._statistics.threads["paint"] = workers
+        for sink in self._ordered:
+            self._start("encode", [sink], 1)
         if pooled := [sink for sink in sinks if not sink.ordered]:
             self._start("write", pooled, workers)
 
@@ -74,6 +80,7 @@ class Writers:
     def _work(self, stage: str, sinks: Sequence[Sink], channel: Channel[_Job]) -> None:
         try:
             for job in channel:
+                wait(job.prepared[sink] for sink in sinks if sink in job.prepared)
                 with self._statistics.timed(stage):
                     self._write(job, sinks)
                 if job.done() and not job.spoiled:
@@ -85,7 +92,10 @@ class Writers:
     def _write(self, job: _Job, sinks: Sequence[Sink]) -> None:
         try:
             for sink in sinks:
-                sink.write(job.result)
+                if (prepared := job.prepared.get(sink)) is None:
+                    sink.write(job.result)
+                else:
+                    sink.write_prepared(job.result, prepared.result())
         except BaseException as error:
             if not self._spare(job.result, error):
                 raise
@@ -98,6 +108,9 @@ class Writers:
     def write(self, result: Segmentation) -> None:
         """Queues one result for every sink. Raises what a sink failed with."""
         job = _Job(result, len(self._channels), self._statistics)
+        for sink in self._ordered:
+            if (work := sink.prepare(result)) is not None:
+                job.prepared[sink] = self._ahead.submit(self._timed, "paint", work)
         try:
             for channel in self._channels:
                 channel.put(job)
@@ -106,12 +119,17 @@ class Writers:
         if self._failure is not None:
             raise self._failure
 
+    def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
+        with self._statistics.timed(stage):
+            return work()
+
     def close(self) -> None:
         """Finishes what was queued, closes every sink, and raises the first failure."""
         for channel in self._channels:
             channel.close()
         for thread in self._threads:
             thread.join()
+        self._ahead.shutdown(cancel_futures=True)
         for sink in self._sinks:
             try:
                 sink.close()

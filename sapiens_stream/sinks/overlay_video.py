@@ -6,6 +6,7 @@ import errno
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,12 +14,13 @@ import av
 from isal import isal_zlib
 
 from sapiens_stream.errors import OutputError, cause
-from sapiens_stream.frame import Segmentation
+from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.companions import Audio, which_audio
-from sapiens_stream.sinks.encoders import container_for, encoder_named, require_size, require_working
+from sapiens_stream.sinks.encoders import container_for, encoder_named, pixel_format, require_size, require_working
 from sapiens_stream.sinks.files import aside, discard, is_still, make_empty, not_written
 from sapiens_stream.sinks.movie_file import finish, is_readable
+from sapiens_stream.sinks.painted_frames import FramePainter, painted_format
 from sapiens_stream.sinks.recording import EncoderSettings, Recording
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import SourceInfo
@@ -77,14 +79,23 @@ class OverlayVideo(Sink):
         self._source = source
         self._painter = painter
         self._warn = warn
+        self._frames: FramePainter | None = None
         self._recording: Recording | None = None
         self._written: list[Path] = []
 
+    def prepare(self, result: Segmentation) -> Callable[[], av.VideoFrame]:
+        if self._frames is None:
+            self._frames = self._painting(result.frame)
+        return partial(self._frames.paint, result)
+
     def write(self, result: Segmentation) -> None:
+        self.write_prepared(result, self.prepare(result)())
+
+    def write_prepared(self, result: Segmentation, prepared: av.VideoFrame) -> None:
         try:
             if self._recording is None:
                 self._recording = self._begin(result)
-            self._recording.write(result)
+            self._recording.write(result.frame, prepared)
         except _FAILURES as error:
             raise not_written(self._path, error) from error
 
@@ -135,10 +146,15 @@ class OverlayVideo(Sink):
     def written(self) -> list[Path]:
         return list(self._written)
 
+    def _painting(self, first: Frame) -> FramePainter:
+        encoded = pixel_format(self._codec, deep=first.colour.bits > 8)
+        return FramePainter(self._painter, first.size, self._warn, format=painted_format(encoded, first))
+
     def _begin(self, result: Segmentation) -> Recording:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         require_size(self._codec, result.frame.size, self._path)
         self._made = make_empty(self._growing)
-        return Recording(self._growing, result.frame, self._source, self._painter, self._settings, self._warn)
+        assert self._frames is not None
+        return Recording(self._growing, result.frame, self._source, self._frames, self._settings, self._warn)

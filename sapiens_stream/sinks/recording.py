@@ -15,13 +15,12 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from sapiens_stream.frame import Frame, Segmentation
-from sapiens_stream.painting import Painter
+from sapiens_stream.frame import Frame
 from sapiens_stream.sinks.companions import Audio, Companions
 from sapiens_stream.sinks.encoders import encoder_named, pixel_format
 from sapiens_stream.sinks.hdr_metadata import hdr_options
 from sapiens_stream.sinks.movie_file import header_options
-from sapiens_stream.sinks.painted_frames import FramePainter, painted_format
+from sapiens_stream.sinks.painted_frames import FramePainter
 from sapiens_stream.sinks.scheduling import kept_scheduling
 from sapiens_stream.sinks.side_streams import SideStreams
 from sapiens_stream.sources.opening import file_url
@@ -79,7 +78,7 @@ class Clock:
 
 
 class Recording:
-    """Encodes results into a new file at `path`, whose settings follow the `first` frame.
+    """Encodes what `frames` paints into a new file at `path`, whose settings follow the `first` frame.
 
     Raises OSError, ValueError or av.FFmpegError, from which nothing but `close` can follow.
     """
@@ -89,12 +88,11 @@ class Recording:
         path: Path,
         first: Frame,
         source: SourceInfo,
-        painter: Painter,
+        frames: FramePainter,
         settings: EncoderSettings,
         warn: Callable[[str], None],
     ) -> None:
-        self._pixel_format = pixel_format(settings.codec, deep=first.colour.bits > 8)
-        self._frames = FramePainter(painter, first.size, warn, format=painted_format(self._pixel_format, first))
+        self._frames = frames
         self._clock = Clock(first, source)
         self._codec = settings.codec
         self._begin = self._frame_count = 0
@@ -111,13 +109,12 @@ class Recording:
             self._side = self._companions.accompany(self._output, self._stream, self._clock.shift)
             self._stack = stack.pop_all()
 
-    def write(self, result: Segmentation) -> None:
-        """Paints and encodes one result."""
-        painted = self._frames.paint(result)
+    def write(self, frame: Frame, painted: av.VideoFrame) -> None:
+        """Encodes a frame as it was painted."""
         if not self._stream.codec_context.is_open:
             self._open(painted)
-        painted.pts, painted.time_base = self._clock.place(result.frame), self._clock.time_base
-        painted.duration = self._clock.length(result.frame)
+        painted.pts, painted.time_base = self._clock.place(frame), self._clock.time_base
+        painted.duration = self._clock.length(frame)
         self._begin = painted.pts
         self._frame_count += 1
         self._end = (painted.pts + painted.duration) * self._clock.time_base
@@ -166,7 +163,7 @@ class Recording:
         context = stream.codec_context
         context.time_base = self._clock.time_base
         context.height, context.width = self._frames.padded
-        context.pix_fmt = self._pixel_format
+        context.pix_fmt = pixel_format(settings.codec, deep=first.colour.bits > 8)
         context.flags |= Flags.frame_duration
         if (tag := encoder_named(settings.codec).tag) is not None:
             context.codec_tag = tag

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.sinks.files import path_below, written_aside
@@ -32,6 +32,17 @@ class Sink(ABC):
     @abstractmethod
     def write(self, result: Segmentation) -> None:
         """Writes one result; each file is whole under its name when this returns, or not there."""
+
+    def prepare(self, result: Segmentation) -> Callable[[], Any] | None:
+        """Work on a result that need not wait for those before it, such as painting; None if there is none.
+
+        Called in order, ahead of `write_prepared`; what it returns may be called in any thread, and in any order.
+        """
+        return None
+
+    def write_prepared(self, result: Segmentation, prepared: Any) -> None:
+        """As `write`, with what the work that `prepare` gave has returned."""
+        self.write(result)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         """About how much disk a result takes, `size` being (height, width); for the estimate before a run."""
