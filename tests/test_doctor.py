@@ -135,7 +135,11 @@ def _on_the_cpu(report: Report) -> tuple[Device, ...]:
 @pytest.mark.parametrize(
     ("change", "what", "cure"),
     [
-        (lambda r: {"versions": r.versions | {"torch": "2.1.0"}}, "torch 2.1.0 is older than 2.6", "pip install"),
+        (
+            lambda r: {"versions": r.versions | {"torch": "2.1.0"}},
+            "torch 2.1.0 is older than 2.",
+            "pip install --upgrade 'torch>=2.",
+        ),
         (
             lambda r: {
                 "nvidia_driver": "550.1",

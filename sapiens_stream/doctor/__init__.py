@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,6 @@ from sapiens_stream.models.catalogue import PUBLISHED
 from sapiens_stream.models.published import on_disk
 
 __all__ = ["FRAME_TFLOP", "Ability", "Device", "Problem", "Processor", "Rate", "Report", "Space", "examine"]
-
-OLDEST_TORCH = (2, 6)
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,24 @@ def _versions() -> dict[str, str]:
     }
 
 
+def _oldest_torch() -> str:
+    """The lower bound that this package declares; "0" where it is not installed."""
+    try:
+        bounds = [re.match(r"torch\s*>=\s*([\d.]+)", each) for each in requires("sapiens-stream") or ()]
+    except PackageNotFoundError:
+        return "0"
+    return next((bound[1] for bound in bounds if bound), "0")
+
+
+def _release(number: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", number)[:2])
+
+
 def _torch_problems(report: Report) -> list[Problem]:
     problems = []
     number = report.versions["torch"]
-    if tuple(int(part) for part in number.split(".")[:2]) < OLDEST_TORCH:
-        oldest = ".".join(map(str, OLDEST_TORCH))
+    oldest = _oldest_torch()
+    if _release(number) < _release(oldest):
         problems.append(Problem(f"torch {number} is older than {oldest}", f"pip install --upgrade 'torch>={oldest}'"))
     has_cuda = any(device.name.startswith("cuda") for device in report.devices)
     if report.nvidia_driver and not has_cuda:
