@@ -111,6 +111,9 @@ def expanded(pattern: str) -> list[str]:
 def test_a_line_for_the_shell(program: Program, folder: Path, command: str) -> None:
     """A line that is neither ours nor in `OTHERS` fails here: run it, or say what stands in for it."""
     assert re.match(r"(\.venv/bin/)?sapiens-stream ", command), f"README has a line that no test knows: {command}"
+    if "small.pt2" in command and "export" not in command:
+        [export] = [each for each in commands() if "export" in each and "small.pt2" in each]
+        assert program(*words_of(export)).code == 0
     before = {path for path in folder.rglob("*") if path.is_file()}
     outcome = program(*words_of(command))
     assert outcome.code == 0, outcome.stderr
