@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sapiens_stream.api import Result, Segmenter, segment
+    from sapiens_stream.api import Segmenter, segment
     from sapiens_stream.errors import (
         DeviceError,
         InputError,
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
     from sapiens_stream.labels import Label
     from sapiens_stream.pipeline import Run
+    from sapiens_stream.result import Result
     from sapiens_stream.sinks import Outputs, Sink
     from sapiens_stream.sources import Source, SourceInfo, open_source
 
     __version__: str
 
 _ROOMS = {
-    "api": ("Result", "Segmenter", "segment"),
+    "api": ("Segmenter", "segment"),
     "errors": ("DeviceError", "InputError", "ModelError", "OutputError", "SapiensStreamError", "UsageError"),
     "frame": ("Damaged", "Frame", "Segmentation", "Skipped"),
     "labels": ("Label",),
     "pipeline": ("Run",),
+    "result": ("Result",),
     "sinks": ("Outputs", "Sink"),
     "sources": ("Source", "SourceInfo", "open_source"),
 }

@@ -2,250 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, overload
-
-import cv2
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack, overload
 
 from sapiens_stream.errors import UsageError
-from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, UInt8Array
+from sapiens_stream.frame import Damaged, Frame, Skipped
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.worker import BatchSize
 from sapiens_stream.models import open_model
 from sapiens_stream.models.builtin import unsuited_shape
 from sapiens_stream.models.model import Model
-from sapiens_stream.painting import Painter
 from sapiens_stream.pipeline import Stream
+from sapiens_stream.result import Result, result_of
 from sapiens_stream.settings import MAX_PIXELS
-from sapiens_stream.sinks import Outputs, parse_save
-from sapiens_stream.sinks.json_file import Regions, as_json
-from sapiens_stream.sinks.pictures import SaveFormat
-from sapiens_stream.sinks.png import encode_png
-from sapiens_stream.sinks.regions import Ring, Rle, polygons, rle
-from sapiens_stream.sources import Live, Source, SourceInfo, open_source
+from sapiens_stream.sources import Live, Source, open_source
 from sapiens_stream.sources.in_memory import Pictures, frame_of
 from sapiens_stream.sources.live import Reconnect
 
 if TYPE_CHECKING:
-    import supervision
     import torch
 
     from sapiens_stream.sources.in_memory import Picture
-
-_NOTEBOOK_PIXELS = 1280
-"""The longer side of the picture that a notebook shows."""
-
-
-class Result(Segmentation):
-    """A picture and the class of each of its pixels, to be asked, painted and saved.
-
-    `frame` is the picture and its place in time, `class_map` (H, W) uint8 class ids, `classes` their names and colours,
-    `labels` the classes that were found, with their areas and boxes; `model` is the model's name. Wherever classes are
-    asked for, they are names ("hair"; any case, "-" or " " for "_") or ids; an unknown one raises UsageError.
-
-    >>> result = Segmenter("builtin")(image)
-    >>> result.class_map.shape == image.shape[:2]
-    True
-    >>> [label.name for label in result.labels]
-    ['Face_Neck', 'Hair', 'Upper_Clothing']
-    """
-
-    def mask(self, *classes: str | int | Iterable[str | int]) -> npt.NDArray[np.bool_]:
-        """Where any of these classes is, or where anybody is if none is given.
-
-        Args:
-            classes: names or ids, one by one or in lists.
-
-        Returns:
-            (H, W) bool.
-
-        >>> result.mask("hair", "face_neck").sum() == result.mask(["hair", "face_neck"]).sum()
-        True
-        """
-        if not classes:
-            return self.class_map > 0
-        return np.isin(self.class_map, self._ids(classes))
-
-    def polygons(self, *classes: str | int | Iterable[str | int]) -> dict[str, list[Ring]]:
-        """The outlines of these classes, or of all that were found if none is given.
-
-        Returns:
-            By class name, the rings around it and around its holes, each (N, 2) int32 of x, y in pixels; none for a
-            class that is not there. `cv2.drawContours(mask, rings, -1, 1, cv2.FILLED)` with all rings of a class gives
-            its mask back exactly.
-
-        >>> for ring in result.polygons("hair")["Hair"]:
-        ...     print(ring.shape)
-        """
-        boxes = {label.id: label.bbox for label in self.labels}
-        return {
-            self.classes.names[index]: polygons(self.class_map, index, boxes[index]) if index in boxes else []
-            for index in self._asked_or_found(classes)
-        }
-
-    def rle(self, *classes: str | int | Iterable[str | int]) -> dict[str, Rle]:
-        """The run lengths of these classes, or of all that were found if none is given, as COCO has them.
-
-        Returns:
-            By class name, {"size": [H, W], "counts": text}, which `pycocotools.mask.decode` takes.
-
-        >>> pycocotools.mask.decode(result.rle("hair")["Hair"]).sum() == result.mask("hair").sum()
-        True
-        """
-        found = rle(self.class_map, self._asked_or_found(classes))
-        return {self.classes.names[index]: lengths for index, lengths in found.items()}
-
-    def to_dict(
-        self,
-        *,
-        regions: Regions = "polygons",
-        title: str = "result",
-        classes: Iterable[str | int] | None = None,
-    ) -> dict[str, Any]:
-        """What the JSON file of this result holds, schema "sapiens-stream/1", as JSON's own types.
-
-        Args:
-            regions: how it is told where a class is: "polygons", "rle", or "none".
-            title: written as it is.
-            classes: names or ids; None: all.
-
-        >>> [label["name"] for label in result.to_dict()["labels"]]
-        ['Face_Neck', 'Hair', 'Upper_Clothing']
-        """
-        text = as_json(self, title=title, regions=regions, only=self._only(classes))
-        return dict(json.loads(text))
-
-    def overlay(
-        self, opacity: float = 0.5, *, keep_background: bool = False, classes: Iterable[str | int] | None = None
-    ) -> UInt8Array:
-        """The picture with the classes' colours over it.
-
-        Args:
-            opacity: of the colours, 0 to 1.
-            keep_background: leave the background as it is; it is painted with its own dark colour by default.
-            classes: names or ids of those that are painted; None: all.
-
-        Returns:
-            (H, W, 3) uint8 RGB, a new array.
-        """
-        painter = Painter(self.classes, opacity=opacity, keep_background=keep_background, only=self._only(classes))
-        return painter.paint(self.frame.rgb, self.class_map)
-
-    def save(
-        self,
-        folder: str | Path,
-        name: str | None = None,
-        *,
-        overlay: Literal["frames", "none"] = "frames",
-        save: str | Iterable[str] = "classes,foreground,json",
-        opacity: float = 0.5,
-        keep_background: bool = False,
-        classes: Iterable[str | int] | None = None,
-        regions: Regions = "polygons",
-        title: str = "result",
-        save_format: SaveFormat = "png",
-        side_by_side: bool = False,
-    ) -> None:
-        """Writes NAME.png (the overlay), NAME.npy, NAME_seg.npy and NAME.json into `folder`, as `images` does.
-
-        Args:
-            name: of the files, "/" between folders; None: that of the frame.
-            overlay: "none" leaves the picture out.
-            save: any of "classes" (`_seg.npy`), "foreground" (`.npy`), "json", in a list or separated by commas.
-            opacity, keep_background: of the overlay; see `overlay`.
-            classes: names or ids of those that are painted and written; None: all.
-            regions, title: of the JSON; see `to_dict`.
-            save_format: of the overlay: "png", "jpg" or "bmp".
-            side_by_side: put the picture itself to the overlay's left.
-
-        Raises UsageError for a choice that there is not, OutputError where a file cannot be written.
-
-        >>> result.save("results", "astronaut", save="json", overlay="none", classes=["hair"])
-        """
-        if overlay not in ("frames", "none"):
-            raise UsageError(f"overlay is {overlay!r}; of one picture there are frames, none")
-        outputs = Outputs(
-            overlay=overlay,
-            save=parse_save(save if isinstance(save, str) else ",".join(save)),
-            opacity=opacity,
-            keep_background=keep_background,
-            only=self._only(classes),
-            regions=regions,
-            title=title,
-            save_format=save_format,
-            side_by_side=side_by_side,
-        )
-        frame = self.frame
-        if name is not None:
-            frame = replace(frame, name=name, decoded=frame.rgb, quarter_turns=0, mirrored=False)
-        info = SourceInfo(name=frame.name, kind="photos", frame_count=1, size=frame.size)
-        for sink in outputs.sinks(Path(folder), frame.name, info, self.classes, warnings.warn):
-            sink.write(replace(self, frame=frame))
-            sink.close()
-
-    def to_supervision(self) -> supervision.Detections:
-        """The classes that were found as `supervision.Detections`, one each.
-
-        Returns:
-            Detections with `xyxy` (N, 4), `mask` (N, H, W) bool, `class_id` (N,), and the names as
-            `data["class_name"]`. A class map has no confidences, so `confidence` is None.
-
-        Raises UsageError where the package is missing.
-
-        >>> supervision.MaskAnnotator().annotate(image.copy(), result.to_supervision())
-        """
-        try:
-            import supervision
-        except ImportError as error:
-            raise UsageError(
-                f"to_supervision needs the package supervision: pip install supervision ({error})"
-            ) from error
-
-        labels = self.labels
-        if not labels:
-            return supervision.Detections.empty()
-        boxes = np.array([label.bbox for label in labels], np.float32)
-        boxes[:, 2:] += boxes[:, :2]
-        ids = np.array([label.id for label in labels])
-        return supervision.Detections(
-            xyxy=boxes,
-            mask=self.class_map == ids[:, None, None],
-            class_id=ids,
-            data={"class_name": np.array([label.name for label in labels])},
-        )
-
-    def _repr_png_(self) -> bytes:
-        """What a notebook shows: the overlay, made smaller if it is large."""
-        picture = self.overlay()
-        scale = _NOTEBOOK_PIXELS / max(picture.shape)
-        if scale < 1:
-            size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
-            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return encode_png(picture)
-
-    def _ids(self, classes: Iterable[str | int | Iterable[str | int]]) -> tuple[int, ...]:
-        flat: list[str | int] = []
-        for each in classes:
-            if isinstance(each, Iterable) and not isinstance(each, str):
-                flat.extend(each)
-            else:
-                flat.append(each)
-        return self.classes.ids(flat)
-
-    def _asked_or_found(self, classes: tuple[str | int | Iterable[str | int], ...]) -> tuple[int, ...]:
-        return self._ids(classes) if classes else tuple(label.id for label in self.labels)
-
-    def _only(self, classes: Iterable[str | int] | None) -> tuple[int, ...] | None:
-        return None if classes is None else self._ids([classes])
 
 
 class Settings(TypedDict, total=False):
@@ -376,7 +158,7 @@ class Segmenter:
         for frame in frames:
             if frame.damaged:
                 _warn_of_damage(frame.damaged)
-        return [_result(each) for each in self.engine.submit(frames).result()]
+        return [result_of(each) for each in self.engine.submit(frames).result()]
 
     def close(self) -> None:
         """Finishes what was asked for and lets go of the device; may be called again. No picture is taken after it."""
@@ -466,14 +248,10 @@ def _results(stream: Stream, own: Segmenter | None) -> Iterator[Result]:
     try:
         with stream:
             for segmentation in stream:
-                yield _result(segmentation)
+                yield result_of(segmentation)
     finally:
         if own is not None:
             own.close()
-
-
-def _result(found: Segmentation) -> Result:
-    return Result(**{each.name: getattr(found, each.name) for each in fields(found)})
 
 
 def _checked(shape: tuple[int, int] | None) -> tuple[int, int] | None:
