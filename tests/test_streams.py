@@ -22,9 +22,11 @@ from sapiens_stream.errors import DeviceError, ModelError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference import cells
 from sapiens_stream.inference import engine as engine_module
+from sapiens_stream.inference import pending as pending_module
 from sapiens_stream.inference import streams as streams_module
 from sapiens_stream.inference import worker as worker_module
 from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.streams import CudaStreams
 from sapiens_stream.inference.worker import Worker
 from sapiens_stream.models.model import InputSpec, Model
@@ -86,7 +88,7 @@ def worker(made: Model | None = None, **settings: object) -> Worker:
 
 def run(subject: Worker, batches: Sequence[Sequence[Frame]]) -> list[Segmentation]:
     """As the engine's thread does: each batch is started before the one before it is finished."""
-    started: deque[list[worker_module.PendingBatch]] = deque()
+    started: deque[list[PendingBatch]] = deque()
     results: list[Segmentation] = []
     try:
         for frames in batches:
@@ -211,7 +213,7 @@ class TestNoRace:
     def test_out_of_memory_in_the_class_maps(
         self, cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch, times: int
     ) -> None:
-        plain, left = worker_module.class_maps, [times]
+        plain, left = pending_module.class_maps, [times]
 
         def hungry(*args: object, **kwargs: object) -> Sequence[Tensor]:
             if left[0]:
@@ -219,7 +221,7 @@ class TestNoRace:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return plain(*args, **kwargs)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(worker_module, "class_maps", hungry)
+        monkeypatch.setattr(pending_module, "class_maps", hungry)
         if times == 1:
             check(run(worker(), BATCHES), FRAMES)
         else:
@@ -231,7 +233,7 @@ class TestNoRace:
         def broken(*args: object, **kwargs: object) -> Tensor:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-        monkeypatch.setattr(worker_module, "class_maps", broken)
+        monkeypatch.setattr(pending_module, "class_maps", broken)
         with pytest.raises(DeviceError, match=r"frame0: cuda:0 failed: .*illegal memory access"):
             run(worker(), BATCHES)
 

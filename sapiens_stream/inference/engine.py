@@ -15,8 +15,9 @@ import torch
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
+from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.preprocess import check_fit
-from sapiens_stream.inference.worker import BatchSize, PendingBatch, Stage, Worker
+from sapiens_stream.inference.worker import BatchSize, Stage, Worker
 from sapiens_stream.models.model import Model
 
 BATCH_SIZES = {"cpu": 1, "cuda": 8, "mps": 8}

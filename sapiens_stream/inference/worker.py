@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from typing import Literal
@@ -17,30 +16,16 @@ from torch import Tensor
 from sapiens_stream.errors import DeviceError, InputError, ModelError, SapiensStreamError, cause
 from sapiens_stream.frame import Frame, Segmentation, UInt8Array
 from sapiens_stream.inference.batch_probe import MOST, choose_batch_size
-from sapiens_stream.inference.class_map import class_maps
 from sapiens_stream.inference.compilation import compiled, warm_up
 from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
 from sapiens_stream.inference.memory import most_frames, out_of_memory
+from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.preprocess import Fit, Placement, draw, normalise, placement
-from sapiens_stream.inference.streams import Span, streams_for
+from sapiens_stream.inference.streams import streams_for
 from sapiens_stream.models.model import InputSpec, Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
 BatchSize = int | Literal["auto"]
-
-
-@dataclass(frozen=True)
-class PendingBatch:
-    """Frames whose logits are computed, or being computed."""
-
-    frames: Sequence[Frame]
-    spec: InputSpec
-    places: Sequence[Placement]
-    logits: Tensor
-    finite: Tensor
-    """bool (), on the device: whether all of the logits are."""
-    dtype: torch.dtype
-    span: Span
 
 
 class Worker:
@@ -216,30 +201,12 @@ class Worker:
     @torch.inference_mode()
     def _reduce(self, batch: PendingBatch) -> list[UInt8Array] | None:
         with self._streams.reduce(batch.span) as span:
-            maps = self._class_maps(batch)
+            maps = batch.class_maps(self.model.threshold)
             finite = batch.finite.view(torch.uint8)
         *host, all_finite = self._streams.download([*maps, finite])
         self.seconds["infer"] += batch.span.seconds
         self.seconds["class_map"] += span.seconds
         return host if all_finite else None
-
-    def _class_maps(self, batch: PendingBatch) -> list[Tensor]:
-        """On the device, in order; frames of one size are done together."""
-        alike: dict[tuple[tuple[int, int], Placement], list[int]] = {}
-        for index, (frame, place) in enumerate(zip(batch.frames, batch.places, strict=True)):
-            alike.setdefault((frame.size, place), []).append(index)
-        found: dict[int, Tensor] = {}
-        for (size, place), indices in alike.items():
-            whole = len(indices) == len(batch.frames)
-            logits = batch.logits if whole else torch.stack([batch.logits[index] for index in indices])
-            seen = class_maps(
-                logits,
-                (place.seen.height, place.seen.width),
-                threshold=self.model.threshold,
-                region=place.region(batch.spec, (logits.shape[2], logits.shape[3])),
-            )
-            found.update(zip(indices, (_at(place, each, size) for each in seen), strict=True))
-        return [found[index] for index in range(len(batch.frames))]
 
     def _place(self) -> None:
         """Puts the model on the device in `dtype`."""
@@ -313,15 +280,6 @@ class Worker:
         self._streams.release()
         self.batch_size = at_once // 2
         self._warn(f"{self.device} is out of memory for {at_once} frames at once; going on with {self.batch_size}")
-
-
-def _at(place: Placement, seen: Tensor, size: tuple[int, int]) -> Tensor:
-    """The class map of the part that the model saw, in one of the whole picture."""
-    if tuple(seen.shape) == size:
-        return seen
-    whole = seen.new_zeros(size)
-    whole[place.seen.slices] = seen
-    return whole
 
 
 def _reason(error: BaseException) -> str:
