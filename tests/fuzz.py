@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -168,8 +169,8 @@ def pipeline(folder: Path, rng: random.Random) -> None:
         else Video(folder / name, max_pixels=MAX_PIXELS)
     )
     outputs = Outputs(overlay="frames" if is_photo else "video", save=frozenset({"classes", "foreground", "json"}))
-    with source:
-        engine = Engine(model, device="cpu", batch_size=1, warn=lambda _: None)
+    # Closed at once: its threads would else live until the next collection of garbage.
+    with source, closing(Engine(model, device="cpu", batch_size=1, warn=lambda _: None)) as engine:
         sinks = outputs.sinks(folder / "out", "a", source.info, model.classes, lambda _: None)
         run = Run(source, engine, sinks, record_path=folder / "out" / "a_run.json")
         run.execute()
