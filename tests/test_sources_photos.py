@@ -429,3 +429,21 @@ def test_photos_are_not_decoded_far_ahead(tmp_path: Path) -> None:
             (tmp_path / f"{number:02d}.jpg").unlink()
         rest = list(frames)
     assert sum(isinstance(each, Skipped) for each in rest) == count - 2 * workers - 1
+
+
+@pytest.mark.parametrize("line", [".", "/", "..", "./", "folder", "//dev"])
+def test_a_folder_in_a_list_is_named_and_skipped(tmp_path: Path, line: str) -> None:
+    (tmp_path / "folder").mkdir()
+    make_photo(tmp_path / "a.jpg", picture(1))
+    (tmp_path / "list.txt").write_text(f"{line}\na.jpg\n")
+    with Photos(tmp_path / "list.txt") as source:
+        skipped, frame = source.frames()
+    assert skipped == Skipped(line, "it is a folder, not a photo")
+    assert frame.name == "a"
+
+
+def test_two_slashes_in_a_list_are_one(tmp_path: Path) -> None:
+    photo = make_photo(tmp_path / "a.jpg", picture(1))
+    (tmp_path / "list.txt").write_text(f"/{photo}\n/dev/null\n//dev/null\n")
+    with Photos(tmp_path / "list.txt") as source:
+        assert sorted(type(each).__name__ for each in source.frames()) == ["Frame", "Skipped", "Skipped"]

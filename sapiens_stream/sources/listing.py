@@ -104,8 +104,12 @@ def _sought(line: str, folder: Path) -> Path | Skipped:
     for base in (folder, Path()):
         # abspath, because it does away with ".." too: no result may leave the output folder by its name.
         path = Path(os.path.abspath(base / line))  # noqa: PTH100
+        if path.is_dir():  # "/" and "." have no name that results could take
+            return Skipped(line, "it is a folder, not a photo")
         if os.path.lexists(path):
-            return path
+            return (
+                Path("/", *path.parts[1:]) if path.root == "//" else path
+            )  # which POSIX tells from "/", and nobody else
     return Skipped(line, "no such file")
 
 
