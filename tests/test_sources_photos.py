@@ -442,6 +442,16 @@ def test_a_folder_in_a_list_is_named_and_skipped(tmp_path: Path, line: str) -> N
     assert frame.name == "a"
 
 
+@pytest.mark.parametrize("line", ["x" * 5000, "a/" * 3000, "no.jpg"])
+def test_what_cannot_be_in_a_list_is_no_such_file(tmp_path: Path, line: str) -> None:
+    make_photo(tmp_path / "a.jpg", picture(1))
+    (tmp_path / "list.txt").write_text(f"{line}\na.jpg\n")
+    with Photos(tmp_path / "list.txt") as source:
+        skipped, frame = source.frames()
+    assert skipped == Skipped(line, "no such file")
+    assert frame.name == "a"
+
+
 def test_two_slashes_in_a_list_are_one(tmp_path: Path) -> None:
     photo = make_photo(tmp_path / "a.jpg", picture(1))
     (tmp_path / "list.txt").write_text(f"/{photo}\n/dev/null\n//dev/null\n")

@@ -104,7 +104,7 @@ def _sought(line: str, folder: Path) -> Path | Skipped:
     for base in (folder, Path()):
         # abspath, because it does away with ".." too: no result may leave the output folder by its name.
         path = Path(os.path.abspath(base / line))  # noqa: PTH100
-        if path.is_dir():  # "/" and "." have no name that results could take
+        if os.path.isdir(path):  # noqa: PTH112  # "/" and "." have no name; pathlib's raises for names that are too long
             return Skipped(line, "it is a folder, not a photo")
         if os.path.lexists(path):
             return (
