@@ -8,6 +8,7 @@ failed case is told of with its number, by which `--case` runs it alone.
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import multiprocessing.connection
 import random
@@ -226,6 +227,9 @@ def _work(pipe: multiprocessing.connection.Connection) -> None:
         if case is None:
             return
         pipe.send(run_case(*case))
+        # PyAV's containers and streams hold one another, and with them a decoder's threads and memory: until collected
+        # they would be missing to the next cases.
+        gc.collect()
 
 
 class Worker:
