@@ -104,3 +104,23 @@ def test_too_little_memory_ends_in_an_error(tmp_path: Path, colour_torchscript: 
     assert "Traceback" not in done.stderr
     assert done.returncode == 0 or "error:" in done.stderr
     assert resource.getrlimit(resource.RLIMIT_AS)  # ours is as it was
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_shell_that_ignores_ctrl_c_in_the_background_does_not_take_it_from_the_run(tmp_path: Path) -> None:
+    """`sapiens-stream ... &` in a script starts with SIGINT ignored; `kill -INT` is meant all the same."""
+    process = start(
+        "live",
+        "lavfi:testsrc2=size=160x96:rate=30",
+        "--no-window",
+        "--record",
+        tmp_path / "cam.mp4",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    growing, end = tmp_path / ".cam.part.mp4", time.monotonic() + WAIT
+    while not growing.exists() or not growing.stat().st_size:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert finish(process).code == 130
+    assert (tmp_path / "cam.mp4").exists()

@@ -121,8 +121,9 @@ def stopped_by_signals(run: Stoppable, display: Display) -> Iterator[None]:
             first = float("inf")
             run.abandon()
 
-    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    signals = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup sets it
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
+        signals.append(signal.SIGHUP)
     before = [signal.signal(number, on_signal) for number in signals]
     try:
         yield
