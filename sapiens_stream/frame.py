@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.colour.meaning import Colour
 from sapiens_stream.colour.planes import Plane
 from sapiens_stream.colour.sdr import sdr_frame
-from sapiens_stream.colour.tags import Colour, colour_of
+from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.labels import Label, find_labels
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.colour.matrix import to_codes
+from sapiens_stream.colour.meaning import UNSPECIFIED, Colour
 from sapiens_stream.colour.planes import Plane, Planes
-from sapiens_stream.colour.tags import UNSPECIFIED, Colour
 from sapiens_stream.colour.tone_map import from_sdr
 from sapiens_stream.errors import UsageError
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from sapiens_stream.colour.matrix import to_codes
+from sapiens_stream.colour.meaning import FULL_RANGE, LIMITED_RANGE, Colour
 from sapiens_stream.colour.planes import planes_of
-from sapiens_stream.colour.tags import FULL_RANGE, LIMITED_RANGE, Colour
 from sapiens_stream.colour.tone_map import from_sdr
 
 PQ = Colour(matrix=9, primaries=9, transfer=16, bits=10, peak=1000.0)

@@ -14,11 +14,12 @@ from av.sidedata.sidedata import Type
 
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS2
-from sapiens_stream.colour import Colour, colour_of
 from sapiens_stream.colour.light import hlg_light, hlg_signal, pq_light, pq_signal
 from sapiens_stream.colour.matrix import from_codes, to_codes
+from sapiens_stream.colour.meaning import Colour
 from sapiens_stream.colour.planes import planes_of
 from sapiens_stream.colour.sdr import sdr_frame
+from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.colour.tone_map import eetf, from_sdr, to_sdr
 from sapiens_stream.frame import Frame
 from sapiens_stream.painting import Painter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sapiens_stream.colour.tags import BT709, BT2020, DISPLAY_P3, HLG, PQ, SDR_WHITE, USUAL_PEAK
+from sapiens_stream.colour.meaning import BT709, BT2020, DISPLAY_P3, HLG, PQ, SDR_WHITE, USUAL_PEAK
 
 Floats = npt.NDArray[np.float64]
 

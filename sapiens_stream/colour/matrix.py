@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sapiens_stream.colour.light import Floats
-from sapiens_stream.colour.tags import BT601, BT709, BT2020, Colour
+from sapiens_stream.colour.meaning import BT601, BT709, BT2020, Colour
 
 # Luma weights of red and blue, by the matrix coefficients' number.
 _BT601_WEIGHTS = (0.299, 0.114)

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.colour.matrix import from_codes, to_codes
+from sapiens_stream.colour.meaning import BT709, BT2020, FULL_RANGE, LIMITED_RANGE, Colour
 from sapiens_stream.colour.planes import Plane, Planes, planes_of
-from sapiens_stream.colour.tags import BT709, BT2020, FULL_RANGE, LIMITED_RANGE, Colour, colour_of
+from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.colour.tone_map import to_sdr
 
 UInt8Array = npt.NDArray[np.uint8]

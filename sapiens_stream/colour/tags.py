@@ -11,54 +11,11 @@ import av
 from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 
-# Code points of ITU-T H.273, which are FFmpeg's numbers too.
-BT709 = 1
-UNSPECIFIED = 2
-BT601 = 5
-BT2020 = 9  # both the primaries and the matrix with non-constant luminance
-DISPLAY_P3 = 12  # primaries
-PQ = 16  # transfer characteristics of SMPTE ST 2084
-HLG = 18  # of ARIB STD-B67
-LIMITED_RANGE, FULL_RANGE = 1, 2  # FFmpeg's AVColorRange
-
-SDR_WHITE = 203.0
-"""cd/m2 at which diffuse white, and with it an SDR picture's 100 %, lies in an HDR picture (Report ITU-R BT.2408)."""
-
-USUAL_PEAK = 1000.0
-"""cd/m2 of the brightest that a picture is taken to hold where it does not say; it is the nominal peak of HLG."""
+from sapiens_stream.colour.meaning import BT2020, FULL_RANGE, PQ, UNSPECIFIED, USUAL_PEAK, Colour
 
 _DARKEST_PEAK, _BRIGHTEST_PEAK = 100.0, 10_000.0  # the latter is all that PQ can say
 _DOLBY = "Dolby Vision of profile 5, which has no picture for other players: colours, and so classes, will be wrong"
 _FULL_RANGE_FORMATS = ("yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Colour:
-    """What a picture's numbers mean. `matrix`, `primaries` and `transfer` are code points of ITU-T H.273.
-
-    `peak` is the brightest that an HDR picture holds, cd/m2; 0 for SDR. `unreadable` says why its colours cannot be
-    shown right, where that is so.
-    """
-
-    matrix: int = UNSPECIFIED
-    primaries: int = UNSPECIFIED
-    transfer: int = UNSPECIFIED
-    full_range: bool = False
-    bits: int = 8
-    peak: float = 0.0
-    unreadable: str | None = None
-
-    @property
-    def hdr(self) -> bool:
-        return self.transfer in (PQ, HLG)
-
-    @property
-    def beyond_sdr(self) -> bool:
-        """Whether a screen or a model that takes the numbers for SDR of BT.709 gets the picture wrong.
-
-        HDR, and the wide gamut of BT.2020. Whatever says nothing of its colours counts as SDR.
-        """
-        return self.hdr or self.primaries == BT2020
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:

@@ -29,7 +29,7 @@ from sapiens_stream.colour.light import (
     sdr_signal,
     signal_of,
 )
-from sapiens_stream.colour.tags import BT709, BT2020, SDR_WHITE, Colour
+from sapiens_stream.colour.meaning import BT709, BT2020, SDR_WHITE, Colour
 
 _LMS_OF_RGB = np.array([[1688, 2146, 262], [683, 2951, 462], [99, 309, 3688]]) / 4096
 _ICTCP_OF_LMS = np.array([[2048, 2048, 0], [6610, -13613, 7003], [17933, -17390, -543]]) / 4096

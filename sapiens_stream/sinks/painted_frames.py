@@ -8,8 +8,9 @@ import av
 import cv2
 import numpy as np
 
+from sapiens_stream.colour.meaning import BT601, BT2020, FULL_RANGE, LIMITED_RANGE
 from sapiens_stream.colour.planes import Plane, Planes, planes_of
-from sapiens_stream.colour.tags import BT601, BT2020, FULL_RANGE, LIMITED_RANGE, colour_of
+from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
 

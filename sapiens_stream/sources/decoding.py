@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
-from sapiens_stream.colour import colour_of
+from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.settings import MAX_PIXELS

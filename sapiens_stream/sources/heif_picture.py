@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
+from sapiens_stream.colour.meaning import Colour
 from sapiens_stream.colour.planes import Planes
 from sapiens_stream.colour.sdr import sdr_of
-from sapiens_stream.colour.tags import Colour, completed
+from sapiens_stream.colour.tags import completed
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.sources.heif import HeifFile, Item
