@@ -77,7 +77,7 @@ def window(on_display: VirtualDisplay) -> Iterator[Window]:
 def opened(display: VirtualDisplay) -> Window:
     """A window that paints: without a window manager Qt misses at times, on a busy machine, that it was uncovered."""
     for _ in range(8):
-        window = Window(TITLE, SAPIENS)
+        window = Window(TITLE, SAPIENS, keep_background=True)
         display.expose(TITLE)
         window.show(screen(view((70, 80, 90))))
         if shows(display, (70, 80, 90), (400, 240), within=3):
