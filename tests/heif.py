@@ -12,6 +12,7 @@ from typing import Literal
 import av
 import numpy as np
 
+from sapiens_stream.sinks.scheduling import kept_scheduling
 from tests.media import UInt8Array
 
 Codec = Literal["libx265", "libsvtav1"]
@@ -31,7 +32,7 @@ def coded(picture: UInt8Array | av.VideoFrame, codec: Codec = "libx265") -> Code
     """Encodes a picture nearly without loss, by way of an MP4 in memory; a frame in its own format."""
     target = io.BytesIO()
     options = {"x265-params": "qp=4:info=0:log-level=none"} if codec == "libx265" else {"crf": "10", "preset": "8"}
-    with av.open(target, "w", format="mp4") as container:
+    with kept_scheduling(), av.open(target, "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=Fraction(25), options=options)
         if isinstance(picture, av.VideoFrame):
             frame, stream.pix_fmt = picture, picture.format.name

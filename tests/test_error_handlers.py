@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
@@ -32,11 +33,14 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def failing(original: Callable[..., Any], error: Exception, when: Callable[..., bool]) -> Callable[..., Any]:
-    """`original`, which raises `error` for the calls that `when` picks by their arguments."""
+    """`original`, which raises a copy of `error` for the calls that `when` picks by their arguments.
+
+    The original would keep with its traceback all that the frames of the test had open.
+    """
 
     def call(*arguments: Any, **named: Any) -> Any:
         if when(*arguments, **named):
-            raise error
+            raise copy.copy(error)
         return original(*arguments, **named)
 
     return call
@@ -121,7 +125,7 @@ def test_a_source_that_can_not_be_read_on_costs_the_rest_of_the_sound(
         def place(self, packet: Any) -> bool:
             Joins.count += 1
             if Joins.count == 40:
-                raise error
+                raise copy.copy(error)
             return super().place(packet)
 
     monkeypatch.setattr(side_streams, "Joins", Joins)

@@ -505,7 +505,8 @@ def test_a_real_video_keeps_times_and_sound(tmp_path):
 def test_no_encoder_makes_the_process_real_time(tmp_path: Path) -> None:
     """SVT-AV1 does so as root, where the machine then stands still; in a process of its own, for the child's sake."""
     code = (
-        "import os; from sapiens_stream.sinks.encoders import working; working();"
+        "import os; os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0));"
+        "from sapiens_stream.sinks.encoders import working; working();"
         "print({os.sched_getscheduler(int(each)) for each in os.listdir('/proc/self/task')})"
     )
     if not hasattr(os, "sched_getscheduler") or not Path("/proc/self/task").is_dir():
