@@ -23,9 +23,9 @@ from rich.table import Table
 from benchmarks.timing import compare
 from sapiens_stream import Segmenter
 from sapiens_stream.frame import Frame, Segmentation
-from sapiens_stream.inference.propagation import Carrier, Field, low_resolution, moved
-from sapiens_stream.models.builtin.recipe.evaluate import Agreement, UInt8Array
+from sapiens_stream.inference.propagation import Field, MaskPropagator, low_resolution, moved
 from sapiens_stream.sources import Video
+from sapiens_stream.training.evaluate import Agreement, UInt8Array
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SHARED = Path(__file__).parents[2] / "shared" / "media"
@@ -43,7 +43,7 @@ class Ways:
 
     def __init__(self, base: Segmentation) -> None:
         self._base = base
-        self._carrier = Carrier()
+        self._propagator = MaskPropagator()
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._first = self._before = low_resolution(base.frame)
         self._steps: Field | None = None
@@ -59,7 +59,7 @@ class Ways:
         failed = cv2.resize(astray.astype(np.uint8), class_map.shape[::-1], interpolation=cv2.INTER_NEAREST)
         along = moved(class_map, straight)
         maps = (
-            self._carrier.carry(self._base, frame),
+            self._propagator.carry(self._base, frame),
             class_map,
             along,
             moved(class_map, self._steps),
@@ -110,10 +110,10 @@ def agreements(results: list[Segmentation]) -> dict[int, dict[str, Agreement]]:
 
 def cost(results: list[Segmentation], segmenter: Segmenter) -> float:
     """How many times as long the model takes as carrying a map; OpenCV in one thread, as in a live run."""
-    carrier = Carrier()
+    propagator = MaskPropagator()
     cv2.setNumThreads(1)
     frame = results[3].frame
-    return compare(lambda: carrier.carry(results[0], frame), lambda: segmenter(frame.rgb), repeats=15).speedup
+    return compare(lambda: propagator.carry(results[0], frame), lambda: segmenter(frame.rgb), repeats=15).speedup
 
 
 def main() -> None:

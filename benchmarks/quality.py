@@ -23,9 +23,9 @@ from rich.table import Table
 
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.models.builtin.recipe.evaluate import HEAD, STREET, Agreement, UInt8Array
-from sapiens_stream.models.builtin.recipe.labels import OURS, PARSING, Labels
-from sapiens_stream.models.builtin.recipe.photos import clothing_labels, held_out_photos
+from sapiens_stream.training.evaluate import HEAD, STREET, Agreement, UInt8Array
+from sapiens_stream.training.labels import OURS, PARSING, Labels
+from sapiens_stream.training.photos import clothing_labels, held_out_photos
 
 LABELLED = Path(__file__).parents[2] / "shared" / "labelled"
 

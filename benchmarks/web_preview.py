@@ -19,8 +19,8 @@ import numpy as np
 
 from sapiens_stream import Segmenter
 from sapiens_stream.frame import Frame, Segmentation
-from sapiens_stream.sinks.preview.viewer import LiveFigures, Screen, View
-from sapiens_stream.sinks.preview.web import WebPreview
+from sapiens_stream.viewers.viewer import LiveFigures, Screen, View
+from sapiens_stream.viewers.web import WebPreview
 from tests.browser import Page, chromium
 
 CLIP = Path(__file__).parents[1] / "samples" / "people.mp4"

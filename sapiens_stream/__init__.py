@@ -19,24 +19,24 @@ if TYPE_CHECKING:
         SapiensStreamError,
         UsageError,
     )
-    from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
+    from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, SourceInfo
     from sapiens_stream.labels import Label
     from sapiens_stream.pipeline import Run
     from sapiens_stream.result import Result
     from sapiens_stream.sinks import Outputs, Sink
-    from sapiens_stream.sources import Source, SourceInfo, open_source
+    from sapiens_stream.sources import Source, open_source
 
     __version__: str
 
 _ROOMS = {
     "api": ("Segmenter", "segment"),
     "errors": ("DeviceError", "InputError", "ModelError", "OutputError", "SapiensStreamError", "UsageError"),
-    "frame": ("Damaged", "Frame", "Segmentation", "Skipped"),
+    "frame": ("Damaged", "Frame", "Segmentation", "Skipped", "SourceInfo"),
     "labels": ("Label",),
     "pipeline": ("Run",),
     "result": ("Result",),
     "sinks": ("Outputs", "Sink"),
-    "sources": ("Source", "SourceInfo", "open_source"),
+    "sources": ("Source", "open_source"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

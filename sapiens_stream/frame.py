@@ -1,11 +1,12 @@
-"""Frame, what a source yields, and Segmentation, what the model adds."""
+"""Frame, what a source yields, SourceInfo, what is known of all of them, and Segmentation, what the model adds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import TypeVar
+from pathlib import Path
+from typing import Literal, TypeVar
 
 import av
 import cv2
@@ -21,6 +22,32 @@ from sapiens_stream.labels import Label, find_labels
 
 UInt8Array = npt.NDArray[np.uint8]
 Pixel = TypeVar("Pixel", bound=np.generic)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceInfo:
+    """What is known of a source before its first frame; None where it is not known.
+
+    `name` is safe to print (no credentials). `size` is (height, width) upright. `frame_count` is from the header
+    of a video (an estimate) or the exact number of photos. `path` is the file that a video is read from; `url` is the
+    address, if it is read from there, and may hold credentials.
+
+    `frame_rate` is the average; the times of frames need not follow it. `time_base` is the unit of their `pts`.
+    `sample_aspect_ratio` is the width of a stored pixel over its height. `interlaced` says that the file is; its
+    frames are yielded deinterlaced.
+    """
+
+    name: str
+    kind: Literal["photos", "video", "live"]
+    frame_count: int | None = None
+    size: tuple[int, int] | None = None
+    frame_rate: Fraction | None = None
+    duration: Fraction | None = None
+    path: Path | None = None
+    url: str | None = field(default=None, repr=False)
+    time_base: Fraction | None = None
+    sample_aspect_ratio: Fraction | None = None
+    interlaced: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.errors import UsageError
-from sapiens_stream.frame import Segmentation, UInt8Array
+from sapiens_stream.frame import Segmentation, SourceInfo, UInt8Array
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks import Outputs, parse_save
 from sapiens_stream.sinks.json_file import Regions, as_json
 from sapiens_stream.sinks.pictures import SaveFormat
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.regions import Ring, Rle, polygons, rle
-from sapiens_stream.sources import SourceInfo
 
 if TYPE_CHECKING:
     import supervision

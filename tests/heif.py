@@ -12,7 +12,7 @@ from typing import Literal
 import av
 import numpy as np
 
-from sapiens_stream.sinks.scheduling import kept_scheduling
+from sapiens_stream.sinks.video.scheduling import kept_scheduling
 from tests.media import UInt8Array
 
 Codec = Literal["libx265", "libsvtav1"]

@@ -13,8 +13,8 @@ from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.builtin import load_builtin
-from sapiens_stream.models.builtin.recipe.evaluate import HEAD
 from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
+from sapiens_stream.training.evaluate import HEAD
 
 PHOTO = Path(__file__).parent / "data" / "golden" / "astronaut.png"
 ASSETS = Path(__file__).parents[2] / "shared" / "synth" / "makehuman"
@@ -110,7 +110,8 @@ def test_those_who_only_run_it_import_nothing_of_the_recipe():
 
     code = (
         "import sys; from sapiens_stream.models.builtin import load_builtin; load_builtin();"
-        "print([m for m in sys.modules if 'recipe' in m or m in ('anny', 'moderngl', 'scipy', 'timm')])"
+        "extras = ('sapiens_stream.training', 'anny', 'moderngl', 'scipy', 'timm');"
+        "print([name for name in sys.modules if name.startswith(extras)])"
     )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
@@ -122,9 +123,9 @@ class TestComposer:
 
     @pytest.fixture
     def composer(self, tmp_path):
-        from sapiens_stream.models.builtin.recipe.backgrounds import Backgrounds
-        from sapiens_stream.models.builtin.recipe.compose import Composer
-        from sapiens_stream.models.builtin.recipe.shards import Cutouts, write_shard
+        from sapiens_stream.training.backgrounds import Backgrounds
+        from sapiens_stream.training.compose import Composer
+        from sapiens_stream.training.shards import Cutouts, write_shard
 
         rgba, label = np.zeros((2, 128, 96, 4), np.uint8), np.zeros((2, 128, 96), np.uint8)
         rgba[:, 20:110, 10:90] = 255
@@ -158,7 +159,7 @@ class TestComposer:
         assert both > 5
 
     def test_a_thick_garment_covers_clothes_and_spares_hands(self, composer):
-        from sapiens_stream.models.builtin.recipe.compose import UPPER
+        from sapiens_stream.training.compose import UPPER
 
         rgba, ids = np.full((60, 40, 4), 255, np.uint8), np.full((60, 40), ID["Left_Hand"], np.uint8)
         ids[20:40, 10:30] = UPPER
@@ -172,8 +173,8 @@ class TestComposer:
         assert (worn[..., :3].max(-1) <= worn[..., 3].astype(int) + 1).all()  # premultiplied
 
     def test_nearer_people_hide_farther_ones(self, composer, monkeypatch):
-        from sapiens_stream.models.builtin.recipe.compose import _Place
-        from sapiens_stream.models.builtin.recipe.shards import Cutout
+        from sapiens_stream.training.compose import _Place
+        from sapiens_stream.training.shards import Cutout
 
         def person(part):
             return Cutout(np.full((80, 80, 4), 255, np.uint8), np.full((80, 80), ID[part], np.uint8), (False,) * 4)
@@ -206,7 +207,7 @@ class TestScenery:
 
     @pytest.fixture
     def scenery(self, tmp_path):
-        from sapiens_stream.models.builtin.recipe.backgrounds import Scenery, load_backgrounds
+        from sapiens_stream.training.backgrounds import Scenery, load_backgrounds
 
         photo = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
         disc = np.zeros((64, 48, 4), np.uint8)
@@ -232,7 +233,7 @@ class TestScenery:
             assert (changed == (mask > 64))[(mask == 0) | (mask == 255)].all()
 
     def test_dark_pictures_are_exposed_as_a_camera_would(self, monkeypatch):
-        from sapiens_stream.models.builtin.recipe import camera
+        from sapiens_stream.training import camera
 
         dark = np.full((64, 64, 3), 20, np.float32)
         means = {}
@@ -257,8 +258,8 @@ class TestRecipe:
             moderngl.create_context(standalone=True, backend="egl").release()
         except Exception as error:
             pytest.skip(f"no OpenGL through EGL: {error}")
-        from sapiens_stream.models.builtin.recipe.render import render
-        from sapiens_stream.models.builtin.recipe.shards import write_shard
+        from sapiens_stream.training.render import render
+        from sapiens_stream.training.shards import write_shard
 
         rgba, label = (np.stack(arrays) for arrays in zip(*render(ASSETS, 9, seed=4), strict=True))
         folder = tmp_path_factory.mktemp("cutouts")
@@ -279,7 +280,7 @@ class TestRecipe:
     def test_trains_a_few_steps_and_resumes(self, cutouts, tmp_path):
         from dataclasses import replace
 
-        from sapiens_stream.models.builtin.recipe.train import Plan, train
+        from sapiens_stream.training.train import Plan, train
 
         folder, *_ = cutouts
         photos = tmp_path / "photos"

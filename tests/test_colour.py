@@ -23,7 +23,7 @@ from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.colour.tone_map import eetf, from_sdr, to_sdr
 from sapiens_stream.frame import Frame
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.encoders import working
+from sapiens_stream.sinks.video.encoders import working
 from sapiens_stream.sources import Photos, Video
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
 from tests.heif import coded, colours, heif

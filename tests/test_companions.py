@@ -14,8 +14,8 @@ import pytest
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame
-from sapiens_stream.sinks.encoders import container_for
-from sapiens_stream.sinks.overlay_video import OverlayVideo
+from sapiens_stream.sinks.video.encoders import container_for
+from sapiens_stream.sinks.video.overlay import OverlayVideo
 from sapiens_stream.sources import Video
 from tests.media import make_video
 from tests.program import Program

@@ -16,8 +16,8 @@ import pytest
 
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Frame, Skipped
-from sapiens_stream.sinks import audio_track, companions, movie_file, recording, side_streams
-from sapiens_stream.sinks.overlay_video import OverlayVideo
+from sapiens_stream.sinks.video import audio_track, companions, mp4, side_streams, writer
+from sapiens_stream.sinks.video.overlay import OverlayVideo
 from sapiens_stream.sources import Video
 from sapiens_stream.sources.demux import Demuxer
 from tests.media import make_video, number_of
@@ -154,7 +154,7 @@ def test_sound_that_nothing_can_hold_is_left_out(error: Exception, clip: Path, m
 
 def test_a_finish_that_fails_leaves_the_fragments(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for error in (EINVAL, INVALID, UNKNOWN, FULL, InputError("no")):
-        monkeypatch.setattr(movie_file, "_remux", failing(movie_file._remux, error, lambda *_: True))
+        monkeypatch.setattr(mp4, "_remux", failing(mp4._remux, error, lambda *_: True))
         path, warnings = overlay(clip)
         assert numbers(path) == list(range(FRAMES))
         assert len(warnings) == 1 and "left in fragments" in warnings[0]
@@ -165,7 +165,7 @@ def test_pictures_that_can_not_be_written_are_told_with_the_file(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_video(tmp_path / "clip.mkv", frames=FRAMES)
-    monkeypatch.setattr(recording.Recording, "_mux", failing(recording.Recording._mux, error, lambda *_: True))
+    monkeypatch.setattr(writer.VideoWriter, "_mux", failing(writer.VideoWriter._mux, error, lambda *_: True))
     with pytest.raises(OutputError, match=r"overlay\.mp4 can't be written: "):
         overlay(clip)
 

@@ -20,16 +20,19 @@ from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Frame, Segmentation, Skipped
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks import files, movie_file, pictures
+from sapiens_stream.sinks import files, pictures
 from sapiens_stream.sinks.pictures import PictureSink
-from sapiens_stream.sinks.preview.web import address
-from sapiens_stream.sources import cameras, decoding, display_matrix, exif, jpeg, live_connection, spool
+from sapiens_stream.sinks.video import mp4
+from sapiens_stream.sources import decoding, display_matrix, exif, jpeg, spool
 from sapiens_stream.sources.heif_picture import _Assembly
 from sapiens_stream.sources.listing import list_photos
-from sapiens_stream.sources.live_connection import Connection
+from sapiens_stream.sources.live import cameras
+from sapiens_stream.sources.live import connection as live_connection
+from sapiens_stream.sources.live.connection import Connection
 from sapiens_stream.sources.opening import open_again
 from sapiens_stream.sources.photos import Photos
 from sapiens_stream.sources.video import Video
+from sapiens_stream.viewers.web import address
 from tests.media import make_photo, make_video, picture
 
 NO_MEMORY = av.error.MemoryError(errno.ENOMEM, os.strerror(errno.ENOMEM), "x")
@@ -167,8 +170,8 @@ class TestVideos:
 
     def test_a_file_that_is_no_video_is_not_readable(self, tmp_path: Path) -> None:
         (tmp_path / "a.mp4").write_bytes(b"nothing")
-        assert not movie_file.is_readable(tmp_path / "a.mp4")
-        assert not movie_file.is_readable(tmp_path / "missing.mp4")
+        assert not mp4.is_readable(tmp_path / "a.mp4")
+        assert not mp4.is_readable(tmp_path / "missing.mp4")
 
 
 class TestLive:

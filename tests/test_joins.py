@@ -12,7 +12,7 @@ import av
 import pytest
 
 from sapiens_stream.frame import Frame
-from sapiens_stream.sinks.overlay_video import OverlayVideo
+from sapiens_stream.sinks.video.overlay import OverlayVideo
 from sapiens_stream.sources import Video
 from tests.media import make_video, number_of
 from tests.test_overlay_video import UNTOUCHED, background

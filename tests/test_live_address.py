@@ -13,9 +13,9 @@ import pytest
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.sources import list_cameras, parse_address
-from sapiens_stream.sources.live_pace import Backlog
-from sapiens_stream.sources.live_timeline import TIME_BASE, Timeline
-from sapiens_stream.sources.v4l2 import CameraMode, modes
+from sapiens_stream.sources.live.pace import Backlog
+from sapiens_stream.sources.live.timeline import TIME_BASE, Timeline
+from sapiens_stream.sources.live.v4l2 import CameraMode, modes
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ from sapiens_stream.classes import class_set
 from sapiens_stream.errors import ModelError, OutputError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
+from sapiens_stream.live import Camera, LiveOutputs, LiveRun, Recorder
+from sapiens_stream.live.background_writer import BackgroundWriter
+from sapiens_stream.live.delays import Delay, Delays, Histogram
 from sapiens_stream.models.model import InputSpec, Model
-from sapiens_stream.pipeline.live import Camera, LiveOutputs, LiveRun, Recorder
-from sapiens_stream.pipeline.live.delays import Delay, Delays, Histogram
-from sapiens_stream.pipeline.live.outlet import Outlet
 from sapiens_stream.sinks import Sink
-from sapiens_stream.sinks.preview.viewer import Command, Screen, Viewer
 from sapiens_stream.sources import Live
+from sapiens_stream.viewers.viewer import Command, Screen, Viewer
 from tests.media import make_video
 from tests.senders import Sender
 
@@ -174,7 +174,7 @@ class TestFreshness:
     def test_the_parts_make_up_the_delay(self, tmp_path: Path) -> None:
         setting = Setting(tmp_path, model=halves(0.05), max_frames=20, propagate=False)
         setting.execute()
-        figures = setting.run.ledger.figures()
+        figures = setting.run.metrics.figures()
         assert [name for name, _ in figures.parts_median] == ["decode", "wait", "infer", "draw"]
         assert figures.delay_median is not None and figures.delay_median >= dict(figures.parts_median)["infer"] >= 50
 
@@ -251,7 +251,7 @@ class TestCommands:
         }
         setting = Setting(tmp_path, orders=orders, duration=30.0, model=halves(0.2))
         setting.execute()
-        assert setting.run.status == "complete" and setting.run.ledger.elapsed < 25
+        assert setting.run.status == "complete" and setting.run.metrics.elapsed < 25
         [video] = tmp_path.glob("live_*.mp4")
         with av.open(str(video)) as container:
             assert 15 <= sum(1 for _ in container.decode(video=0)) <= 32
@@ -317,14 +317,14 @@ class TestRecording:
 
     def test_a_slow_disk_drops_and_does_not_hold_up(self) -> None:
         sink = SlowSink(0.02)
-        outlet = Outlet([sink], pytest.fail)
+        writer = BackgroundWriter([sink], pytest.fail)
         start = time.monotonic()
         for index in range(100):
-            outlet.offer(result_of(index))
+            writer.offer(result_of(index))
         assert time.monotonic() - start < 0.5
-        outlet.end()
-        outlet.join()
-        assert outlet.written + outlet.dropped == 100 and outlet.written == len(sink.indices) < 50
+        writer.end()
+        writer.join()
+        assert writer.written + writer.dropped == 100 and writer.written == len(sink.indices) < 50
         assert sink.indices == sorted(sink.indices) and sink.indices[-1] == 99 and sink.closed
 
     def test_a_full_disk_ends_the_recording_and_not_the_picture(self, tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_a_model_that_fails_ends_the_run(tmp_path: Path) -> None:
     setting = Setting(tmp_path, model=halves(0.01, fail_after=5), duration=30.0)
     setting.execute()
     assert setting.run.status == "failed" and isinstance(setting.run.error, ModelError)
-    assert setting.run.ledger.elapsed < 20
+    assert setting.run.metrics.elapsed < 20
 
 
 @pytest.mark.slow
@@ -383,7 +383,7 @@ def test_soak(tmp_path: Path) -> None:
 
     def watch(screen: Screen) -> None:
         setting.watcher.screens.clear()
-        if setting.run.ledger.elapsed > (len(sizes) + 1) * seconds / 20:
+        if setting.run.metrics.elapsed > (len(sizes) + 1) * seconds / 20:
             sizes.append(process.memory_info().rss)
             delays.append(screen.figures.delay_median or 0.0)
 

@@ -18,7 +18,7 @@ import pytest
 
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame
-from sapiens_stream.sinks.overlay_video import OverlayVideo
+from sapiens_stream.sinks.video.overlay import OverlayVideo
 from sapiens_stream.sources import Video, open_source, spool
 from sapiens_stream.sources.opening import file_url, open_file
 from sapiens_stream.sources.video_input import parse_video

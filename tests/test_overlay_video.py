@@ -19,12 +19,11 @@ from sapiens_stream.classes import SAPIENS
 from sapiens_stream.colour.planes import planes_of
 from sapiens_stream.colour.tags import LightLevel, light_level, mastering_display
 from sapiens_stream.errors import OutputError, UsageError
-from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.encoders import ENCODERS, container_for, encoder_named, working
 from sapiens_stream.sinks.files import aside
-from sapiens_stream.sinks.overlay_video import OverlayVideo
-from sapiens_stream.sources.source import SourceInfo
+from sapiens_stream.sinks.video.encoders import ENCODERS, container_for, encoder_named, working
+from sapiens_stream.sinks.video.overlay import OverlayVideo
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
 from tests.media import frame_times, make_video, number_of, picture
 
@@ -506,7 +505,7 @@ def test_no_encoder_makes_the_process_real_time(tmp_path: Path) -> None:
     """SVT-AV1 does so as root, where the machine then stands still; in a process of its own, for the child's sake."""
     code = (
         "import os; os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0));"
-        "from sapiens_stream.sinks.encoders import working; working();"
+        "from sapiens_stream.sinks.video.encoders import working; working();"
         "print({os.sched_getscheduler(int(each)) for each in os.listdir('/proc/self/task')})"
     )
     if not hasattr(os, "sched_getscheduler") or not Path("/proc/self/task").is_dir():

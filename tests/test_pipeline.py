@@ -16,14 +16,14 @@ import torch
 
 from sapiens_stream.classes import class_set
 from sapiens_stream.errors import InputError, ModelError, OutputError
-from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
+from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, SourceInfo
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.models.model import InputSpec, Model
 from sapiens_stream.pipeline import Run, Statistics, Stream
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.sinks import Sink
-from sapiens_stream.sources import Source, SourceInfo
+from sapiens_stream.sources import Source
 
 WAIT = 5.0  # seconds: far longer than any of these should take, far shorter than for ever
 

@@ -8,11 +8,11 @@ import pytest
 from sapiens_stream import Frame, Segmentation
 from sapiens_stream.classes import SAPIENS, ClassSet, numbered
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.preview.controls import Look, press
-from sapiens_stream.sinks.preview.drawing import Drawing, first_size
-from sapiens_stream.sinks.preview.handover import PIXELS, SharedSlots
-from sapiens_stream.sinks.preview.theme import GROUND, PANEL
-from sapiens_stream.sinks.preview.viewer import LiveFigures, Screen, View
+from sapiens_stream.viewers.controls import Look, press
+from sapiens_stream.viewers.drawing import Drawing, first_size
+from sapiens_stream.viewers.theme import GROUND, PANEL
+from sapiens_stream.viewers.viewer import LiveFigures, Screen, View
+from sapiens_stream.viewers.window.shared_frames import PIXELS, SharedSlots
 
 FIGURES = LiveFigures(model="builtin", device="cpu", delay_median=4.0, parts_median=(("decode", 1.5), ("infer", 2.5)))
 

@@ -17,9 +17,9 @@ import pytest
 
 from sapiens_stream import DeviceError, Frame, Segmentation, UsageError
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.sinks.preview.handover import SLOTS
-from sapiens_stream.sinks.preview.viewer import Command, LiveFigures, Screen, View
-from sapiens_stream.sinks.preview.window import Window, display_available
+from sapiens_stream.viewers.viewer import Command, LiveFigures, Screen, View
+from sapiens_stream.viewers.window import Window, display_available
+from sapiens_stream.viewers.window.shared_frames import SLOTS
 from tests.display import UInt8Array, VirtualDisplay, eventually
 
 TITLE = "sapiens-stream test"
@@ -59,7 +59,7 @@ def blend(colour: tuple[int, int, int], label: int, opacity: float) -> tuple[int
 
 
 def child(window: Window) -> psutil.Process:
-    (process,) = [p for p in psutil.Process().children() if "window_process" in " ".join(p.cmdline())]
+    (process,) = [p for p in psutil.Process().children() if "viewers.window.process" in " ".join(p.cmdline())]
     return process
 
 
@@ -88,7 +88,7 @@ def opened(display: VirtualDisplay) -> Window:
 
 def test_the_windows_process_loads_neither_av_nor_torch() -> None:
     code = (
-        "import sys, sapiens_stream.sinks.preview.window_process\n"
+        "import sys, sapiens_stream.viewers.window.process\n"
         "print(sorted({'av', 'torch', 'rich', 'typer'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -246,8 +246,8 @@ import sys, time
 import numpy as np
 from sapiens_stream import Frame, Segmentation
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.sinks.preview.viewer import LiveFigures, Screen, View
-from sapiens_stream.sinks.preview.window import Window
+from sapiens_stream.viewers.viewer import LiveFigures, Screen, View
+from sapiens_stream.viewers.window import Window
 window = Window("sapiens-stream orphan", SAPIENS)
 frame = Frame(index=0, name="camera", decoded=np.full((480, 640, 3), 99, np.uint8))
 result = Segmentation(frame=frame, class_map=np.zeros((480, 640), np.uint8), classes=SAPIENS)

@@ -12,7 +12,7 @@ import pytest
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.frame import Frame, Segmentation, UInt8Array
-from sapiens_stream.inference.propagation import LONG_SIDE, Carrier, low_resolution, moved
+from sapiens_stream.inference.propagation import LONG_SIDE, MaskPropagator, low_resolution, moved
 from sapiens_stream.sources import Video
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "people.mp4"
@@ -69,36 +69,36 @@ class TestMoved:
 class TestCarrier:
     @pytest.mark.parametrize("turns, planar", [(0, False), (0, True), (1, True)])
     def test_a_map_stays_on_what_moves(self, turns: int, planar: bool) -> None:
-        carrier, first = Carrier(), scene(0, turns, planar)
+        propagator, first = MaskPropagator(), scene(0, turns, planar)
         for index in range(1, 13):
             now = scene(index, turns, planar)
-            carried = carrier.carry(first, now.frame)
+            carried = propagator.carry(first, now.frame)
         assert iou(carried, now.class_map) > 0.8 > 0.6 > iou(first.class_map, now.class_map)
 
     def test_a_newer_map_takes_over_from_where_it_was_inferred(self) -> None:
-        carrier, base, following = Carrier(), scene(0), scene(4)
+        propagator, base, following = MaskPropagator(), scene(0), scene(4)
         for index in range(1, 9):  # the model is at work on the fourth frame meanwhile
-            carrier.carry(base, scene(index).frame, following=[following.frame])
+            propagator.carry(base, scene(index).frame, following=[following.frame])
         for index in range(9, 16):
             now = scene(index)
-            carried = carrier.carry(following, now.frame)
+            carried = propagator.carry(following, now.frame)
         assert iou(carried, now.class_map) > 0.85
 
     def test_frames_may_be_left_out_and_a_still_picture_stays_as_it_is(self) -> None:
-        carrier, first = Carrier(), scene(0)
+        propagator, first = MaskPropagator(), scene(0)
         for index in (3, 9):
-            carried = carrier.carry(first, scene(index).frame)
+            carried = propagator.carry(first, scene(index).frame)
         assert iou(carried, scene(9).class_map) > 0.85
         still = Frame(index=1, name="still", decoded=first.frame.decoded)
-        assert (Carrier().carry(first, still) == first.class_map).all()
+        assert (MaskPropagator().carry(first, still) == first.class_map).all()
 
     def test_a_camera_that_changes_its_size(self) -> None:
-        carrier, first = Carrier(), scene(0)
-        carrier.carry(first, scene(1).frame)
+        propagator, first = MaskPropagator(), scene(0)
+        propagator.carry(first, scene(1).frame)
         small = Frame(index=2, name="small", decoded=noise(3, (100, 100)))
         result = Segmentation(frame=small, class_map=np.ones((100, 100), np.uint8), classes=SAPIENS)
         later = Frame(index=3, name="small", decoded=noise(3, (100, 100)))
-        assert (carrier.carry(result, later, following=[scene(1).frame]) == 1).all()
+        assert (propagator.carry(result, later, following=[scene(1).frame]) == 1).all()
 
     def test_a_real_clip(self) -> None:
         segmenter, results = Segmenter("builtin", device="cpu"), []
@@ -110,9 +110,9 @@ class TestCarrier:
                 results.append(Segmentation(frame=small, class_map=class_map, classes=SAPIENS))
                 if frame.index == 8:
                     break
-        carrier = Carrier()
+        propagator = MaskPropagator()
         for result in results[1:]:
-            carried = carrier.carry(results[0], result.frame)
+            carried = propagator.carry(results[0], result.frame)
         foreground = [each > 0 for each in (results[0].class_map, carried, results[8].class_map)]
         in_place, carried_iou = (float((a & foreground[2]).sum() / (a | foreground[2]).sum()) for a in foreground[:2])
         assert carried_iou > in_place + 0.1

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.models.builtin.recipe.evaluate import Agreement
-from sapiens_stream.models.builtin.recipe.labels import CLOTHING, IGNORE, PARSING, Labels
-from sapiens_stream.models.builtin.recipe.loss import GUESSED, loss_of
-from sapiens_stream.models.builtin.recipe.photos import (
+from sapiens_stream.training.evaluate import Agreement
+from sapiens_stream.training.labels import CLOTHING, IGNORE, PARSING, Labels
+from sapiens_stream.training.loss import GUESSED, loss_of
+from sapiens_stream.training.photos import (
     StreetPhotos,
     clothing_labels,
     photo_ids,
@@ -20,7 +20,7 @@ from sapiens_stream.models.builtin.recipe.photos import (
     without_person,
     without_rims,
 )
-from sapiens_stream.models.builtin.recipe.targets import ALLOWED, GUESS, LEFT_RIGHT, wide_target
+from sapiens_stream.training.targets import ALLOWED, GUESS, LEFT_RIGHT, wide_target
 
 ID = {name: index for index, name in enumerate(SAPIENS.names)}
 NAMES = ["null", "skin", "hair", "dress", "shoes", "bag"]
@@ -200,9 +200,9 @@ class TestStreetPhotos:
         assert mirrored
 
     def test_composites_of_them_are_trained_on(self, photos, tmp_path):
-        from sapiens_stream.models.builtin.recipe.backgrounds import Backgrounds
-        from sapiens_stream.models.builtin.recipe.compose import Composer
-        from sapiens_stream.models.builtin.recipe.shards import Cutouts, write_shard
+        from sapiens_stream.training.backgrounds import Backgrounds
+        from sapiens_stream.training.compose import Composer
+        from sapiens_stream.training.shards import Cutouts, write_shard
 
         rgba, label = np.full((1, 128, 96, 4), 255, np.uint8), np.full((1, 128, 96), ID["Hair"], np.uint8)
         write_shard(tmp_path / "cutouts", "0000", rgba, label)
@@ -216,10 +216,10 @@ class TestStreetPhotos:
     def test_trains_on_them_and_keeps_the_batch_norms_statistics(self, photos, tmp_path, capsys, monkeypatch):
         from safetensors.torch import load_file
 
-        from sapiens_stream.models.builtin.recipe import train as recipe
-        from sapiens_stream.models.builtin.recipe.shards import write_shard
-        from sapiens_stream.models.builtin.recipe.train import Plan, train
         from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
+        from sapiens_stream.training import train as recipe
+        from sapiens_stream.training.shards import write_shard
+        from sapiens_stream.training.train import Plan, train
 
         monkeypatch.setattr(recipe, "HELD_OUT_PICTURES", 2)
         rgba, label = np.full((60, 96, 64, 4), 255, np.uint8), np.full((60, 96, 64), ID["Hair"], np.uint8)

@@ -14,15 +14,14 @@ from pycocotools import mask as coco
 
 from sapiens_stream.classes import SAPIENS, numbered
 from sapiens_stream.errors import OutputError, UsageError
-from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import aside, path_below, written_aside
 from sapiens_stream.sinks.json_file import JsonSink
 from sapiens_stream.sinks.masks import MaskSink
-from sapiens_stream.sinks.overlay_video import OverlayVideo
 from sapiens_stream.sinks.pictures import PictureSink
 from sapiens_stream.sinks.regions import polygons, run_lengths
-from sapiens_stream.sources.source import SourceInfo
+from sapiens_stream.sinks.video.overlay import OverlayVideo
 
 DATA = Path(__file__).parent / "data" / "golden"
 

@@ -19,7 +19,7 @@ websockets = pytest.importorskip("websockets", reason="the extra web is not inst
 
 from sapiens_stream.classes import SAPIENS  # noqa: E402
 from sapiens_stream.frame import Frame, Segmentation  # noqa: E402
-from sapiens_stream.sinks.preview.web import WebPreview, connections, site  # noqa: E402
+from sapiens_stream.viewers.web import WebPreview, connections, site  # noqa: E402
 from tests.test_web_preview import PATIENCE, get, joined, screen, segmentation, serving, watching  # noqa: E402
 
 CONNECTIONS = 128  # that are kept, of a server for eight viewers
@@ -186,7 +186,7 @@ def test_many_viewers_beyond_the_seats_are_sent_away_and_their_connections_end()
 _HOST = """
 import resource, sys
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.sinks.preview.web import WebPreview
+from sapiens_stream.viewers.web import WebPreview
 
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, most))

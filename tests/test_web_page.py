@@ -13,8 +13,8 @@ import pytest
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.frame import Frame, Segmentation
-from sapiens_stream.sinks.preview.viewer import Command, LiveFigures, Screen, View
-from sapiens_stream.sinks.preview.web import WebPreview
+from sapiens_stream.viewers.viewer import Command, LiveFigures, Screen, View
+from sapiens_stream.viewers.web import WebPreview
 from tests import media
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")

@@ -23,8 +23,8 @@ from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.preview.viewer import Command, LiveFigures, Screen, View
-from sapiens_stream.sinks.preview.web import WebPreview, parse_address
+from sapiens_stream.viewers.viewer import Command, LiveFigures, Screen, View
+from sapiens_stream.viewers.web import WebPreview, parse_address
 from tests import media
 
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
@@ -32,7 +32,7 @@ websockets = pytest.importorskip("websockets", reason="the extra web is not inst
 
 from websockets.sync.client import connect  # noqa: E402
 
-from sapiens_stream.sinks.preview.web.broadcast import Broadcast, Closed  # noqa: E402
+from sapiens_stream.viewers.web.broadcast import Broadcast, Closed  # noqa: E402
 
 PATIENCE = 10.0
 

@@ -11,9 +11,9 @@ import typer
 
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.allocator import keep_freed_memory
+from sapiens_stream.cli.console import error
 from sapiens_stream.cli.demo import demo
 from sapiens_stream.cli.doctor import doctor
-from sapiens_stream.cli.ending import error
 from sapiens_stream.cli.images import images
 from sapiens_stream.cli.live import LiveCommand, live
 from sapiens_stream.cli.models import models

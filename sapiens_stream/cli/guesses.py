@@ -175,7 +175,7 @@ def _is_animated(path: Path) -> bool:
 
 
 def _is_live(name: str) -> bool:
-    from sapiens_stream.sources.live_address import is_live
+    from sapiens_stream.sources.live.address import is_live
 
     return is_live(name)
 

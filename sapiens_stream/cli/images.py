@@ -88,8 +88,8 @@ def images(
 
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
-    from sapiens_stream.cli.execution import Tally
-    from sapiens_stream.cli.fetching import fetch_named
+    from sapiens_stream.cli.download import fetch_named
+    from sapiens_stream.cli.runner import Tally
     from sapiens_stream.models import open_model
     from sapiens_stream.pipeline import Run
     from sapiens_stream.sinks import Outputs

@@ -20,9 +20,9 @@ from sapiens_stream.settings import MAX_PIXELS
 if TYPE_CHECKING:
     from sapiens_stream.classes import ClassSet
     from sapiens_stream.cli.live_display import LiveDisplay
-    from sapiens_stream.pipeline.live import Camera, LiveOutputs, LiveRun
-    from sapiens_stream.sinks.preview.viewer import Viewer
+    from sapiens_stream.live import Camera, LiveOutputs, LiveRun
     from sapiens_stream.sources.live import Reconnect
+    from sapiens_stream.viewers.viewer import Viewer
 
 WEB_DEFAULT = "127.0.0.1:8000"
 RECORDINGS = (".mp4", ".mov", ".mkv")
@@ -138,10 +138,10 @@ def live(
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
     from sapiens_stream.api import Segmenter
-    from sapiens_stream.cli.execution import stopped_by_signals
-    from sapiens_stream.cli.fetching import fetch_named
+    from sapiens_stream.cli.download import fetch_named
     from sapiens_stream.cli.live_display import LiveDisplay
-    from sapiens_stream.pipeline.live import Camera, LiveOutputs, LiveRun, Recorder, in_background
+    from sapiens_stream.cli.runner import stopped_by_signals
+    from sapiens_stream.live import Camera, LiveOutputs, LiveRun, Recorder, in_background
     from sapiens_stream.sinks import parse_save
     from sapiens_stream.sources import Live, parse_address
 
@@ -211,7 +211,7 @@ def _viewers(
     """Those that were asked for; by default a window where there is a display, and else a word about it."""
     viewers: list[Viewer] = []
     if web is not None:
-        from sapiens_stream.sinks.preview.web import WebPreview, parse_address
+        from sapiens_stream.viewers.web import WebPreview, parse_address
 
         host, port = parse_address(web)
         preview = WebPreview(
@@ -227,7 +227,7 @@ def _viewers(
         viewers.append(preview)
         display.web_address(preview.url)
     if window or (window is None and web is None):
-        from sapiens_stream.sinks.preview.window import Window
+        from sapiens_stream.viewers.window import Window
 
         try:
             shown = Window(
@@ -249,8 +249,8 @@ def _viewers(
 
 def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, display: LiveDisplay) -> int:
     """Says how it went, and the exit code of that."""
+    from sapiens_stream.cli.console import error
     from sapiens_stream.cli.display import duration
-    from sapiens_stream.cli.ending import error
     from sapiens_stream.pipeline.record import as_line
 
     display.json_line(as_line(run.record()))
@@ -263,14 +263,14 @@ def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, dis
             error(cause(camera.failure))
         elif not camera.received:
             error(f"{camera.name}: no picture came" + (f": {camera.events[-1][1].reason}" if camera.events else ""))
-    ledger = run.ledger
-    figures = ledger.figures()
+    metrics = run.metrics
+    figures = metrics.figures()
     if figures.shown:
-        per_second = figures.shown / ledger.elapsed
-        delays = ledger.delays.as_dict()["total"]
+        per_second = figures.shown / metrics.elapsed
+        delays = metrics.delays.as_dict()["total"]
         place = f", in {_places(outputs)}" if run.wrote else ""
         display.result(
-            f"{figures.shown} frames shown in {duration(ledger.elapsed)} ({per_second:.1f} frames/s, delay "
+            f"{figures.shown} frames shown in {duration(metrics.elapsed)} ({per_second:.1f} frames/s, delay "
             f"{delays['median']:.0f} ms, 95 % below {delays['p95']:.0f}), dropped {figures.dropped} of "
             f"{figures.received}, carried {100 * figures.carried / figures.shown:.0f} %{place}"
         )
@@ -297,7 +297,7 @@ def _tries(text: str) -> Reconnect:
 
 
 def _print_cameras() -> None:
-    from sapiens_stream.sources.cameras import list_cameras
+    from sapiens_stream.sources.live.cameras import list_cameras
 
     cameras = list_cameras()
     if not cameras:

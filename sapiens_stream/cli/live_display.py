@@ -11,8 +11,8 @@ from rich.text import Text
 
 from sapiens_stream.cli.display import Display
 from sapiens_stream.cli.one_line import one_line
-from sapiens_stream.sinks.preview.viewer import LiveFigures, Screen
 from sapiens_stream.sources import LiveEvent
+from sapiens_stream.viewers.viewer import LiveFigures, Screen
 
 LINE_EVERY = 0.25
 PLAIN_LINE_EVERY = 10.0  # seconds, where the output is no terminal

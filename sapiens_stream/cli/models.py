@@ -83,7 +83,7 @@ def pull_model(
 
     A download that broke off goes on where it ended.
     """
-    from sapiens_stream.cli.fetching import fetch
+    from sapiens_stream.cli.download import fetch
     from sapiens_stream.cli.model_facts import file_entry
     from sapiens_stream.models.catalogue import BUILTIN, KNOWN, lookup
     from sapiens_stream.models.hub import amount

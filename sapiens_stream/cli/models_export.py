@@ -40,7 +40,7 @@ def export(
 
     import torch
 
-    from sapiens_stream.cli.fetching import fetch_named
+    from sapiens_stream.cli.download import fetch_named
     from sapiens_stream.inference.device import PRECISION_NAMES, resolve_precision
     from sapiens_stream.models import open_model
     from sapiens_stream.models.export import export_model

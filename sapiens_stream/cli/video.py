@@ -15,7 +15,7 @@ from sapiens_stream.settings import MAX_PIXELS
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter
-    from sapiens_stream.cli.execution import Tally
+    from sapiens_stream.cli.runner import Tally
     from sapiens_stream.sinks import Outputs
 
 
@@ -85,8 +85,8 @@ def video(
 
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
-    from sapiens_stream.cli.execution import Tally
-    from sapiens_stream.cli.fetching import fetch_named
+    from sapiens_stream.cli.download import fetch_named
+    from sapiens_stream.cli.runner import Tally
     from sapiens_stream.pipeline import Run
     from sapiens_stream.sinks import Outputs, parse_save
     from sapiens_stream.sinks.files import fitting
@@ -180,7 +180,7 @@ def _overlay_file(output: Path, inputs: list[str], overlay: str) -> Path | None:
 
 def _refuse(inputs: list[str]) -> NoReturn:
     """Names what is not there, before anything is loaded."""
-    from sapiens_stream.cli.ending import error
+    from sapiens_stream.cli.console import error
 
     for name in inputs:
         error(guesses.video_problem(name) or name)

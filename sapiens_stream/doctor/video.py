@@ -12,7 +12,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.stream import VideoStream
 
 from sapiens_stream.errors import cause
-from sapiens_stream.sinks.encoders import ENCODERS, about_hardware, pixel_format
+from sapiens_stream.sinks.video.encoders import ENCODERS, about_hardware, pixel_format
 
 CAMERA_INPUTS = ("v4l2", "avfoundation", "dshow")
 STREAM_INPUTS = ("rtsp", "x11grab", "gdigrab", "lavfi")

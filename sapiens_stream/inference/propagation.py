@@ -43,7 +43,7 @@ class _Track:
     """None while the picture is itself the newest, or before the first step."""
 
 
-class Carrier:
+class MaskPropagator:
     """Carries class maps of one camera along to its newest pictures. Not for several threads at once."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapiens_stream.sources.source import SourceInfo
+from sapiens_stream.frame import SourceInfo
 
 if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
     from sapiens_stream.inference.engine import Engine

@@ -11,10 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sapiens_stream.frame import SourceInfo
 from sapiens_stream.pipeline.fingerprint import Fingerprint
 from sapiens_stream.pipeline.run_folder import SCHEMA, as_text
 from sapiens_stream.pipeline.statistics import Statistics
-from sapiens_stream.sources.source import SourceInfo
 
 if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
     from sapiens_stream.inference.engine import Engine

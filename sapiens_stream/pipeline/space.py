@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sapiens_stream.errors import OutputError
-from sapiens_stream.frame import Segmentation
+from sapiens_stream.frame import Segmentation, SourceInfo
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.sources.source import SourceInfo
 
 _FILES_OF_A_RUN = 8  # the record, what is aside, folders
 

@@ -4,22 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sapiens_stream.sinks.encoders import container_for
     from sapiens_stream.sinks.json_file import JsonSink
     from sapiens_stream.sinks.masks import MaskSink
     from sapiens_stream.sinks.outputs import Outputs, parse_save
-    from sapiens_stream.sinks.overlay_video import OverlayVideo
     from sapiens_stream.sinks.pictures import PictureSink
     from sapiens_stream.sinks.sink import Sink
+    from sapiens_stream.sinks.video.encoders import container_for
+    from sapiens_stream.sinks.video.overlay import OverlayVideo
 
 _FILES = {
     "JsonSink": "json_file",
     "MaskSink": "masks",
     "Outputs": "outputs",
-    "OverlayVideo": "overlay_video",
+    "OverlayVideo": "video.overlay",
     "PictureSink": "pictures",
     "Sink": "sink",
-    "container_for": "encoders",
+    "container_for": "video.encoders",
     "parse_save": "outputs",
 }
 

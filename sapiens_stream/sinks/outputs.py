@@ -9,16 +9,16 @@ from typing import Literal
 
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
+from sapiens_stream.frame import SourceInfo
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.companions import Audio
 from sapiens_stream.sinks.contact_sheet import ContactSheet
-from sapiens_stream.sinks.encoders import require_fitting
 from sapiens_stream.sinks.json_file import JsonSink
 from sapiens_stream.sinks.masks import MaskSink
-from sapiens_stream.sinks.overlay_video import OverlayVideo, container_for
 from sapiens_stream.sinks.pictures import PictureSink
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.sources.source import SourceInfo
+from sapiens_stream.sinks.video.companions import Audio
+from sapiens_stream.sinks.video.encoders import require_fitting
+from sapiens_stream.sinks.video.overlay import OverlayVideo, container_for
 
 SAVABLE = ("classes", "foreground", "json")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import av.logging
 
 from sapiens_stream.settings import MAX_PIXELS
-from sapiens_stream.sources.cameras import Camera, list_cameras
 from sapiens_stream.sources.decoding import Decoder
 from sapiens_stream.sources.kinds import ANIMATIONS, is_photo
 from sapiens_stream.sources.listing import is_glob, is_list
 from sapiens_stream.sources.live import Live, LiveEvent
-from sapiens_stream.sources.live_address import Address, is_live, parse_address
+from sapiens_stream.sources.live.address import Address, is_live, parse_address
+from sapiens_stream.sources.live.cameras import Camera, list_cameras
 from sapiens_stream.sources.photos import DEFAULT_WORKERS, Photos
-from sapiens_stream.sources.source import Source, SourceInfo
+from sapiens_stream.sources.source import Source
 from sapiens_stream.sources.video import Video
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "LiveEvent",
     "Photos",
     "Source",
-    "SourceInfo",
     "Video",
     "list_cameras",
     "open_source",

@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 
 from sapiens_stream.errors import InputError, UsageError
-from sapiens_stream.frame import Damaged, Frame, Skipped
+from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.budget import OrderedBudget
 from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
 from sapiens_stream.sources.limits import PHOTO_BYTES_AT_ONCE
 from sapiens_stream.sources.listing import Listed, list_photos
-from sapiens_stream.sources.source import Source, SourceInfo
+from sapiens_stream.sources.source import Source
 
 DEFAULT_WORKERS = 4
 

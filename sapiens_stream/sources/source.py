@@ -4,39 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
-from sapiens_stream.frame import Frame, Skipped
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceInfo:
-    """What is known of a source before its first frame; None where it is not known.
-
-    `name` is safe to print (no credentials). `size` is (height, width) upright. `frame_count` is from the header
-    of a video (an estimate) or the exact number of photos. `path` is the file that a video is read from; `url` is the
-    address, if it is read from there, and may hold credentials.
-
-    `frame_rate` is the average; the times of frames need not follow it. `time_base` is the unit of their `pts`.
-    `sample_aspect_ratio` is the width of a stored pixel over its height. `interlaced` says that the file is; its
-    frames are yielded deinterlaced.
-    """
-
-    name: str
-    kind: Literal["photos", "video", "live"]
-    frame_count: int | None = None
-    size: tuple[int, int] | None = None
-    frame_rate: Fraction | None = None
-    duration: Fraction | None = None
-    path: Path | None = None
-    url: str | None = field(default=None, repr=False)
-    time_base: Fraction | None = None
-    sample_aspect_ratio: Fraction | None = None
-    interlaced: bool = False
+from sapiens_stream.frame import Frame, Skipped, SourceInfo
 
 
 class Source(ABC):

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sapiens_stream.errors import InputError, UsageError
-from sapiens_stream.sources.live_address import parse_address
+from sapiens_stream.sources.live.address import parse_address
 from sapiens_stream.sources.redaction import redacted_text
 
 STANDARD_INPUT = "-"

@@ -1,0 +1,251 @@
+"""A live run: cameras in, what they see out to viewers and recordings, until it is stopped or nothing more comes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import cv2
+
+from sapiens_stream.errors import FolderTaken, SapiensStreamError
+from sapiens_stream.inference.engine import Engine
+from sapiens_stream.live.camera import Camera
+from sapiens_stream.live.inference import Inference
+from sapiens_stream.live.metrics import Metrics
+from sapiens_stream.live.recorder import Recorder, time_stamp
+from sapiens_stream.live.scheduler import Scheduler, Showing
+from sapiens_stream.pipeline.record import Status
+from sapiens_stream.pipeline.run import RECORD_EVERY
+from sapiens_stream.pipeline.run_folder import RunFolder
+from sapiens_stream.sinks.files import fitting
+from sapiens_stream.viewers.viewer import Command, Screen, View, Viewer
+
+LOOK_EVERY = 0.05  # seconds: how long a viewer's command may wait where no frame comes
+SCREEN_EVERY = 1.0  # seconds: where no frame comes, its figures tell that
+
+
+class LiveRun:
+    """Shows the newest frame of every camera in `viewers`, and gives what was shown to `recorder`.
+
+    It ends after `duration` seconds, once `max_frames` were shown, when a viewer asks for it, and when every camera is
+    finished. If anything is written, the record stands at `record_path`; it is kept current. What `RunFolder` says of
+    other runs' results and of `overwrite` holds for its folder.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[Camera],
+        engine: Engine,
+        recorder: Recorder,
+        *,
+        record_path: Path,
+        overwrite: bool = False,
+        viewers: Sequence[Viewer] = (),
+        propagate: bool = True,
+        duration: float | None = None,
+        max_frames: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.error: BaseException | None = None
+        self.status: Status = "interrupted"
+        self.stopping = False
+        self._changed = Event()
+        self._cameras = cameras
+        self._recorder = recorder
+        self._viewers = viewers
+        self._duration = duration
+        self._max_frames = max_frames
+        # What a viewer asks for is named by the time, and so may be the record of a run that has nothing else.
+        by_time = fitting(record_path.parent, f"{record_path.stem.removesuffix('_run')}_{time_stamp()}", "_run.json")
+        self._folder = RunFolder(record_path, recorder.planned, spare=by_time)
+        self._overwrite = overwrite
+        self._claimed = self._ended = False
+        recorder.on_file = self._list_file
+        self._inference = Inference(engine, cameras, self._changed.set)
+        self._schedulers = [Scheduler(camera, self._inference, propagate=propagate) for camera in cameras]
+        self.metrics = Metrics(cameras, engine, self._inference, settings or {})
+        self._views = [View(camera=camera.name) for camera in cameras]
+        self._paused = self._quit = False
+        self._stale_screen = True
+        """Whether something but a new frame is to be shown."""
+        self._screened = self._saved = time.monotonic()
+
+    def stop(self) -> None:
+        """Ends the run: what is on its way is dropped, and the files are closed. Safe in a signal handler."""
+        self.stopping = True
+        self._changed.set()
+
+    def abandon(self) -> None:
+        """The same: of a live run nothing is waited for."""
+        self.stop()
+
+    def execute(self, on_screen: Callable[[Screen], None] | None = None) -> None:
+        """Runs to the end; what happened is then in `status` and `error`. KeyboardInterrupt is raised again.
+
+        `on_screen` is called with each screen, in this thread.
+        """
+        hashing = Thread(target=self.metrics.hash_model, name="sha256", daemon=True)
+        hashing.start()
+        # A step shared by threads waits for the last of them to get a core, which the model has: for steps of a
+        # millisecond that is seven times as long.
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            self._save_record()
+            if self.error is None:
+                for camera in self._cameras:
+                    camera.start(self._on_camera)
+                self._show_all(on_screen)
+            self.error = self.error or self._inference.error
+            self.status = "interrupted" if self.stopping else "complete"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self.error = error
+        finally:
+            cv2.setNumThreads(threads)
+            self.metrics.stop()
+            self._close()
+            self.error = self.error or self._recorder.failure
+            self.status = "failed" if self.error else self.status
+            hashing.join()
+            self._end()
+
+    @property
+    def wrote(self) -> bool:
+        """Whether there are files of it."""
+        return self._recorder.writes
+
+    def record(self) -> dict[str, Any]:
+        """The record as it stands now, as JSON types."""
+        listed = self._folder.files(ended=self._ended) if self._claimed else None
+        return self.metrics.as_dict(self.status, self.error, self._recorder.as_dict(), self._recorder.files, listed)
+
+    def _list_file(self, name: str, ending: str, size: int) -> None:
+        self._folder.wrote(name, ending, size)
+        self._folder.settle(name)
+
+    def _on_camera(self) -> None:
+        """In a camera's thread: its frame goes to the device without waiting for the one that shows."""
+        self._inference.feed()
+        self._changed.set()
+
+    def _show_all(self, on_screen: Callable[[Screen], None] | None) -> None:
+        while not self._over():
+            self._changed.wait(self._patience())
+            self._changed.clear()
+            self._obey()
+            while (screen := self._show_due()) is not None:
+                if on_screen is not None:
+                    on_screen(screen)
+                if self._over():
+                    break
+            if time.monotonic() - self._saved > RECORD_EVERY:
+                self._save_record()
+
+    def _over(self) -> bool:
+        unwritten = self.error or self._recorder.failure
+        failed = self._inference.error is not None or (unwritten is not None and not self._viewers)
+        late = self._duration is not None and self.metrics.elapsed >= self._duration
+        enough = self._max_frames is not None and self.metrics.shown >= self._max_frames
+        return self.stopping or self._quit or failed or late or enough or all(each.over for each in self._schedulers)
+
+    def _patience(self) -> float:
+        """Seconds that nothing need be looked at if nothing happens."""
+        now = time.monotonic()
+        deadlines = (scheduler.deadline for scheduler in self._schedulers)
+        return min([LOOK_EVERY, *(max(0.0, each - now) for each in deadlines if each is not None)])
+
+    def _show_due(self) -> Screen | None:
+        """Shows what is due, at most one frame of each camera; None if nothing is."""
+        due = [scheduler.due() for scheduler in self._schedulers]
+        views = [self._view(*each) for each in zip(self._cameras, self._views, due, strict=True)]
+        now = time.monotonic()
+        if views == self._views and not self._stale_screen and now - self._screened < SCREEN_EVERY:
+            return None
+        self._views, self._stale_screen, self._screened = views, False, now
+        screen = Screen(
+            views=views, figures=self.metrics.figures(), recording=self._recorder.recording, paused=self._paused
+        )
+        for viewer in self._viewers:
+            viewer.show(screen)
+        now = time.monotonic()
+        for place, showing in enumerate(due):
+            if showing is not None:
+                self._cameras[place].count_shown(showing.result)
+                self.metrics.delays.add(now, showing.delay(now))
+                self._recorder.write(place, showing.result)
+        return screen
+
+    def _view(self, camera: Camera, before: View, due: Showing | None) -> View:
+        latest = before.latest if due is None else due.result
+        if latest is before.latest and camera.trouble == before.trouble:
+            return before
+        carried = latest.carried if latest is not None else 0
+        return View(camera=camera.name, latest=latest, carried=carried, trouble=camera.trouble)
+
+    def _obey(self) -> None:
+        for viewer in self._viewers:
+            for command in viewer.commands():
+                match command:
+                    case Command.QUIT:
+                        self._quit = True
+                    case Command.PAUSE:
+                        self._pause()
+                    case Command.SNAPSHOT:
+                        self._recorder.snapshot([view.latest for view in self._views])
+                    case Command.RECORD:
+                        self._recorder.toggle()
+                self._stale_screen = True
+
+    def _pause(self) -> None:
+        self._paused = not self._paused
+        for camera, scheduler in zip(self._cameras, self._schedulers, strict=True):
+            camera.paused = self._paused
+            scheduler.clear()
+
+    def _close(self) -> None:
+        for camera in self._cameras:
+            camera.close()
+        self._inference.close()
+        for scheduler in self._schedulers:
+            scheduler.clear()
+        self._recorder.close()
+
+    def _save_record(self) -> None:
+        self._saved = time.monotonic()
+        if not self._recorder.writes:
+            return
+        try:
+            self._claim()
+            self._folder.require_present()
+            self._folder.save(self.record())
+        except SapiensStreamError as error:
+            self.error, self.status = self.error or error, "failed"
+
+    def _claim(self) -> None:
+        if not self._claimed:
+            self._folder.claim(self.metrics.fingerprint, overwrite=self._overwrite)
+            self._claimed = True
+
+    def _end(self) -> None:
+        """Makes sure that what was written is there, and says so in the last record."""
+        refused = isinstance(self.error, FolderTaken)
+        if not self._recorder.writes or refused:
+            return
+        self._ended = True
+        try:
+            self._claim()
+            try:
+                self._folder.finish([path for path in self._recorder.files if self.error is None or path.exists()])
+                self._folder.require_complete()
+            except SapiensStreamError as error:
+                self.error, self.status = self.error or error, "failed"
+            self._folder.save(self.record(), last=True)
+        except SapiensStreamError as error:
+            self.error, self.status = self.error or error, "failed"
+        finally:
+            self._folder.release()

@@ -1,0 +1,122 @@
+"""Decides for one camera what is shown and when: a frame with its own class map, or at once with a carried one."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from sapiens_stream.frame import Segmentation
+from sapiens_stream.inference.propagation import MaskPropagator
+from sapiens_stream.live.camera import Arrival, Camera, Inferred
+from sapiens_stream.live.delays import Delay
+from sapiens_stream.live.inference import Inference
+
+
+@dataclass(frozen=True, eq=False)
+class Showing:
+    """A frame that is to be shown now. `infer` is what its class map took, `ready` when it was there."""
+
+    arrival: Arrival
+    result: Segmentation
+    infer: float
+    ready: float
+
+    def delay(self, shown: float) -> Delay:
+        """Its delay if it was shown then, by `time.monotonic()`."""
+        arrival = self.arrival
+        wait = self.ready - arrival.decoded - self.infer
+        return Delay(arrival.decoded - arrival.at, max(wait, 0.0), self.infer, shown - self.ready)
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    arrival: Arrival
+    until: float
+    """When it is shown with a carried class map, if its own has not come."""
+
+
+class Scheduler:
+    """Each frame it takes from the camera it gives to be shown, once and in order, or drops and counts.
+
+    Where the model will be done with a frame before the next one comes, the frame waits for it; else it is shown at
+    once with the last class map, carried along: an empty one until there is one of the camera's size. Without
+    `propagate` only frames are shown that the model has seen.
+    """
+
+    def __init__(self, camera: Camera, inference: Inference, *, propagate: bool) -> None:
+        self.camera = camera
+        self._inference = inference
+        self._model = inference.model
+        self._propagate = propagate
+        self._propagator = MaskPropagator()
+        self._held: deque[_Held] = deque()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be due."""
+        return self.camera.finished and not self.camera.has_to_show and not self._held
+
+    @property
+    def deadline(self) -> float | None:
+        """When a frame that is held has to be shown, if nothing happens before."""
+        return self._held[0].until if self._held and self._propagate else None
+
+    def clear(self) -> None:
+        """Drops what is held or waits."""
+        self._take()
+        self._drop(len(self._held))
+
+    def due(self) -> Showing | None:
+        """What is to be shown now; call it again until there is nothing."""
+        self._take()
+        # Asked for before the newest class map is looked at: what comes between the two is not lost.
+        awaited = [self._inference.awaits(self.camera, held.arrival.frame) for held in self._held]
+        inferred = self.camera.inferred
+        if inferred is not None:
+            index = inferred.result.frame.index
+            late = sum(held.arrival.frame.index < index for held in self._held)
+            self._drop(late)
+            del awaited[:late]
+            if self._held and self._held[0].arrival.frame.index == index:
+                return Showing(self._held.popleft().arrival, inferred.result, inferred.seconds, time.monotonic())
+        if not self._held:
+            return None
+        if self._propagate:
+            if len(self._held) > 1 or time.monotonic() >= self._held[0].until:
+                return self._carry(inferred, self._held.popleft().arrival)
+            return None
+        kept = [held for held, wanted in zip(self._held, awaited, strict=True) if wanted]
+        self.camera.drop(len(self._held) - len(kept))
+        self._held = deque(kept)
+        return None
+
+    def _take(self) -> None:
+        arrival = self.camera.take_to_show()
+        if arrival is None:
+            return
+        next_one = arrival.decoded + self.camera.period
+        self._held.append(_Held(arrival, next_one if self._inference.expected(arrival) <= next_one else 0.0))
+
+    def _drop(self, count: int) -> None:
+        """Drops the oldest that are held."""
+        for _ in range(count):
+            self._held.popleft()
+        self.camera.drop(count)
+
+    def _carry(self, inferred: Inferred | None, arrival: Arrival) -> Showing:
+        start = time.monotonic()
+        frame = arrival.frame
+        if inferred is not None and inferred.result.frame.size == frame.size:
+            following = self._inference.in_flight(self.camera)
+            class_map = self._propagator.carry(inferred.result, frame, following=following)
+        else:
+            class_map = np.zeros(frame.size, np.uint8)
+        age = frame.index - (inferred.result.frame.index if inferred is not None else -1)
+        result = Segmentation(
+            frame=frame, class_map=class_map, classes=self._model.classes, model=self._model.name, carried=age
+        )
+        ready = time.monotonic()
+        return Showing(arrival, result, ready - start, ready)

@@ -1,0 +1,201 @@
+"""What goes along with a source's pictures into its overlay: sound, subtitles, chapters and tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from typing import Literal, Self
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
+from av.subtitles.stream import SubtitleStream
+
+from sapiens_stream.errors import InputError, UsageError, cause
+from sapiens_stream.frame import SourceInfo
+from sapiens_stream.sinks.video.audio_track import Track, audio_track
+from sapiens_stream.sinks.video.side_streams import SideStreams
+from sapiens_stream.sinks.video.subtitle_track import subtitle_track
+from sapiens_stream.sinks.video.tags import add_chapters, tag_container, tag_stream
+from sapiens_stream.sources.opening import open_again
+
+Audio = Literal["all", "first", "none"]
+AUDIO: tuple[Audio, ...] = ("all", "first", "none")
+
+_FRAGMENTED = (".mp4", ".mov")
+# A fragmented file holds back all pictures until each of its streams has something; what begins later is added at the
+# end, when the fragments become one plain file.
+_EARLY_SECONDS = Fraction(2)
+_MOST_PACKETS = 20_000  # to look for streams in
+
+
+def which_audio(audio: Audio | bool) -> Audio:
+    """Raises UsageError for what is none of `AUDIO`."""
+    if isinstance(audio, bool):
+        return "all" if audio else "none"
+    if audio not in AUDIO:
+        raise UsageError(f"audio is {audio!r}; there are {', '.join(AUDIO)}")
+    return audio
+
+
+class Companions:
+    """Opens what a source reads once more. In an mp4 or mov that grows there are only streams that begin early.
+
+    `note_left_out` is told once, in one line, what the container can't hold.
+    """
+
+    def __init__(self, source: SourceInfo, audio: Audio, extension: str, warn: Callable[[str], None]) -> None:
+        self._source = source
+        self._audio = audio
+        self._extension = extension
+        self._warn = warn
+        self._opened = ExitStack()
+        self.original = self._open()
+        self._left_out: list[str] = []
+        self._late: list[int] = []
+        self._early: list[int] = []
+        if self.original is not None:
+            wanted = [stream.index for stream in self._wanted(self.original)]
+            self._early = wanted if extension not in _FRAGMENTED else self._beginning_early(wanted)
+            self._late = [index for index in wanted if index not in self._early]
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Of the first sound in a file that grows."""
+        streams = [self.original.streams[index] for index in self._early] if self.original is not None else []
+        return next((each.codec_context.sample_rate for each in streams if isinstance(each, AudioStream)), None)
+
+    def accompany(self, output: OutputContainer, pictures: Stream, shift: Fraction) -> SideStreams | None:
+        """Adds what a growing file can hold, before anything is written to it."""
+        if self.original is None:
+            return None
+        self._tag(self.original, output, pictures)
+        if self._extension not in _FRAGMENTED:
+            add_chapters(output, self.original, shift, None)
+        side = self._added(self.original, self._early, output, shift)
+        self._tell_left_out()
+        return side
+
+    def complete(
+        self, output: OutputContainer, copies: Sequence[Stream], shift: Fraction, end: Fraction
+    ) -> SideStreams | None:
+        """Adds the rest to the finished file, whose first streams are `copies` of the grown one's."""
+        original = self._open()
+        if original is None:
+            return None
+        self._tag(original, output, copies[0])
+        for index, copy in zip(self._early, copies[1:], strict=False):
+            tag_stream(copy, original.streams[index], self._extension)
+        add_chapters(output, original, shift, end)
+        side = self._added(original, self._late, output, shift, end)
+        self._tell_left_out()
+        return side
+
+    def close(self) -> None:
+        """Closes what was opened."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> InputContainer | None:
+        try:
+            original = open_again(self._source.path, self._source.url)
+        except InputError as error:
+            self._warn(f"{self._source.name}: its sound can't be read: {error}")
+            return None
+        return None if original is None else self._opened.enter_context(original)
+
+    def _wanted(self, original: InputContainer) -> Iterable[Stream]:
+        sounds = []
+        for number, sound in enumerate(original.streams.audio, 1):
+            if self._audio != "none" and (problem := _problem(sound)):
+                self._left_out.append(f"sound {number} ({problem})")
+            elif self._audio != "none":
+                sounds.append(sound)
+        if self._audio == "first":
+            best = original.streams.best("audio")
+            sounds = [best] if best in sounds else sounds[:1]
+        yield from sounds
+        yield from original.streams.subtitles
+
+    def _beginning_early(self, wanted: Sequence[int]) -> list[int]:
+        missing = {index for index in wanted if self.original and self.original.streams[index].type == "audio"}
+        early: set[int] = set()
+        began: Fraction | None = None
+        probe = self._open() if missing else None
+        if probe is None:
+            return []
+        try:
+            for count, packet in enumerate(probe.demux()):
+                stamp = packet.dts if packet.dts is not None else packet.pts
+                if packet.size and packet.stream.index in missing:
+                    early.add(packet.stream.index)
+                if stamp is not None and packet.time_base:
+                    began = stamp * packet.time_base if began is None else began
+                    if stamp * packet.time_base > began + _EARLY_SECONDS:
+                        break
+                if early == missing or count > _MOST_PACKETS:
+                    break
+        except (OSError, ValueError, av.FFmpegError):
+            pass  # a damaged file; what was found is there
+        return [index for index in wanted if index in early]
+
+    def _added(
+        self,
+        original: InputContainer,
+        indexes: Sequence[int],
+        output: OutputContainer,
+        shift: Fraction,
+        end: Fraction | None = None,
+    ) -> SideStreams | None:
+        tracks: dict[int, Track] = {}
+        for index in indexes:
+            stream = original.streams[index]
+            try:
+                if isinstance(stream, AudioStream):
+                    tracks[index] = audio_track(stream, output, self._extension)
+                elif isinstance(stream, SubtitleStream):
+                    tracks[index] = subtitle_track(stream, output, self._extension)
+                tag_stream(tracks[index].stream, stream, self._extension)
+            except (ValueError, av.FFmpegError) as error:
+                kind = "sound" if stream.type == "audio" else "subtitles"
+                same = [each.index for each in original.streams if each.type == stream.type]
+                self._left_out.append(f"{kind} {same.index(index) + 1} ({cause(error)})")
+        if not tracks:
+            return None
+        return SideStreams(
+            original,
+            tracks,
+            output,
+            name=self._source.name,
+            shift=shift,
+            end=end,
+            may_begin_before_0=self._extension in _FRAGMENTED and not shift,
+            warn=self._warn,
+        )
+
+    def _tag(self, original: InputContainer, output: OutputContainer, pictures: Stream) -> None:
+        tag_container(output, original)
+        video = original.streams.best("video")
+        if video is not None:
+            tag_stream(pictures, video, self._extension)
+
+    def _tell_left_out(self) -> None:
+        if self._left_out:
+            self._warn(f"{self._source.name}: left out of the {self._extension[1:]}: {', '.join(self._left_out)}")
+        self._left_out.clear()
+
+
+def _problem(sound: AudioStream) -> str | None:
+    context = sound.codec_context
+    if context is None:
+        return "there is no decoder for it"
+    if not context.sample_rate or not context.channels:
+        return "it holds nothing that can be decoded"
+    return None

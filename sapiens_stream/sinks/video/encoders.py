@@ -1,0 +1,189 @@
+"""The video encoders that an overlay can be written with: their containers, settings, and whether they work here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+from av.codec import Codec
+from av.video.codeccontext import VideoCodecContext
+
+from sapiens_stream.errors import OutputError, UsageError
+from sapiens_stream.sinks.video.scheduling import kept_scheduling
+
+# SVT-AV1 writes to standard error whatever FFmpeg's log level is; 1 is errors only.
+os.environ.setdefault("SVT_LOG", "1")
+
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+"""x264's words from fast to small; other encoders get what comes closest."""
+
+_SVT_AV1_PRESETS = ("9", "9", "8", "7", "6", "5", "4", "3", "2")  # from 10 on it warns of artefacts
+_NVENC_PRESETS = ("p1", "p1", "p2", "p3", "p3", "p4", "p5", "p6", "p7")
+_VPX_SPEEDS = ("8", "7", "6", "5", "4", "3", "2", "1", "0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """What must be known of an encoder. `crf_range` is (lowest, default, highest), None where it has no such thing.
+
+    `presets` are its words for `PRESETS`. `bytes_per_pixel` of a frame is for the estimate before a run: what videos of
+    moderate motion take at the default quality, and as much again in an mp4 or mov, which is finished in a copy.
+    `deep` is the pixel format for sources of more than 8 bits, where players of its videos take that. H.264 has none.
+    """
+
+    extension: str = ".mp4"
+    crf_option: str = "crf"
+    crf_range: tuple[int, int, int] | None = None
+    gpu_option: str | None = None
+    """Says on which card it encodes, if it does on one."""
+    preset_option: str = "preset"
+    presets: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    tag: str | None = None
+    bytes_per_pixel: float = 0.03
+    largest: int = 65535
+    """The longest side that it takes, pixels."""
+    deep: str | None = None
+
+    def settings(self, crf: int | None, preset: str, *, gpu: int | None = None) -> dict[str, str]:
+        """The options to open it with; `gpu` is the number of a CUDA card, for those that encode on one.
+
+        Raises UsageError for a `crf` or `preset` that it does not have.
+        """
+        settings = dict(self.options)
+        if gpu is not None and self.gpu_option is not None:
+            settings[self.gpu_option] = str(gpu)
+        if self.crf_range is not None:
+            lowest, default, highest = self.crf_range
+            if crf is not None and not lowest <= crf <= highest:
+                raise UsageError(f"crf {crf} is outside {lowest} to {highest}")
+            settings[self.crf_option] = str(default if crf is None else crf)
+        elif crf is not None:
+            raise UsageError(f"crf {crf} was given, but the encoder has no such setting")
+        if preset not in PRESETS and preset not in self.presets:
+            raise UsageError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+        if self.presets:
+            settings[self.preset_option] = self.presets[PRESETS.index(preset)] if preset in PRESETS else preset
+        return settings
+
+
+def _nvenc(default: int, tag: str | None = None, deep: str | None = None) -> Encoder:
+    return Encoder(
+        crf_option="cq",
+        crf_range=(1, default, 51),  # not from 0, by which it means that it chooses
+        gpu_option="gpu",
+        presets=_NVENC_PRESETS,
+        options={"rc": "vbr"},
+        tag=tag,
+        deep=deep,
+    )
+
+
+# The tag "hvc1" is the one of the two for HEVC that Apple's players take.
+ENCODERS: Mapping[str, Encoder] = {
+    "libx264": Encoder(crf_range=(0, 23, 51), presets=PRESETS, largest=16384),
+    "libx265": Encoder(
+        crf_range=(0, 28, 51),
+        presets=PRESETS,
+        options={"x265-params": "log-level=error"},
+        tag="hvc1",
+        deep="yuv420p10le",
+    ),
+    "libsvtav1": Encoder(crf_range=(0, 35, 63), presets=_SVT_AV1_PRESETS, largest=16384, deep="yuv420p10le"),
+    "libvpx-vp9": Encoder(
+        extension=".webm",
+        crf_range=(0, 32, 63),
+        preset_option="cpu-used",
+        presets=_VPX_SPEEDS,
+        options={"deadline": "realtime", "row-mt": "1"},
+        deep="yuv420p10le",
+    ),
+    "h264_nvenc": _nvenc(23),
+    "hevc_nvenc": _nvenc(28, tag="hvc1", deep="p010le"),
+    "av1_nvenc": _nvenc(35, deep="p010le"),
+    "h264_videotoolbox": Encoder(),
+    "hevc_videotoolbox": Encoder(tag="hvc1", deep="p010le"),
+    "prores_ks": Encoder(extension=".mov", bytes_per_pixel=0.9, deep="yuv422p10le"),
+    "ffv1": Encoder(extension=".mkv", bytes_per_pixel=0.7, deep="yuv420p10le"),
+}
+
+
+def encoder_named(codec: str) -> Encoder:
+    """Raises UsageError for a name that is not in `ENCODERS`, naming those that work here."""
+    if codec not in ENCODERS:
+        raise UsageError(f"no codec {codec!r}; those that work here are {', '.join(working())}")
+    return ENCODERS[codec]
+
+
+def require_size(codec: str, size: tuple[int, int], path: Path) -> None:
+    """Raises OutputError for a video at `path` of a `size`, (height, width), that the encoder does not take."""
+    largest = encoder_named(codec).largest
+    if max(size) <= largest:
+        return
+    larger = [name for name in working() if encoder_named(name).largest >= max(size)]
+    offer = f"; --codec {' or '.join(larger[:2])} takes it" if larger else ""
+    raise OutputError(
+        f"{path} can't be written: {codec} holds up to {largest} pixels a side, this is {size[1]}x{size[0]}{offer}"
+    )
+
+
+def container_for(codec: str) -> str:
+    """The extension of the container that an encoder's videos go into: ".mp4", ".mov", ".mkv" or ".webm"."""
+    return encoder_named(codec).extension
+
+
+def require_fitting(codec: str, path: Path) -> None:
+    """Raises UsageError where a file of that ending does not hold the encoder's videos, naming those that do."""
+    extension = container_for(codec)
+    fitting = (".mp4", ".mov", ".mkv") if extension == ".mp4" else tuple(dict.fromkeys((extension, ".mkv")))
+    if path.suffix.lower() not in fitting:
+        raise UsageError(f"{path}: a video by {codec} goes into {' or '.join(fitting)}")
+
+
+def require_working(codec: str) -> None:
+    """Raises UsageError where this build or machine does not have the encoder, naming those that work."""
+    encoder_named(codec)
+    if (problem := _problem(codec)) is not None:
+        raise UsageError(f"codec {codec} does not work here ({problem}); those that do are {', '.join(working())}")
+
+
+def working() -> list[str]:
+    """The names of the encoders that this build and machine have."""
+    return [name for name in ENCODERS if _problem(name) is None]
+
+
+def pixel_format(codec: str, *, deep: bool = False) -> str:
+    """yuv420p, which plays everywhere, where the encoder takes it; else the format that it names first.
+
+    For a `deep` source, of more than 8 bits, one that keeps 10, where this build of the encoder has it.
+    """
+    names = [each.name for each in Codec(codec, "w").video_formats or ()]
+    if deep and ENCODERS[codec].deep in names:
+        return str(ENCODERS[codec].deep)
+    return "yuv420p" if "yuv420p" in names or not names else names[0]
+
+
+def _problem(codec: str) -> str | None:
+    """What opening the encoder fails with. A build knows hardware encoders that its machine lacks, so each is tried."""
+    try:
+        context = av.CodecContext.create(codec, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width, context.height = 320, 240
+        context.pix_fmt = pixel_format(codec)
+        context.framerate = context.time_base = 25  # type: ignore[assignment]
+        context.options = ENCODERS[codec].settings(None, "veryfast")
+        with kept_scheduling():
+            context.open()
+    except av.codec.codec.UnknownCodecError:
+        return "it is not in this build of FFmpeg"
+    except (av.FFmpegError, OSError) as error:
+        return f"it can't be opened: {getattr(error, 'strerror', None) or error}{about_hardware(codec)}"
+    return None
+
+
+def about_hardware(codec: str) -> str:
+    """What is to be said where a hardware encoder does not work, to be appended to the reason; else nothing."""
+    return "; H100, H200 and A100 cards have no video encoder" if codec.endswith("_nvenc") else ""

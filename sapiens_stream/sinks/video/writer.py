@@ -1,0 +1,183 @@
+"""One video that is being written: an encoder, the sound, and the clock that both keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.codec.context import Flags
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from sapiens_stream.frame import Frame, SourceInfo
+from sapiens_stream.sinks.video.companions import Audio, Companions
+from sapiens_stream.sinks.video.encoders import encoder_named, pixel_format
+from sapiens_stream.sinks.video.hdr_metadata import hdr_options
+from sapiens_stream.sinks.video.mp4 import header_options
+from sapiens_stream.sinks.video.painted_frames import FramePainter
+from sapiens_stream.sinks.video.scheduling import kept_scheduling
+from sapiens_stream.sinks.video.side_streams import SideStreams
+from sapiens_stream.sources.opening import file_url
+
+_USUAL_RATE = Fraction(25)
+_LONGEST_LEAD = Fraction(60)
+# Sound often ends a little after the last picture; more than this is what an interrupted run did not get to.
+_SOUND_AFTER_THE_END = Fraction(1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """Which encoder, with which options, and which sound goes along."""
+
+    codec: str
+    options: Mapping[str, str]
+    audio: Audio
+
+
+class Clock:
+    """Where frames stand in the output: at their source's time plus `shift` seconds, in ticks of `time_base`.
+
+    The shift is 0 but where no file can keep the source's zero: a live source counts from anywhere, a time below 0
+    can't be shown, and a start later than a minute (a broadcast's clock) is hours of nothing in a player.
+    A frame without a time stands at its index over the frame rate. One that does not come after the frame before,
+    as in a damaged file, is put one tick after it.
+    """
+
+    def __init__(self, first: Frame, source: SourceInfo) -> None:
+        rate = source.frame_rate
+        self.rate = rate if rate is not None and 1 <= rate <= 1000 else _USUAL_RATE
+        self.time_base = first.time_base if first.time is not None and first.time_base is not None else 1 / self.rate
+        start = self._time(first)
+        kept = source.kind != "live" and 0 <= start <= _LONGEST_LEAD
+        self.shift = Fraction(0) if kept else -start
+        self._last: int | None = None
+
+    def place(self, frame: Frame) -> int:
+        """The ticks at which `frame` begins; call it once for each, in order."""
+        ticks = round((self._time(frame) + self.shift) / self.time_base)
+        if self._last is not None:
+            ticks = max(ticks, self._last + 1)
+        self._last = ticks
+        return ticks
+
+    def length(self, frame: Frame) -> int:
+        """The ticks that `frame` lasts; a frame of the usual rate where the source does not tell."""
+        if frame.duration and frame.time_base is not None:
+            return round(frame.duration * frame.time_base / self.time_base)
+        return round(1 / self.rate / self.time_base)
+
+    def _time(self, frame: Frame) -> Fraction:
+        return frame.index / self.rate if frame.time is None else frame.time
+
+
+class VideoWriter:
+    """Encodes what `frames` paints into a new file at `path`, whose settings follow the `first` frame.
+
+    Raises OSError, ValueError or av.FFmpegError, from which nothing but `close` can follow.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        first: Frame,
+        source: SourceInfo,
+        frames: FramePainter,
+        settings: EncoderSettings,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._frames = frames
+        self._clock = Clock(first, source)
+        self._codec = settings.codec
+        self._begin = self._frame_count = 0
+        self._end = Fraction(0)
+        with ExitStack() as stack:
+            self._companions = Companions(source, settings.audio, path.suffix, warn)
+            stack.enter_context(self._companions)
+            options = header_options(path.suffix, self._clock.time_base, self._companions.sample_rate)
+            self._output = stack.enter_context(av.open(file_url(path), "w", container_options=dict(options)))
+            self._stream = self._add_video(settings, first, self._companions.original)
+            if settings.codec == "libx264" and source.kind != "live":
+                # Several frames at a time in place of slices of one: more overlaps and fewer bytes, but frames wait.
+                self._stream.codec_context.thread_type = "FRAME"
+            self._side = self._companions.accompany(self._output, self._stream, self._clock.shift)
+            self._stack = stack.pop_all()
+
+    def write(self, frame: Frame, painted: av.VideoFrame) -> None:
+        """Encodes a frame as it was painted."""
+        if not self._stream.codec_context.is_open:
+            self._open(painted)
+        painted.pts, painted.time_base = self._clock.place(frame), self._clock.time_base
+        painted.duration = self._clock.length(frame)
+        self._begin = painted.pts
+        self._frame_count += 1
+        self._end = (painted.pts + painted.duration) * self._clock.time_base
+        if self._side is not None:
+            self._side.write(until=painted.pts * self._clock.time_base)
+        self._mux(self._stream.encode(painted))
+
+    def close(self) -> None:
+        """Writes what the encoder still holds, the rest of the sound, and the end of the file."""
+        with self._stack:
+            if self._stream.codec_context.is_open:
+                self._mux(self._stream.encode(None))
+                if self._side is not None:
+                    self._side.write(until=self._end + _SOUND_AFTER_THE_END)
+
+    def complete(self, output: OutputContainer, copies: Sequence[Stream]) -> SideStreams | None:
+        """Adds what the growing file could not hold to the finished one; see `Companions`. Once this one is closed."""
+        end = self._end + _SOUND_AFTER_THE_END
+        return self._companions.complete(output, copies, self._clock.shift, end)
+
+    def release(self) -> None:
+        """Closes the source's file, once nothing more is to be taken from it."""
+        self._companions.close()
+
+    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            if self._frame_count == 1 and self._codec == "libx265":  # whose times of a single frame are anything
+                packet.pts = packet.dts = self._begin
+            try:
+                self._output.mux_one(packet)
+            except OSError:
+                raise
+            except (ValueError, av.FFmpegError) as error:
+                # The pictures are in order; it is a packet of sound, which waited for this one to be written.
+                if self._side is None:
+                    raise
+                self._side.refused(error)
+
+    def _add_video(self, settings: EncoderSettings, first: Frame, original: InputContainer | None) -> VideoStream:
+        options = dict(settings.options)
+        if self._frames.deep:
+            options |= hdr_options(settings.codec, first, options)
+        stream = self._output.add_stream(settings.codec, rate=self._clock.rate, options=options)
+        assert isinstance(stream, VideoStream)
+        stream.time_base = self._clock.time_base
+        context = stream.codec_context
+        context.time_base = self._clock.time_base
+        context.height, context.width = self._frames.padded
+        context.pix_fmt = pixel_format(settings.codec, deep=first.colour.bits > 8)
+        context.flags |= Flags.frame_duration
+        if (tag := encoder_named(settings.codec).tag) is not None:
+            context.codec_tag = tag
+        video = original.streams.best("video") if original is not None else None
+        if isinstance(video, VideoStream) and video.sample_aspect_ratio:
+            ratio = video.sample_aspect_ratio
+            context.sample_aspect_ratio = 1 / ratio if first.quarter_turns % 2 else ratio
+        return stream
+
+    def _open(self, painted: av.VideoFrame) -> None:
+        """Opens the encoder and writes the header, tagged with the colours of the first frame."""
+        context = self._stream.codec_context
+        context.colorspace = painted.colorspace
+        context.color_range = painted.color_range
+        context.color_primaries = painted.color_primaries
+        context.color_trc = painted.color_trc
+        with kept_scheduling():
+            self._output.start_encoding()

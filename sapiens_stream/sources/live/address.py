@@ -1,0 +1,186 @@
+"""What a user may name as a live source, and how FFmpeg is to open it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+from sapiens_stream.errors import UsageError
+from sapiens_stream.sources.live.cameras import DEVICE_FORMATS, list_cameras
+from sapiens_stream.sources.opening import file_url
+from sapiens_stream.sources.redaction import redacted_text, redacted_url
+
+SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp", "srt")
+FORMS = (
+    "a camera's index (0) or device (/dev/video0, or video=NAME on Windows), "
+    f"a URL ({', '.join(SCHEMES)}), lavfi:GRAPH, screen, or a file at its own speed (--realtime)"
+)
+
+Kind = Literal["camera", "url", "lavfi", "screen", "file"]
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_DEVICE = re.compile(r"/dev/(video|v4l/)|video=")
+# A stream tells its format and size within this; more is only waited for. Zero frames for the rate: not wanted, slow.
+# No `nobuffer`: it throws away what was probed, the first whole picture with it; the next may be seconds away. What is
+# kept instead is decoded at once, so that it delays nothing.
+_PROBE = {"probesize": "500000", "fpsprobesize": "0"}
+_DEFAULT_PORT = {"rtsp", "rtsps", "http", "https"}
+_PROTOCOL_OPTIONS = {
+    "rtsp": {"rtsp_flags": "prefer_tcp", "allowed_media_types": "video"},
+    # What comes this way is a transport stream, which holds a picture a packet: to look for its end is to wait for the
+    # next one. Over others there may be pieces of pictures.
+    "udp": {"overrun_nonfatal": "1", "fflags": "noparse"},
+}
+_PROTOCOL_OPTIONS["rtsps"] = _PROTOCOL_OPTIONS["rtsp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """A live source, as FFmpeg opens it.
+
+    `url` and `options` are FFmpeg's, `format` its input format (None: found out from what comes). They may hold
+    credentials, and are no part of the `repr`. `path` is a file's. `name` is safe to print, `stem` safe as a file's
+    name as well.
+
+    `host` is what has to be looked up before it can be reached. `paced` says that nothing but the frames' times
+    holds the source to its own speed; `endless` that an end is an accident, so that opening again makes sense.
+    """
+
+    kind: Kind
+    name: str
+    stem: str
+    url: str = field(repr=False)
+    path: Path | None = None
+    format: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    host: str | None = None
+    paced: bool = False
+    endless: bool = True
+
+
+def is_live(what: str | Path | int) -> bool:
+    """Whether it can be nothing but a live source; a file that there is of such a name is that file."""
+    if isinstance(what, int):
+        return True
+    text = str(what)
+    if _URL.match(text) or _DEVICE.match(text):
+        return True
+    return (text.isdecimal() or text == "screen" or text.startswith("lavfi:")) and not os.path.lexists(text)
+
+
+def parse_address(what: str | Path | int, *, realtime: bool = False, platform: str = sys.platform) -> Address:
+    """Understands what a user names. `realtime` allows for a file. `platform` is as `sys.platform`.
+
+    >>> parse_address("rtsp://admin:secret@10.0.0.7/stream").name
+    'rtsp://10.0.0.7/stream'
+
+    Raises UsageError, which names the forms that there are, for anything else.
+    """
+    text = str(what)
+    if isinstance(what, str) and _URL.match(text):
+        return _url(text)
+    if text.startswith("lavfi:"):
+        return _lavfi(text)
+    if _DEVICE.match(text) or (text.isdecimal() and not (realtime and Path(text).exists())):
+        return _camera(text, platform)
+    if text == "screen":
+        return _screen(platform)
+    path = Path(text)
+    if path.is_file():
+        if not realtime:
+            raise UsageError(
+                f"{text} is a file; it is live only at its own speed (--realtime; in Python realtime=True)"
+            )
+        return Address(kind="file", name=text, stem=path.stem, url=file_url(text), path=path, paced=True, endless=False)
+    raise UsageError(f"{redacted_text(text)}: no such live source; there are {FORMS}")
+
+
+def _url(text: str) -> Address:
+    scheme = text.partition(":")[0].lower()
+    if scheme not in SCHEMES:
+        raise UsageError(f"no live source has a URL of {scheme}://; there are {FORMS}")
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+        proper = bool(host if scheme in _DEFAULT_PORT else port) and "@" not in url.path + url.fragment
+    except ValueError:
+        proper = False
+    if not proper:  # then it is not repeated: what stands for the host may be a piece of a password
+        raise UsageError(
+            f"the {scheme} URL has no proper host and port; "
+            "in its user and password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23"
+        )
+    name = redacted_url(url)
+    return Address(
+        kind="url",
+        name=name,
+        stem=_url_stem(url, name),
+        url=scheme + text[len(scheme) :],  # FFmpeg takes it in lower case alone
+        options={**_PROBE, **_PROTOCOL_OPTIONS.get(scheme, {})},
+        host=host,
+    )
+
+
+def _url_stem(url: SplitResult, name: str) -> str:
+    place = re.sub(r"[^A-Za-z0-9.-]+", "_", name.partition("://")[2].partition("?")[0]).strip("_.")
+    return f"{url.scheme}_{place}"[:80].rstrip("_.")
+
+
+def _lavfi(text: str) -> Address:
+    graph = text.removeprefix("lavfi:")
+    if not graph:
+        raise UsageError("lavfi: needs a graph, such as lavfi:testsrc2=size=640x480:rate=30")
+    return Address(
+        kind="lavfi",
+        name=redacted_text(text),
+        stem="lavfi",
+        url=graph,
+        format="lavfi",
+        options={"fpsprobesize": "0"},
+        paced=True,
+        endless=False,
+    )
+
+
+def _camera(text: str, platform: str) -> Address:
+    """By index or device, as the platform's cameras are opened."""
+    options = {"fpsprobesize": "0"}
+    url = text
+    if platform == "darwin":
+        url = f"{text}:none"
+        options |= {"framerate": "30"}  # its default, 30000/1001, is one that cameras refuse
+    elif platform == "win32" and text.isdecimal():
+        url = _nth_camera(int(text), platform)
+    elif text.isdecimal():
+        url = f"/dev/video{text}"
+    name = f"camera {text}" if text.isdecimal() else text
+    place = re.sub(r"[^A-Za-z0-9.-]+", "_", text.removeprefix("/dev/").removeprefix("video=")).strip("_.")
+    stem = f"camera{text}" if text.isdecimal() else f"camera_{place}"
+    format = DEVICE_FORMATS.get(platform, "v4l2")
+    return Address(kind="camera", name=name, stem=stem, url=url, format=format, options=options)
+
+
+def _nth_camera(index: int, platform: str) -> str:
+    """Where cameras are opened by name alone."""
+    cameras = list_cameras(platform)
+    if index >= len(cameras):
+        raise UsageError(f"there is no camera {index}; {len(cameras)} were found")
+    return cameras[index].address
+
+
+def _screen(platform: str) -> Address:
+    format, url = "x11grab", os.environ.get("DISPLAY", "")
+    if platform == "darwin":
+        format, url = "avfoundation", "Capture screen 0:none"
+    elif platform == "win32":
+        format, url = "gdigrab", "desktop"
+    elif not url:
+        raise UsageError("there is no screen: DISPLAY is not set")
+    options = {"framerate": "30", "fpsprobesize": "0"}
+    return Address(kind="screen", name="screen", stem="screen", url=url, format=format, options=options)

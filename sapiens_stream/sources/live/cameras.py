@@ -1,0 +1,51 @@
+"""The cameras of this computer."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import dataclass
+
+import av
+
+from sapiens_stream.sources.live.v4l2 import CameraMode, camera_modes
+
+DEVICE_FORMATS = {"darwin": "avfoundation", "win32": "dshow"}
+"""FFmpeg's input format for cameras, by `sys.platform`; v4l2 elsewhere."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera: the `address` to open it by, what it calls itself, and, on Linux, the modes that it offers."""
+
+    address: str
+    name: str
+    modes: tuple[CameraMode, ...] = ()
+
+
+def list_cameras(platform: str = sys.platform) -> list[Camera]:
+    """The cameras there are, in the system's order; none is an empty list."""
+    devices = _devices(platform)
+    if platform == "darwin":
+        return [Camera(each.name, each.description) for each in devices]
+    if platform == "win32":
+        return [Camera(f"video={each.description}", each.description) for each in devices]
+    return [Camera(each.name, each.description, _modes(each.name)) for each in devices]
+
+
+def _devices(platform: str) -> list[av.DeviceInfo]:
+    try:
+        devices = av.enumerate_input_devices(DEVICE_FORMATS.get(platform, "v4l2"))
+    except (av.FFmpegError, ValueError):  # a build of FFmpeg without cameras
+        return []
+    return [
+        each
+        for each in devices
+        if (not each.media_types or "video" in each.media_types) and not each.description.startswith("Capture screen")
+    ]
+
+
+def _modes(device: str) -> tuple[CameraMode, ...]:
+    with contextlib.suppress(OSError):  # it may be another user's
+        return camera_modes(device)
+    return ()

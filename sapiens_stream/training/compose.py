@@ -1,0 +1,276 @@
+"""Puts cut-outs before backgrounds: random people, sizes, light, things in the way, and a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.training.backgrounds import Backgrounds, Scenery, slope_to_light
+from sapiens_stream.training.camera import shoot
+from sapiens_stream.training.photos import StreetPhotos
+from sapiens_stream.training.shards import Cutout, Cutouts
+from sapiens_stream.training.targets import LEFT_RIGHT
+
+# float32 and uint8: OpenCV's stubs can not tell.
+FloatArray = npt.NDArray[Any]
+UInt8Array = npt.NDArray[Any]
+
+UPPER, LOWER = SAPIENS.names.index("Upper_Clothing"), SAPIENS.names.index("Lower_Clothing")
+HAIR = SAPIENS.names.index("Hair")
+SLEEVED = [UPPER, *(id for id, name in enumerate(SAPIENS.names) if name == "Torso" or name.endswith("_Arm"))]
+TROUSERED = [LOWER, *(id for id, name in enumerate(SAPIENS.names) if name.endswith("_Leg"))]
+STRETCH = 0.17
+"""Standard deviation of the logarithm of a picture's stretch in width."""
+CUT_HEIGHT = 2.5
+"""A whole person's height over what is seen of one whom the frame cuts off, about."""
+PHOTOS = 0.35
+"""Share of the pictures that are pieces of photographs, where there are any."""
+PHOTOGRAPHED = 0.35
+"""Chance that somebody in a composite is cut out of a photograph."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a person stands: centre and size of their box in the picture, pixels; rotation in degrees."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    angle: float
+
+
+class Composer:
+    """Draws pictures with their labels. `level` 0: one large person, mildly disturbed; 1: everything.
+
+    With `photos` labels are targets, of which not all are classes.
+    """
+
+    def __init__(
+        self, cutouts: Cutouts, backgrounds: Backgrounds, seed: int, photos: StreetPhotos | None = None
+    ) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.cutouts, self.scenery, self.photos = cutouts, Scenery(backgrounds, self.rng), photos
+
+    def draw(self, height: int, width: int, level: float) -> tuple[UInt8Array, UInt8Array]:
+        """Image (height, width, 3) uint8 RGB and label (height / 2, width / 2) uint8, as the network's output lies."""
+        rng = self.rng
+        if self.photos is not None and rng.random() < PHOTOS:
+            canvas, label = self.photos.crop(height, width, rng)
+            return shoot(canvas, level * 0.6, rng), label
+        canvas = self.scenery.draw(height, width, level)
+        label = np.zeros((height // 2, width // 2), np.uint8)
+        chances = np.array([0.04, 0.9 - 0.34 * level, 0.04 + 0.16 * level, 0.02 + 0.1 * level, 0.08 * level])
+        people = int(rng.choice(5, p=chances / chances.sum()))
+        # One stretch for the whole picture: the network's input has the photo's aspect, but not exactly.
+        stretch = float(np.exp(rng.normal(0, STRETCH)))
+        cast = [self._dressed() for _ in range(people)]
+        placed = [(cutout, self._place(cutout, height, width, people, stretch, level)) for cutout in cast]
+        # The farther ones first; of those cut off by the frame less is seen than there is.
+        for cutout, place in sorted(placed, key=lambda pair: pair[1].height * (CUT_HEIGHT if any(pair[0].cut) else 1)):
+            self._paste(canvas, label, cutout, place)
+        if rng.random() < 0.3 * level:
+            self._occlude(canvas, label)
+        return shoot(canvas, level, rng), label
+
+    def _occlude(self, canvas: FloatArray, label: UInt8Array) -> None:
+        """Things before the people: furniture, posts, leaves."""
+        for _ in range(int(self.rng.integers(1, 4))):
+            mask = self.scenery.obstacle(canvas, 0.04, 0.3)
+            label[cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_AREA) > 127] = 0
+
+    def _place(self, cutout: Cutout, height: int, width: int, people: int, stretch: float, level: float) -> _Place:
+        rng = self.rng
+        top, bottom, left, right = cutout.cut
+        rows, columns = cutout.label.shape
+        cut = any(cutout.cut)
+        if cut:
+            share = np.exp(rng.uniform(np.log(0.72 - 0.3 * level), np.log(1.2 + 0.3 * level)))
+            scale = share * min(height / rows, 1.3 * width / (columns * stretch))
+        else:
+            low = 0.4 if people > 1 else 0.75 - 0.4 * level
+            share = np.exp(rng.uniform(np.log(low), np.log(1.05)))
+            if rng.random() < 0.18 * level:  # nearer than the picture is high
+                share = np.exp(rng.uniform(0, np.log(2.2)))
+            scale = min(share * height / rows, 1.9 * width / (columns * stretch))
+        if left and right:
+            scale = max(scale, 1.03 * width / (columns * stretch))
+        if top and bottom:
+            scale = max(scale, 1.03 * height / rows)
+        h, w = rows * scale, columns * scale * stretch
+        beyond = rng.uniform(0.005, 0.06)
+        y = rng.uniform(min(h / 2, 0.35 * height), max(height - h / 2, 0.65 * height))
+        x = rng.uniform(min(w / 2, 0.25 * width), max(width - w / 2, 0.75 * width))
+        if not cut and rng.random() < 0.15 * level:
+            x, y = rng.uniform(0, width), rng.uniform(0, height)
+        if top and bottom:
+            y = rng.uniform(height - h / 2, h / 2)
+        elif bottom or top:
+            y = height + h * (beyond - 0.5) if bottom else h * (0.5 - beyond)
+        if left and right:
+            x = rng.uniform(width - w / 2, w / 2)
+        elif left or right:
+            x = w * (0.5 - beyond) if left else width + w * (beyond - 0.5)
+        angle = (
+            float(np.clip(rng.normal(0, 2), -4, 4)) if cut else float(np.clip(rng.normal(0, 3 + 5 * level), -30, 30))
+        )
+        if not cut and rng.random() < 0.03 * level:
+            angle = rng.uniform(-100, 100)
+        return _Place(x, y, w, h, angle)
+
+    def _dressed(self) -> Cutout:
+        """A person of either handedness, at times in a thick garment."""
+        rng = self.rng
+        photographed = self.photos is not None and rng.random() < PHOTOGRAPHED
+        cutout = self.photos.cutout(rng) if self.photos is not None and photographed else self.cutouts.draw(rng)
+        rgba: UInt8Array = cutout.rgba
+        ids: UInt8Array = cutout.label
+        cut = cutout.cut
+        if rng.random() < 0.5:
+            rgba, ids, cut = rgba[:, ::-1], LEFT_RIGHT[ids[:, ::-1]], (cut[0], cut[1], cut[3], cut[2])
+        if not photographed and rng.random() < 0.2:
+            rgba, ids = self._wrap(rgba, ids, cut)
+        return Cutout(rgba, ids, cut)
+
+    def _paste(self, canvas: FloatArray, label: UInt8Array, cutout: Cutout, place: _Place) -> None:
+        rng = self.rng
+        height, width = canvas.shape[:2]
+        rgba: UInt8Array = cutout.rgba
+        ids: UInt8Array = cutout.label
+        rows, columns = ids.shape
+        shrink = min(1.0, 1.4 * max(place.height / rows, place.width / columns))
+        if shrink < 0.7:  # averaged before it is warped, or edges alias
+            rgba = cv2.resize(rgba, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+            ids = cv2.resize(ids, rgba.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        rgba = self._redress(np.ascontiguousarray(rgba), ids)
+        turn, (rows, columns) = np.deg2rad(place.angle), ids.shape
+        rotate = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        linear = rotate @ np.diag([place.width / columns, place.height / rows])
+        # Only the box of the person is worked on; even, so that the label's grid, half the picture's, lies on it.
+        reach = np.abs(linear) @ (columns / 2, rows / 2)
+        centre, size = np.array([place.x, place.y]), np.array([width, height])
+        low = np.clip((centre - reach) // 2 * 2 - 2, 0, size).astype(int)
+        high = np.clip((centre + reach) // 2 * 2 + 4, 0, size).astype(int)
+        if (high <= low).any():
+            return
+        to_picture = np.column_stack([linear, centre - low - linear @ (columns / 2, rows / 2)])
+        to_label = to_picture * 0.5
+        to_label[:, 2] -= 0.25  # (x - 0.5) / 2: centres on centres
+        box_size, label_size = tuple((high - low).tolist()), tuple(((high - low) // 2).tolist())
+        warped = cv2.warpAffine(rgba, to_picture, box_size, flags=cv2.INTER_LINEAR).astype(np.float32)
+        warped_ids = cv2.warpAffine(np.ascontiguousarray(ids), to_label, label_size, flags=cv2.INTER_NEAREST)
+        alpha = warped[..., 3:] / 255
+        colour = self._light(warped[..., :3])
+        (x0, y0), (x1, y1) = low, high
+        if rng.random() < 0.3 and not any(cutout.cut):
+            self._shadow(canvas, np.pad(alpha[..., 0], ((y0, height - y1), (x0, width - x1))))
+        if rng.random() < 0.3 and not cutout.cut[1]:
+            self._cast(canvas, alpha[..., 0], x0, y0)
+        under = canvas[y0:y1, x0:x1]
+        under *= 1 - alpha
+        under += np.minimum(colour, 255 * alpha)
+        inside = cv2.resize(alpha, label_size, interpolation=cv2.INTER_AREA) > 0.5
+        label[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2][inside] = warped_ids[inside]
+
+    def _wrap(
+        self, rgba: UInt8Array, ids: UInt8Array, cut: tuple[bool, bool, bool, bool]
+    ) -> tuple[UInt8Array, UInt8Array]:
+        """A thick garment over the others: a padded jacket, a gown, a suit in one piece, with patches and straps."""
+        rng = self.rng
+        reach = 1 + int(rng.uniform(0.005, 0.06) * max(ids.shape))
+        top, bottom, left, right = (0 if side else reach for side in cut)
+        rgba = np.pad(rgba, ((top, bottom), (left, right), (0, 0)))
+        ids = np.pad(ids, ((top, bottom), (left, right)))
+        thick = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+
+        def around(parts: list[int]) -> UInt8Array:
+            return cv2.dilate(np.isin(ids, parts).view(np.uint8) * np.uint8(255), thick)
+
+        jacket = around(SLEEVED if rng.random() < 0.7 else [UPPER])
+        trousers = around(TROUSERED if rng.random() < 0.5 else [LOWER]) if rng.random() < 0.5 else np.zeros_like(ids)
+        free = np.isin(ids, [0, *SLEEVED, *TROUSERED]) & (np.maximum(jacket, trousers) > 0)
+        height, width = ids.shape
+        colour = self.scenery.surface(height, width)
+        if rng.random() < 0.5:  # a signal colour
+            colour = colour * 0.2 + rng.permutation([rng.uniform(150, 255), rng.uniform(0, 200), rng.uniform(0, 80)])
+        for _ in range(int(rng.integers(0, 5))):
+            self.scenery.thing(colour, self.scenery.shape(height, width, 0.02, 0.15))
+        coarse = rng.normal(0, 1, (max(3, height // int(rng.integers(8, 40))), max(3, width // 16))).astype(np.float32)
+        relief = cv2.GaussianBlur(free.astype(np.float32), (0, 0), reach + 1.0)
+        relief = relief + rng.uniform(0, 0.3) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        slope = slope_to_light(relief, rng)
+        shade = np.float32(rng.uniform(0.5, 1)) + np.float32(rng.uniform(0.1, 0.5) / (slope.std() * 3 + 1e-6)) * slope
+        worn = np.dstack([np.clip(colour * shade[..., None], 0, 255), np.full((height, width), 255)])
+        share = cv2.GaussianBlur(free.astype(np.float32), (0, 0), 0.6)[..., None]
+        ids = np.where(free, np.where(jacket > 0, UPPER, LOWER), ids).astype(np.uint8)
+        return np.asarray(rgba + (worn - rgba) * share, np.uint8), ids
+
+    def _redress(self, rgba: UInt8Array, ids: UInt8Array) -> UInt8Array:
+        """Other colours for clothes and hair: darkened, tinted, or overlaid with a piece of a photograph."""
+        rng = self.rng
+        gain = np.ones((256, 3), np.float32)
+        gain[UPPER], gain[LOWER] = self._dye(), self._dye()
+        if rng.random() < 0.15:  # a suit, a dress, overalls
+            gain[LOWER] = gain[UPPER]
+        gain[HAIR] = np.exp(rng.normal(0, 0.25)) if rng.random() < 0.5 else 1
+        image = rgba[..., :3] * gain[ids]
+        if rng.random() < 0.2:
+            part = UPPER if rng.random() < 0.6 else LOWER
+            mask = ids == part
+            if mask.any():
+                print_ = self.scenery.photo(*ids.shape).astype(np.float32)
+                shade = image.mean(-1, keepdims=True) / max(float(image[mask].mean()), 8.0)
+                alpha = rgba[..., 3:] / 255
+                image = np.where(mask[..., None], print_ * shade * alpha * rng.uniform(0.5, 1.2), image)
+        return np.dstack([np.clip(image, 0, rgba[..., 3:]).astype(np.uint8), rgba[..., 3]])
+
+    def _dye(self) -> FloatArray:
+        """(3,) factors on a cloth's colour."""
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.18:  # dark cloth, hardly any light on it
+            return rng.uniform(0.08, 0.4) * np.exp(rng.normal(0, 0.08, 3))
+        if kind < 0.4:
+            return np.exp(rng.normal(0, 0.4, 3))
+        if kind < 0.58:  # red, orange, blue: as strong as working clothes are
+            return rng.permutation([rng.uniform(1, 2.2), rng.uniform(0.2, 1), rng.uniform(0.05, 0.5)])
+        return np.ones(3)
+
+    def _light(self, colour: FloatArray) -> FloatArray:
+        """Brightness, tint and saturation of the person's own, and light that falls off across them."""
+        rng = self.rng
+        height, width = colour.shape[:2]
+        colour = colour * (np.exp(rng.normal(0, 0.22)) * np.exp(rng.normal(0, 0.05, 3))).astype(np.float32)
+        if rng.random() < 0.3:
+            across, down = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
+            fall = np.float32(rng.normal(0, 0.25)) * down[:, None] + np.float32(rng.normal(0, 0.35)) * across
+            colour = colour * np.clip(1 + fall, 0.2, 2)[..., None]
+        if rng.random() < 0.25:
+            grey = colour.mean(-1, keepdims=True)
+            colour = grey + (colour - grey) * np.float32(rng.uniform(0.5, 1.4))
+        return np.maximum(colour, 0)
+
+    def _cast(self, canvas: FloatArray, alpha: FloatArray, left: int, top: int) -> None:
+        """The shadow, or the reflection in a shiny floor's dark, of a person whose box begins at (left, top)."""
+        rng, (height, width) = self.rng, canvas.shape[:2]
+        rows = np.flatnonzero((alpha > 0.5).any(1))
+        if not len(rows):
+            return
+        feet = float(rows[-1])
+        length, lean = -np.exp(rng.uniform(np.log(0.15), np.log(1.3))), rng.normal(0, 0.7)
+        # Mirrored at the feet: y goes to feet + length * (y - feet), and leans aside as it goes.
+        down = np.array([[1, lean, left - lean * feet], [0, length, top + feet * (1 - length)]])
+        shadow = cv2.warpAffine(alpha, down, (width, height), flags=cv2.INTER_LINEAR)
+        if rng.random() < 0.7:
+            shadow = cv2.GaussianBlur(shadow, (0, 0), rng.uniform(0.5, 4))
+        canvas *= 1 - np.float32(rng.uniform(0.15, 0.75)) * shadow[..., None]
+
+    def _shadow(self, canvas: FloatArray, alpha: FloatArray) -> None:
+        shift = int(self.rng.normal(4, 6)), int(self.rng.normal(0, 10))
+        soft = cv2.GaussianBlur(np.roll(alpha, shift, (0, 1)), (0, 0), self.rng.uniform(2, 8))
+        canvas *= 1 - self.rng.uniform(0, 0.6) * soft[..., None]

@@ -1,0 +1,81 @@
+"""Renders people as cut-outs with the class of every pixel, for training.
+
+python -m sapiens_stream.training.render --assets makehuman --out cutouts --count 6000 --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.training.dressing import pose
+from sapiens_stream.training.person import Casting
+from sapiens_stream.training.photographer import Photographer
+from sapiens_stream.training.scene import Canvas
+from sapiens_stream.training.shards import PICTURES_A_BODY, write_shard
+
+UInt8Array = npt.NDArray[np.uint8]
+
+WIDTH, HEIGHT = 192, 256
+SHARD = 40 * PICTURES_A_BODY
+"""Pictures a file: whole bodies, so that a body is held out with all its pictures."""
+
+
+def render(
+    assets: Path, count: int, seed: int, width: int = WIDTH, height: int = HEIGHT
+) -> Iterator[tuple[UInt8Array, UInt8Array]]:
+    """Yields rgba (height, width, 4), premultiplied, and label (height, width); the same ones for the same seed."""
+    rng = np.random.default_rng(seed)
+    casting, photographer, canvas = Casting(assets, rng), Photographer(width / height, rng), Canvas(width, height)
+    for index in range(count):
+        if index % PICTURES_A_BODY == 0:
+            person = casting.person()
+        posed = pose(casting, person)
+        yield canvas.draw(posed.parts, photographer.shoot(posed.vertices, posed.joints, posed.neck_at))
+
+
+def contact_sheet(pictures: list[tuple[UInt8Array, UInt8Array]], columns: int = 8) -> UInt8Array:
+    """RGB: the pictures over grey, their classes beneath."""
+    tiles = []
+    for rgba, label in pictures:
+        over_grey = rgba[..., :3] + (255 - rgba[..., 3:].astype(int)) * 130 // 255
+        tiles.append(np.vstack([over_grey.astype(np.uint8), SAPIENS.palette[label]]))
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles) // columns * columns, columns)]
+    return np.vstack(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--assets", type=Path, required=True, help="MakeHuman's: clothes/, hair/, poses/, skins/, teeth/, ..."
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=6000)
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(WIDTH, HEIGHT), metavar=("WIDTH", "HEIGHT"), help="pixels of a cut-out"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sheet", type=Path, help="a picture of the first ones")
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    started, shard, waiting = time.monotonic(), 0, []
+    for done, picture in enumerate(render(given.assets, given.count, given.seed, *given.size), 1):
+        waiting.append(picture)
+        if given.sheet and done == min(given.count, 48):
+            cv2.imwrite(str(given.sheet), contact_sheet(waiting)[..., ::-1])
+        if len(waiting) == SHARD or done == given.count:
+            rgba, label = (np.stack(arrays) for arrays in zip(*waiting, strict=True))
+            write_shard(given.out, f"{given.seed:04d}_{shard:04d}", rgba, label)
+            shard, waiting = shard + 1, []
+            print(f"{done} pictures, {done / (time.monotonic() - started):.2f}/s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
