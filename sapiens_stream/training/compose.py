@@ -28,9 +28,9 @@ STRETCH = 0.17
 """Standard deviation of the logarithm of a picture's stretch in width."""
 CUT_HEIGHT = 2.5
 """A whole person's height over what is seen of one whom the frame cuts off, about."""
-PHOTOS = 0.35
+PHOTOS = 0.3
 """Share of the pictures that are pieces of photographs, where there are any."""
-PHOTOGRAPHED = 0.35
+PHOTOGRAPHED = 0.3
 """Chance that somebody in a composite is cut out of a photograph."""
 
 

@@ -13,7 +13,7 @@ from sapiens_stream.training.targets import ALLOWED, GUESS
 WEIGHT_LIMITS = (0.5, 4.0)
 """Of a class in the loss: rare ones count more, within reason."""
 GUESSED = 0.3
-"""Weight of the guesses which class of a set it is."""
+"""Weight of the guesses which part of a set it is."""
 NEVER = -1e4
 """The logarithm of a chance that counts as nothing."""
 
@@ -33,7 +33,7 @@ def class_weights(cutouts: Cutouts, samples: int = 400) -> torch.Tensor:
 def loss_of(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Of (N, classes, H, W) logits with (N, H, W) targets: weighted cross-entropy, and half the Dice loss of the
     classes in the batch where a pixel's class is known; where it is one of several, minus the log of their summed
-    chance, and a share of the cross-entropy with the guess among them."""
+    chance, and a share of the same of what is guessed among them, whose sides are summed too."""
     logarithms = F.log_softmax(logits, 1).movedim(1, -1).flatten(0, 2)
     flat = targets.flatten()
     known = flat < len(SAPIENS)
@@ -43,12 +43,17 @@ def loss_of(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) 
     several = ~known & (flat != 255)
     if several.any():
         some, codes = logarithms[several], flat[several]
-        of_set = torch.logsumexp(some.masked_fill(~_ALLOWED[codes], NEVER), 1)
-        guess = _GUESS[codes]
-        of_guess = some.gather(1, guess.clamp(min=0)[:, None])[:, 0] - of_set
-        total = total - of_set.sum() - GUESSED * of_guess[guess >= 0].sum()
+        of_set = _summed(some, _ALLOWED[codes])
+        guessed = _GUESS[codes].any(1)
+        of_guess = _summed(some[guessed], _GUESS[codes[guessed]]) - of_set[guessed]
+        total = total - of_set.sum() - GUESSED * of_guess.sum()
         counted = counted + len(codes)
     return total / counted.clamp(min=1) + 0.5 * _dice(exact.exp(), truth)
+
+
+def _summed(logarithms: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """The logarithm of the summed chances of the classes chosen of each pixel, of (pixels, classes) both."""
+    return torch.logsumexp(logarithms.masked_fill(~chosen, NEVER), 1)
 
 
 def _dice(chances: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

@@ -24,18 +24,20 @@ from sapiens_stream.models.builtin import load_builtin
 from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
 from sapiens_stream.training.labels import CLOTHING, FACE, IGNORE, Labels
 from sapiens_stream.training.shards import Cutout
-from sapiens_stream.training.targets import LEFT_RIGHT, wide_target
+from sapiens_stream.training.targets import LEFT_RIGHT, both_sides, wide_target
 
 FloatArray = npt.NDArray[Any]
 UInt8Array = npt.NDArray[Any]
 
 HELD_OUT_EVERY = 10
 SURE = 0.75
-"""The chance within its set from which a class is taken for the probable one."""
+"""The chance within its set from which a part, of either side, is taken for the probable one."""
 RIM = 5
 """Side of the square within which labels must agree: their edges are those of superpixels."""
 PREPARED_SHAPE = 384, 256
 """Height and width at which the present weights look at a photo."""
+PERSON_PIXELS = 3000
+"""A photo with fewer pixels of a person teaches nothing."""
 HEAD_PIXELS = 12
 """Of a head in a person who passes by and is not labelled, in the present weights' map."""
 
@@ -102,10 +104,11 @@ def targets_of(label: UInt8Array, labels: Labels, chances: torch.Tensor) -> UInt
         inside = kept == row
         targets[inside] = wide_target(allowed)
         if len(allowed) > 1 and inside.any():
-            ids = sorted(allowed)
-            within = chances[ids][:, torch.from_numpy(inside)]
-            best, index = (within / within.sum(0)).max(0)
-            guesses = np.array([wide_target(allowed, each) for each in ids], np.uint8)[index.numpy()]
+            parts = list(dict.fromkeys(both_sides(index) for index in sorted(allowed)))
+            here = chances[:, torch.from_numpy(inside)]
+            within = torch.stack([here[sorted(part)].sum(0) for part in parts])
+            best, row_of_part = (within / within.sum(0)).max(0)
+            guesses = np.array([wide_target(allowed, part) for part in parts], np.uint8)[row_of_part.numpy()]
             targets[inside] = np.where(best.numpy() > SURE, guesses, targets[inside])
     targets[(label == 0) & _passers_by(label, chances)] = IGNORE
     return targets
@@ -138,7 +141,9 @@ class StreetPhotos:
 
     def __init__(self, folder: Path, targets: Path) -> None:
         self.folder, self.targets = folder, targets
-        self.ids = photo_ids(folder, held_out=False)
+        self.ids = [name for name in photo_ids(folder, held_out=False) if (targets / f"{name}.png").exists()]
+        if not self.ids:
+            raise FileNotFoundError(f"no targets in {targets} of the photographs in {folder}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -229,8 +234,9 @@ def main() -> None:
     labels, teacher = clothing_labels(given.photos), Teacher(given.weights)
     for name in photo_ids(given.photos, held_out=False):
         image, label = read_photo(given.photos, name)
-        chances = teacher.chances(image)
-        cv2.imwrite(str(given.out / f"{name}.png"), targets_of(label, labels, chances))
+        if np.count_nonzero(label) < PERSON_PIXELS:  # nobody has been labelled, which does not say that nobody is there
+            continue
+        cv2.imwrite(str(given.out / f"{name}.png"), targets_of(label, labels, teacher.chances(image)))
 
 
 if __name__ == "__main__":
