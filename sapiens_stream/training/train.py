@@ -145,7 +145,7 @@ class Training:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.network = BodyPartNet(len(SAPIENS)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = BodyPartNet(len(SAPIENS)).to(memory_format=torch.channels_last)
         if plan.start is not None:
             self.network.load_state_dict(load_file(plan.start))
         else:
