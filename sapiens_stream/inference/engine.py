@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread, current_thread
@@ -17,6 +18,7 @@ from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.preprocess import check_fit
+from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.worker import BatchSize, Stage, Worker
 from sapiens_stream.models.model import Model
 
@@ -100,31 +102,40 @@ class Engine:
         """Seconds spent so far in each stage, summed over the devices; may be read from any thread."""
         return {stage: sum(worker.seconds[stage] for worker in self._workers) for stage in self._workers[0].seconds}
 
-    def submit(self, frames: Batch) -> Results:
+    def submit(self, frames: Batch, refiner: Refiner | None = None) -> Results:
         """Queues a batch on the device with the least to do; its results come in the order of `frames`.
 
-        A batch may be larger than `batch_size`; it is then computed in parts.
+        A batch may be larger than `batch_size`; it is then computed in parts. With a `refiner`, which has taken the
+        frames, the results are those that it has ready, and all goes to one device, where its logits lie; no frames at
+        all are the end of its clip.
 
         The future raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where
         the device runs out of memory for a single frame, InputError for a frame that cannot be converted.
         Raises UsageError once the engine is closed.
         """
+        if refiner is not None:
+            return self._threads[0].submit(frames, refiner)
         return min(self._threads, key=lambda thread: thread.load).submit(frames)
 
-    def run(self, batches: Iterable[Batch]) -> Iterator[list[Segmentation]]:
+    def run(self, batches: Iterable[Batch], refiner: Refiner | None = None) -> Iterator[list[Segmentation]]:
         """The results of each batch, in order, computed ahead as far as keeps every device busy.
 
         An empty batch says that nothing is waiting: what is in flight is handed back, and the empty batch itself has no
-        list. Raises what the futures of `submit` do.
+        list. With a `refiner`, for this clip alone, a list holds what has become ready, nothing perhaps. Raises what
+        the futures of `submit` do.
         """
-        ahead = sum(worker.depth + 1 for worker in self._workers)
+        ahead = sum(worker.depth + 1 for worker in self._workers[: 1 if refiner is not None else None])
         pending: deque[Results] = deque()
         try:
             for frames in batches:
-                if frames:
-                    pending.append(self.submit(frames))
+                if taken := (refiner.take(frames) if refiner is not None and frames else frames):
+                    pending.append(self.submit(taken, refiner))
                 while len(pending) > (ahead if frames else 0):
                     yield pending.popleft().result()
+            if refiner is not None:
+                if last := refiner.last():
+                    pending.append(self.submit(last, refiner))
+                pending.append(self.submit((), refiner))
             while pending:
                 yield pending.popleft().result()
         finally:
@@ -136,11 +147,18 @@ class Engine:
         self._end()
 
 
+@dataclass(frozen=True)
+class _Job:
+    results: Results
+    frames: Batch
+    refiner: Refiner | None
+
+
 class _WorkerThread:
     """A worker and the thread that alone touches it, so that the CPU has one pool of threads a worker."""
 
     def __init__(self, make: Callable[[], Worker], *, threads: int | None) -> None:
-        self._jobs: SimpleQueue[tuple[Results, Batch] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._placed: Future[Worker] = Future()
         self._lock = Lock()
         self._ended = False
@@ -153,14 +171,14 @@ class _WorkerThread:
         """The worker, once its model is on the device. Raises what placing it failed with."""
         return self._placed.result()
 
-    def submit(self, frames: Batch) -> Results:
+    def submit(self, frames: Batch, refiner: Refiner | None = None) -> Results:
         results: Results = Future()
         results.add_done_callback(self._done)
         with self._lock:
             if self._ended:
                 raise UsageError("the Segmenter is closed; make another one")
             self.load += 1
-            self._jobs.put((results, frames))
+            self._jobs.put(_Job(results, frames, refiner))
         return results
 
     def _done(self, _results: Results) -> None:
@@ -180,7 +198,7 @@ class _WorkerThread:
 
 
 def _serve(
-    jobs: SimpleQueue[tuple[Results, Batch] | None],
+    jobs: SimpleQueue[_Job | None],
     placed: Future[Worker],
     make: Callable[[], Worker],
     threads: int | None,
@@ -194,7 +212,7 @@ def _serve(
         placed.set_exception(error)
         return
     placed.set_result(worker)
-    started: deque[tuple[Results, list[PendingBatch]]] = deque()
+    started: deque[tuple[_Job, list[PendingBatch]]] = deque()
     while True:
         try:
             job = jobs.get(block=not started)
@@ -203,13 +221,12 @@ def _serve(
             continue
         if job is None:
             break
-        results, frames = job
-        if not results.set_running_or_notify_cancel():
+        if not job.results.set_running_or_notify_cancel():
             continue
         try:
-            started.append((results, worker.start(frames)))
+            started.append((job, worker.start(job.frames)))
         except BaseException as error:
-            results.set_exception(error)
+            job.results.set_exception(error)
         while len(started) > worker.depth:
             _finish(worker, *started.popleft())
     for each in started:
@@ -217,13 +234,15 @@ def _serve(
     worker.close()
 
 
-def _finish(worker: Worker, results: Results, pending: list[PendingBatch]) -> None:
+def _finish(worker: Worker, job: _Job, pending: list[PendingBatch]) -> None:
     try:
-        found = worker.finish(pending)
+        found = worker.finish(pending, job.refiner)
+        if job.refiner is not None and not job.frames:
+            found = worker.rest(job.refiner)
     except BaseException as error:
-        results.set_exception(error)
+        job.results.set_exception(error)
     else:
-        results.set_result(found)
+        job.results.set_result(found)
 
 
 def _end(threads: Sequence[_WorkerThread]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,22 @@ class PendingBatch:
     """bool (), on the device: whether all of the logits are."""
     dtype: torch.dtype
     span: Span
+    carried: Sequence[int] = ()
+    """Of each frame, how many frames before it the one was whose logits were carried to it, 0 if they are its own;
+    empty where all are."""
+
+    def each(self) -> list[PendingBatch]:
+        """Every frame in a batch of its own; nothing is copied."""
+        return [
+            replace(
+                self,
+                frames=[frame],
+                places=[self.places[index]],
+                logits=self.logits[index : index + 1],
+                carried=self.carried[index : index + 1],
+            )
+            for index, frame in enumerate(self.frames)
+        ]
 
     def class_maps(self, threshold: float) -> list[Tensor]:
         """(H, W) uint8 on the device for each frame, in order; frames of one size are done together."""

@@ -50,8 +50,8 @@ class Streams:
         span.seconds = time.perf_counter() - start
 
     @contextmanager
-    def reduce(self, after: Span) -> Iterator[Span]:
-        """Within it, work goes to the stream of the class maps, behind the given span."""
+    def reduce(self, after: Span | None) -> Iterator[Span]:
+        """Within it, work goes to the stream of the class maps, behind the given span if there is one."""
         with self.compute() as span:
             yield span
 
@@ -148,9 +148,10 @@ class CudaStreams(Streams):
             yield span
 
     @contextmanager
-    def reduce(self, after: Span) -> Iterator[Span]:
-        assert isinstance(after, _CudaSpan)
-        self._maps.wait_event(after.end)
+    def reduce(self, after: Span | None) -> Iterator[Span]:
+        if after is not None:
+            assert isinstance(after, _CudaSpan)
+            self._maps.wait_event(after.end)
         with self._on(self._maps) as span:
             yield span
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import takewhile
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,11 +21,13 @@ from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
 from sapiens_stream.inference.memory import most_frames, out_of_memory
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.preprocess import Fit, Placement, draw, normalise, placement
+from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.streams import streams_for
 from sapiens_stream.models.model import InputSpec, Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
 BatchSize = int | Literal["auto"]
+Reduced = TypeVar("Reduced")
 
 
 class Worker:
@@ -159,8 +161,8 @@ class Worker:
         except Exception as error:
             raise InputError(f"{frame.name}: {cause(error)}") from error
 
-    def finish(self, pending: list[PendingBatch]) -> list[Segmentation]:
-        """The results of what was started, in order; waits for them alone.
+    def finish(self, pending: list[PendingBatch], refiner: Refiner | None = None) -> list[Segmentation]:
+        """The results of what was started, in order, or what `refiner` has ready of them; waits for them alone.
 
         A batch whose logits are not finite is computed again in a precision of a wider range.
 
@@ -169,44 +171,79 @@ class Worker:
         """
         results: list[Segmentation] = []
         for batch in pending:
-            maps = self._reduced(batch)
-            if maps is None:
+            ready: list[PendingBatch] | None = [batch]
+            if refiner is not None:
+                ready = self._retried(partial(self._refine, refiner, batch), batch.frames)
+            maps = self._retried(partial(self._reduce, ready, batch), batch.frames) if ready is not None else None
+            self.seconds["infer"] += batch.span.seconds
+            if ready is None or maps is None:
                 if batch.dtype == self.dtype:  # else the batch before it has seen to that
                     self._fall_back()
-                results += self.finish(self.start(batch.frames))
-                continue
-            for frame, each in zip(batch.frames, maps, strict=True):
-                results.append(
-                    Segmentation(frame=frame, class_map=each, classes=self.model.classes, model=self.model.name)
-                )
+                results += self.finish(self.start(batch.frames), refiner)
+            else:
+                results += self._segmentations(ready, maps)
         return results
 
-    def _reduced(self, batch: PendingBatch) -> list[UInt8Array] | None:
-        """The class maps of a batch; None where its logits are not finite."""
+    def rest(self, refiner: Refiner) -> list[Segmentation]:
+        """The results that `refiner` has left at the end of its clip. Raises DeviceError as `finish` does."""
+        ready = self._retried(partial(self._refine_rest, refiner), ())
+        if not ready:
+            return []
+        maps = self._retried(
+            partial(self._reduce, ready, ready[-1]), [frame for each in ready for frame in each.frames]
+        )
+        return self._segmentations(ready, maps or [])
+
+    def _retried(self, reduce: Callable[[], Reduced], frames: Sequence[Frame]) -> Reduced:
+        """What comes of a piece of work on the stream of the class maps, if need be at the second try."""
+        name = frames[0].name if frames else self.model.name
         for last in (False, True):
             try:
-                return self._reduce(batch)
+                return reduce()
             except RuntimeError as error:
                 if not out_of_memory(error):
-                    raise DeviceError(f"{batch.frames[0].name}: {self.device} failed: {_reason(error)}") from error
+                    raise DeviceError(f"{name}: {self.device} failed: {_reason(error)}") from error
                 if last:
-                    raise DeviceError(
-                        f"{batch.frames[0].name}: {self.device} is out of memory for the class maps of"
-                        f" {len(batch.frames)} frames"
-                    ) from error
+                    count = f"the class maps of {len(frames)} frames" if frames else "the last frames"
+                    raise DeviceError(f"{name}: {self.device} is out of memory for {count}") from error
             # The batch that computes meanwhile holds the memory; once it is done there is some.
             self._streams.release()
         raise AssertionError("unreachable")
 
     @torch.inference_mode()
-    def _reduce(self, batch: PendingBatch) -> list[UInt8Array] | None:
+    def _refine(self, refiner: Refiner, batch: PendingBatch) -> list[PendingBatch] | None:
+        """What the refiner has ready now; None where the logits are not finite, which no other frame may see."""
         with self._streams.reduce(batch.span) as span:
-            maps = batch.class_maps(self.model.threshold)
+            ready = refiner.refine(batch) if batch.finite else None
+        self.seconds["class_map"] += span.seconds
+        return ready
+
+    @torch.inference_mode()
+    def _refine_rest(self, refiner: Refiner) -> list[PendingBatch]:
+        with self._streams.reduce(None) as span:
+            ready = refiner.rest()
+        self.seconds["class_map"] += span.seconds
+        return ready
+
+    @torch.inference_mode()
+    def _reduce(self, ready: Sequence[PendingBatch], batch: PendingBatch) -> list[UInt8Array] | None:
+        """The class maps of what is ready now that `batch` is inferred; None where its logits are not finite."""
+        with self._streams.reduce(batch.span) as span:
+            maps = [each for part in ready for each in part.class_maps(self.model.threshold)]
             finite = batch.finite.view(torch.uint8)
         *host, all_finite = self._streams.download([*maps, finite])
-        self.seconds["infer"] += batch.span.seconds
         self.seconds["class_map"] += span.seconds
         return host if all_finite else None
+
+    def _segmentations(self, batches: Sequence[PendingBatch], maps: Sequence[UInt8Array]) -> list[Segmentation]:
+        host = iter(maps)
+        return [
+            Segmentation(
+                frame=frame, class_map=next(host), classes=self.model.classes, model=self.model.name, carried=carried
+            )
+            for batch in batches
+            for frame, carried in zip(batch.frames, batch.carried or [0] * len(batch.frames), strict=True)
+        ]
 
     def _place(self) -> None:
         """Puts the model on the device in `dtype`."""

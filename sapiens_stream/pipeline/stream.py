@@ -14,6 +14,7 @@ from sapiens_stream.sources.source import Source
 
 if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
     from sapiens_stream.inference.engine import Engine
+    from sapiens_stream.inference.refiner import Refiner
 
 JOIN_SECONDS = 10.0  # a decoder stuck in a system call must not hold the program for ever
 
@@ -25,7 +26,8 @@ class Stream:
     and is raised here, after the results before it. Use it as a context manager: leaving it early stops the threads.
 
     `on_skip` is called, from the source's thread, with each input that could not be read, `on_damage` with what is
-    wrong with a frame that could be read in part. Such a frame is used, or with `strict` skipped.
+    wrong with a frame that could be read in part. Such a frame is used, or with `strict` skipped. `refiner` sees the
+    logits of all frames before their class maps are made.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Stream:
         on_skip: Callable[[Skipped], None] | None = None,
         on_damage: Callable[[Damaged], None] | None = None,
         strict: bool = False,
+        refiner: Refiner | None = None,
     ) -> None:
         self.statistics = statistics or Statistics()
         self._source = source
@@ -44,6 +47,7 @@ class Stream:
         self._on_skip = on_skip
         self._on_damage = on_damage
         self._strict = strict
+        self._refiner = refiner
         self._live = source.info.kind == "live"
         capacity = 1 if self._live else 2 * engine.batch_size
         self._frames: Channel[Frame] = Channel(capacity, newest_wins=self._live)
@@ -116,7 +120,7 @@ class Stream:
     def _infer(self) -> None:
         try:
             before = self._engine.timings
-            for results in self._engine.run(self._batches()):
+            for results in self._engine.run(self._batches(), self._refiner):
                 for stage, seconds in self._engine.timings.items():
                     self.statistics.threads[stage] = len(self._engine.devices)
                     self.statistics.seconds[stage] = seconds - before[stage]

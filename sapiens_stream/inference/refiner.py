@@ -1,0 +1,36 @@
+"""What may stand between the forward and the class map: it spans the frames of a clip, or the people of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sapiens_stream.frame import Frame
+from sapiens_stream.inference.pending import PendingBatch
+
+
+class Refiner(Protocol):
+    """Sees every frame of one clip and the logits of those it has inferred, and hands on each frame with its logits.
+
+    An engine calls `take` for the frames as they come and `last` after them, in the thread that runs the clip, and
+    meanwhile `refine` for what was taken, and after all of that `rest`, in the thread of the device, where their work
+    is queued on the stream of the class maps. Frames come out once each and in order, when the refiner likes. So each
+    clip has a refiner of its own.
+
+    Memory may be short in `refine` and `rest`: they are called again after they have raised, and change nothing before.
+    """
+
+    def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """The next frames of the clip, to those that are to be inferred now: of these, and of those held back."""
+
+    def last(self) -> Sequence[Frame]:
+        """No frame comes any more: those of the ones held back that are to be inferred."""
+
+    def refine(self, batch: PendingBatch) -> list[PendingBatch]:
+        """What was inferred, finite, to the frames that are ready, with the logits that their class maps are made of.
+
+        Batches come in the order in which their frames were taken.
+        """
+
+    def rest(self) -> list[PendingBatch]:
+        """The frames that are left."""
