@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sapiens_stream.result import Result
     from sapiens_stream.sinks import Outputs, Sink
     from sapiens_stream.sources import Source, open_source
+    from sapiens_stream.sources.label_video import LabelVideo
 
     __version__: str
 
@@ -37,6 +38,7 @@ _ROOMS = {
     "result": ("Result",),
     "sinks": ("Outputs", "Sink"),
     "sources": ("Source", "open_source"),
+    "sources.label_video": ("LabelVideo",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -46,6 +48,7 @@ __all__ = [
     "Frame",
     "InputError",
     "Label",
+    "LabelVideo",
     "ModelError",
     "OutputError",
     "Outputs",

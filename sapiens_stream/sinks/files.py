@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -54,13 +55,21 @@ def aside(path: Path) -> Path:
 
 def create(path: Path) -> BinaryIO:
     """A new file to write to. What lies there is removed first, so that no link is ever followed. Raises OSError."""
+    return os.fdopen(_new(path), "wb")
+
+
+def create_unbuffered(path: Path) -> FileIO:
+    """As `create`, but each write goes to the system at once."""
+    return os.fdopen(_new(path), "wb", buffering=0)
+
+
+def _new(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags, 0o666)
+        return os.open(path, flags, 0o666)
     except FileExistsError:
         path.unlink()
-        descriptor = os.open(path, flags, 0o666)
-    return os.fdopen(descriptor, "wb")
+        return os.open(path, flags, 0o666)
 
 
 def make_empty(path: Path) -> os.stat_result:

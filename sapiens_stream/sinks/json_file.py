@@ -36,7 +36,7 @@ class JsonSink(Sink):
         regions: Regions = "polygons",
         only: tuple[int, ...] | None = None,
     ) -> None:
-        _check(regions)
+        check_regions(regions)
         self._root = root
         self._title = title
         self._regions = regions
@@ -48,7 +48,7 @@ class JsonSink(Sink):
             file.write(text)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
-        return 2000 + (0 if self._regions == "none" else int(size[0] * size[1] * _BYTES_PER_PIXEL))
+        return bytes_of_json(size, self._regions)
 
     def measure(self, result: Segmentation) -> int:
         return int(len(self._encode(result)) * _HEADROOM)
@@ -66,7 +66,7 @@ def as_json(
     A region is told by `polygons`, as `sinks.regions.polygons` gives them, or by `rle`, COCO's
     {"size": [height, width], "counts": "..."}; `regions="none"` leaves them out. Raises UsageError for any other word.
     """
-    _check(regions)
+    check_regions(regions)
     frame = result.frame
     height, width = result.class_map.shape
     labels = [label for label in result.labels if only is None or label.id in only]
@@ -105,7 +105,13 @@ def as_json(
     return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _check(regions: str) -> None:
+def bytes_of_json(size: tuple[int, int], regions: Regions) -> int:
+    """About how much the JSON of a frame of (height, width) takes."""
+    return 2000 + (0 if regions == "none" else int(size[0] * size[1] * _BYTES_PER_PIXEL))
+
+
+def check_regions(regions: str) -> None:
+    """Raises UsageError for what is none of `Regions`."""
     if regions not in get_args(Regions):
         raise UsageError(f"can't write regions as {regions!r}; there are {', '.join(get_args(Regions))}")
 

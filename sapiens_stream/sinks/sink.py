@@ -55,6 +55,9 @@ class Sink(ABC):
     def close(self) -> None:
         """Finishes what is open so that it is readable; called once, also after a failure or an interruption."""
 
+    def identify(self, fingerprint: str) -> None:
+        """Is told, before `close`, the hash over what makes the run's class maps: input, model, settings."""
+
     @property
     def planned(self) -> list[Path]:
         """The files that span the whole source, whether they are there yet or not."""

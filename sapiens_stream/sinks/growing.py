@@ -1,0 +1,71 @@
+"""A file that grows by whole pieces, a frame each, and takes its name at the end."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from sapiens_stream.errors import OutputError
+from sapiens_stream.sinks.files import aside, create_unbuffered, discard
+
+SYNC_EVERY = 2.0
+"""Seconds: what a power cut loses at most, besides what was in the frames' way. A killed process loses nothing."""
+
+
+class GrowingFile:
+    """Lies beside `path` (".NAME.part.EXT") until `finish`. Raises OSError.
+
+    `size` is that of the pieces that are whole; what a failed `append` left behind them is cut off by the next call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._beside = aside(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = create_unbuffered(self._beside)  # unbuffered: a full disk is met by the piece that fills it
+        self._synced = time.monotonic()
+        self.size = 0
+
+    def append(self, piece: bytes) -> None:
+        """Adds a piece, whole or not at all."""
+        self._write(self.size, piece)
+        self.size += len(piece)
+        if time.monotonic() - self._synced > SYNC_EVERY:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def overwrite(self, at: int, data: bytes) -> None:
+        """Writes over what is there."""
+        self._write(at, data)
+
+    def finish(self) -> None:
+        """Gives the file its name. Raises OutputError where another file has taken its place."""
+        self.cut()
+        os.fsync(self._file.fileno())
+        if not self._in_place():
+            raise OutputError(f"{self._path} can't be written: {self._beside.name} is gone, or another file")
+        self._beside.replace(self._path)
+
+    def cut(self) -> None:
+        """Drops what a failed `append` left."""
+        self._file.truncate(self.size)
+
+    def close(self) -> None:
+        """Lets go of the file; what has not been finished is removed."""
+        ours = not self._file.closed and self._in_place()
+        self._file.close()
+        if ours:
+            discard(self._beside)
+
+    def _in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), os.lstat(self._beside))
+        except OSError:
+            return False
+
+    def _write(self, at: int, data: bytes) -> None:
+        self._file.seek(at)
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) or 0 :]

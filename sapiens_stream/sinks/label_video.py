@@ -1,0 +1,202 @@
+"""Class maps as a video: exact, small, and readable by whatever plays videos."""
+
+from __future__ import annotations
+
+import warnings
+from array import array
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.codeccontext import VideoCodecContext
+
+from sapiens_stream.errors import OutputError, cause
+from sapiens_stream.frame import Frame, Segmentation, SourceInfo
+from sapiens_stream.sinks.files import not_written
+from sapiens_stream.sinks.growing import GrowingFile
+from sapiens_stream.sinks.label_head import LabelHead
+from sapiens_stream.sinks.sink import Sink
+from sapiens_stream.sinks.video.writer import Clock
+from sapiens_stream.sources import ebml
+from sapiens_stream.sources.frame_index import CUE_EVERY
+
+_FAILURES = (OSError, ValueError, av.FFmpegError)
+_SLICES = ("4", "1", "16", "64")  # FFV1 takes no picture in any number of them; 4 take the least time and space
+_SMALL = 64 * 64  # pixels, below which each slice is a burden
+
+
+class LabelVideoSink(Sink):
+    """Writes the class maps to `path` (.mkv) as one video: FFV1, 8-bit grey, a grey level being a class id.
+
+    Every frame is a key frame and bit-exact. Times are those of the source, to the nanosecond for players, to the tick
+    for `sapiens_stream.LabelVideo`; of what can't be kept `Clock` tells. Tags hold the classes, their colours, the
+    model, and, from `identify`, the run's fingerprint. Classes outside `only` (ids; None: all) are written as
+    background. Frames of another size than the first are scaled to that, without mixing classes.
+
+    While it grows the file lies beside `path` (".NAME.part.mkv"). It is not written by FFmpeg's muxer, so that it can
+    be read up to the last frame at any moment, is on the disk after `SYNC_EVERY` seconds, takes no memory for each
+    frame, keeps times that are no whole milliseconds, and can be gone on with.
+
+    Raises OutputError where writing fails; the frames before that are finished under the name by `close`.
+    """
+
+    ordered: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        path: Path,
+        source: SourceInfo,
+        *,
+        only: tuple[int, ...] | None = None,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> None:
+        self._path = path
+        self._source = source
+        self._kept = None if only is None else np.where(np.isin(np.arange(256), only), np.arange(256), 0).astype("u1")
+        self._warn = warn
+        self._warned = False
+        self._fingerprint = ""
+        self._frames: _Frames | None = None
+        self._failure: Exception | None = None
+        self._written: list[Path] = []
+
+    def identify(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+
+    def write(self, result: Segmentation) -> None:
+        try:
+            if self._frames is None:
+                self._frames = _Frames(self._path, result, self._source)
+            self._frames.write(result.frame, self._map(result, self._frames.head.size))
+        except _FAILURES as error:
+            self._failure = error
+            raise not_written(self._path, error) from error
+
+    def bytes_per_frame(self, size: tuple[int, int]) -> int:
+        return 200 + size[0] * size[1] // 300
+
+    def measure(self, result: Segmentation) -> int:
+        encoder = _encoder(result.class_map.shape)
+        packets = encoder.encode(_grey(self._map(result, result.class_map.shape)))
+        return sum(len(ebml.key_cluster(0, bytes(packet))) for packet in packets)
+
+    def close(self) -> None:
+        frames, self._frames = self._frames, None
+        if frames is None:
+            return
+        failure = self._failure
+        try:
+            if frames.count:
+                failure = frames.finish(self._fingerprint) or failure
+                self._written = [self._path]
+        except OSError as error:
+            raise not_written(self._path, error) from error
+        finally:
+            frames.close()
+        if failure is not None:
+            what = "is cut short" if self._written else "can't be written"
+            raise OutputError(f"{self._path} {what}: {cause(failure)}") from failure
+
+    @property
+    def planned(self) -> list[Path]:
+        return [self._path]
+
+    @property
+    def written(self) -> list[Path]:
+        return list(self._written)
+
+    def _map(self, result: Segmentation, size: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+        class_map = np.ascontiguousarray(result.class_map)
+        if self._kept is not None:
+            class_map = np.asarray(cv2.LUT(class_map, self._kept), np.uint8)
+        if class_map.shape != size:
+            if not self._warned:
+                was, first = ("{1}x{0}".format(*each) for each in (class_map.shape, size))
+                self._warn(f"{result.frame.name} is {was}, the first frame was {first}: its class map is scaled")
+            self._warned = True
+            class_map = np.asarray(cv2.resize(class_map, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+        return class_map
+
+
+class _Frames:
+    """The file itself: a head, a cluster for each frame, and at the end the cues.
+
+    Raises OSError, ValueError or av.FFmpegError.
+    """
+
+    def __init__(self, path: Path, first: Segmentation, source: SourceInfo) -> None:
+        frame = first.frame
+        self._clock = Clock(frame, source)
+        self._encoder = _encoder(frame.size)
+        ratio = source.sample_aspect_ratio
+        self.head = LabelHead(
+            size=frame.size,
+            private=self._encoder.extradata or b"",
+            frame_duration=round(ebml.SECOND / self._clock.rate),
+            classes=first.classes,
+            model=first.model,
+            time_base=self._clock.time_base,
+            shift=self._clock.shift,
+            sample_aspect_ratio=1 / ratio if ratio and frame.quarter_turns % 2 else ratio,
+        )
+        self._file = GrowingFile(path)
+        self.count = 0
+        self._cues = array("Q")  # time and place of each, in turn
+        self._end = 0  # nanoseconds
+
+    def write(self, frame: Frame, class_map: npt.NDArray[np.uint8]) -> None:
+        if not self.count:
+            self._file.append(self.head.as_bytes())
+        ticks = self._clock.place(frame)
+        begin = round(ticks * self._clock.time_base * ebml.SECOND)
+        [packet] = self._encoder.encode(_grey(class_map))
+        place = self._file.size - self.head.begin
+        self._file.append(ebml.key_cluster(begin, bytes(packet)))
+        if self.count % CUE_EVERY == 0:
+            self._cues.extend((begin, place))
+        self.count += 1
+        self._end = round((ticks + self._clock.length(frame)) * self._clock.time_base * ebml.SECOND)
+
+    def finish(self, fingerprint: str) -> Exception | None:
+        """Completes the file under its name. Returns what the cues failed with: the frames can be read without."""
+        failure: Exception | None = None
+        cues = self._file.size
+        try:
+            points = [ebml.cue(*self._cues[at : at + 2]) for at in range(0, len(self._cues), 2)]
+            self._file.append(ebml.master(ebml.CUES, *points))
+        except OSError as error:
+            failure, cues = error, 0
+        head = self.head.as_bytes(fingerprint=fingerprint, end=self._file.size, cues=cues, duration=self._end)
+        self._file.overwrite(0, head)
+        self._file.finish()
+        return failure
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _encoder(size: tuple[int, ...]) -> VideoCodecContext:
+    """FFV1 for class maps of a size, (height, width). Raises OutputError for one that it does not take."""
+    height, width = size
+    for slices in sorted(_SLICES, key=int) if height * width < _SMALL else _SLICES:
+        encoder = av.CodecContext.create("ffv1", "w")
+        assert isinstance(encoder, VideoCodecContext)
+        encoder.height, encoder.width, encoder.pix_fmt = height, width, "gray"
+        encoder.time_base = Fraction(1)
+        encoder.thread_count = 1  # whatever is given comes out at once
+        encoder.options = {"level": "3", "g": "1", "slices": slices, "slicecrc": "1"}
+        try:
+            encoder.open()
+        except (NotImplementedError, ValueError, av.FFmpegError):
+            continue
+        return encoder
+    raise OutputError(f"FFV1 takes no frames of {width}x{height}")
+
+
+def _grey(class_map: npt.NDArray[np.uint8]) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(class_map, "gray")
