@@ -21,6 +21,7 @@ from sapiens_stream.sinks.json_file import Regions, as_json
 from sapiens_stream.sinks.pictures import SaveFormat
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.regions import Ring, Rle, polygons, rle
+from sapiens_stream.sinks.registry import require_known
 
 if TYPE_CHECKING:
     import supervision
@@ -155,11 +156,10 @@ class Result(Segmentation):
 
         >>> result.save("results", "astronaut", save="json", overlay="none", classes=["hair"])
         """
-        if overlay not in ("frames", "none"):
-            raise UsageError(f"overlay is {overlay!r}; of one picture there are frames, none")
+        require_known("overlay", {overlay}, spanning=False)
         outputs = Outputs(
             overlay=overlay,
-            save=parse_save(save if isinstance(save, str) else ",".join(save)),
+            save=parse_save(save if isinstance(save, str) else ",".join(save), spanning=False),
             opacity=opacity,
             keep_background=keep_background,
             only=self._only(classes),

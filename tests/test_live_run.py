@@ -20,11 +20,11 @@ from sapiens_stream.classes import class_set
 from sapiens_stream.errors import ModelError, OutputError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
-from sapiens_stream.live import Camera, LiveOutputs, LiveRun, Recorder
+from sapiens_stream.live import Camera, LiveRun, Recorder
 from sapiens_stream.live.background_writer import BackgroundWriter
 from sapiens_stream.live.delays import Delay, Delays, Histogram
 from sapiens_stream.models.model import InputSpec, Model
-from sapiens_stream.sinks import Sink
+from sapiens_stream.sinks import Outputs, Sink
 from sapiens_stream.sources import Live
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
 from tests.media import make_video
@@ -98,14 +98,14 @@ class Setting:
         self.watcher = Watcher(orders)
         self.cameras = [Camera(partial(Live, address, realtime=True)) for address in addresses or (CAMERA,)]
         model = model or halves()
-        outputs = LiveOutputs(folder=folder, video=video, save=save)
-        self.recorder = Recorder(outputs, self.cameras, model, self.complaints.append)
-        self.record_path = outputs.record
+        outputs = Outputs(overlay_file=video, save=save, preset="superfast", audio="none")
+        self.recorder = Recorder(outputs, folder, self.cameras, model, self.complaints.append)
+        self.record_path = self.recorder.record_path
         self.run = LiveRun(
             self.cameras,
             Engine(model, device=device, warn=self.complaints.append),
             self.recorder,
-            record_path=outputs.record,
+            record_path=self.record_path,
             viewers=[self.watcher],
             **settings,  # type: ignore[arg-type]
         )

@@ -20,12 +20,14 @@ from sapiens_stream.settings import MAX_PIXELS
 if TYPE_CHECKING:
     from sapiens_stream.classes import ClassSet
     from sapiens_stream.cli.live_display import LiveDisplay
-    from sapiens_stream.live import Camera, LiveOutputs, LiveRun
+    from sapiens_stream.live import Camera, LiveRun, Recorder
+    from sapiens_stream.sinks import Outputs
     from sapiens_stream.sources.live import Reconnect
     from sapiens_stream.viewers.viewer import Viewer
 
 WEB_DEFAULT = "127.0.0.1:8000"
 RECORDINGS = (".mp4", ".mov", ".mkv")
+PRESET = "superfast"
 
 
 class LiveCommand(TyperCommand):
@@ -74,10 +76,7 @@ def live(
     record: Annotated[
         Path | None, typer.Option("--record", metavar="FILE", help="Record the overlay: .mp4, .mov or .mkv.")
     ] = None,
-    save: Annotated[
-        str,
-        typer.Option("--save", metavar="WHAT,...", help="For each frame shown: classes, foreground, json; or none."),
-    ] = "none",
+    save: options.SaveOption = "none",
     propagate: Annotated[
         bool,
         typer.Option(
@@ -141,8 +140,8 @@ def live(
     from sapiens_stream.cli.download import fetch_named
     from sapiens_stream.cli.live_display import LiveDisplay
     from sapiens_stream.cli.runner import stopped_by_signals
-    from sapiens_stream.live import Camera, LiveOutputs, LiveRun, Recorder, in_background
-    from sapiens_stream.sinks import parse_save
+    from sapiens_stream.live import Camera, LiveRun, Recorder, in_background
+    from sapiens_stream.sinks import Outputs, parse_save
     from sapiens_stream.sources import Live, parse_address
 
     display = LiveDisplay(quiet=quiet, json=json)
@@ -167,9 +166,10 @@ def live(
         )
     )
     known = segmenter.model.classes
-    outputs = LiveOutputs(
-        folder=record.parent if record is not None and output is None else output or Path("output"),
-        video=record,
+    folder = record.parent if record is not None and output is None else output or Path("output")
+    outputs = Outputs(
+        overlay="video",
+        overlay_file=record,
         save=kinds,
         opacity=opacity,
         keep_background=keep_background,
@@ -177,16 +177,19 @@ def live(
         regions=regions,
         title=title,
         codec=codec,
+        preset=PRESET,
+        audio="none",
         gpu=segmenter.engine.devices[0].index,
     )
     with ExitStack() as stack:
         names = ", ".join(address.name for address in addresses)
         viewers = _viewers(stack, window, web, f"sapiens-stream: {names}", known, outputs, display)
+        recorder = Recorder(outputs, folder, cameras, segmenter.model, display.warn)
         run = LiveRun(
             cameras,
             segmenter.engine,
-            Recorder(outputs, cameras, segmenter.model, display.warn),
-            record_path=outputs.record,
+            recorder,
+            record_path=recorder.record_path,
             overwrite=overwrite,
             viewers=viewers,
             propagate=propagate,
@@ -196,7 +199,7 @@ def live(
         )
         with stopped_by_signals(run, display), display.status() as on_screen:
             run.execute(on_screen)
-    raise typer.Exit(_conclude(run, cameras, outputs, display))
+    raise typer.Exit(_conclude(run, cameras, recorder, display))
 
 
 def _viewers(
@@ -205,7 +208,7 @@ def _viewers(
     web: str | None,
     title: str,
     classes: ClassSet,
-    outputs: LiveOutputs,
+    outputs: Outputs,
     display: LiveDisplay,
 ) -> list[Viewer]:
     """Those that were asked for; by default a window where there is a display, and else a word about it."""
@@ -247,7 +250,7 @@ def _viewers(
     return viewers
 
 
-def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, display: LiveDisplay) -> int:
+def _conclude(run: LiveRun, cameras: Sequence[Camera], recorder: Recorder, display: LiveDisplay) -> int:
     """Says how it went, and the exit code of that."""
     from sapiens_stream.cli.console import error
     from sapiens_stream.cli.display import duration
@@ -268,7 +271,7 @@ def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, dis
     if figures.shown:
         per_second = figures.shown / metrics.elapsed
         delays = metrics.delays.as_dict()["total"]
-        place = f", in {_places(outputs)}" if run.wrote else ""
+        place = f", in {_places(recorder)}" if run.wrote else ""
         display.result(
             f"{figures.shown} frames shown in {duration(metrics.elapsed)} ({per_second:.1f} frames/s, delay "
             f"{delays['median']:.0f} ms, 95 % below {delays['p95']:.0f}), dropped {figures.dropped} of "
@@ -282,10 +285,8 @@ def _conclude(run: LiveRun, cameras: Sequence[Camera], outputs: LiveOutputs, dis
     return exit_codes.SOME_SKIPPED if spoiled else exit_codes.DONE
 
 
-def _places(outputs: LiveOutputs) -> str:
-    """The folder, or folders, that hold what was written; one unless the user named two."""
-    folders = dict.fromkeys((outputs.record.parent, outputs.folder) if outputs.save else (outputs.record.parent,))
-    return " and ".join(str(folder if folder != Path() else Path.cwd()) for folder in folders)
+def _places(recorder: Recorder) -> str:
+    return " and ".join(str(folder if folder != Path() else Path.cwd()) for folder in recorder.folders)
 
 
 def _tries(text: str) -> Reconnect:

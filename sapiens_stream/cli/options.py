@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from sapiens_stream.sinks import registry
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 Fit = Literal["stretch", "letterbox", "crop"]
 RegionFormat = Literal["polygons", "rle", "none"]
 PictureFormat = Literal["png", "jpg", "bmp"]
+
+if TYPE_CHECKING:
+    OverlayWord = str
+else:
+    OverlayWord = Literal[*registry.words("overlay"), registry.NONE]
 
 MODEL_HELP = "builtin, a name of `models list` (sapiens-1b), or a checkpoint's path."
 
@@ -94,6 +101,16 @@ RegionsOption = Annotated[
 ]
 TitleOption = Annotated[str, typer.Option("--title", help="Written into each JSON.")]
 SaveFormatOption = Annotated[PictureFormat, typer.Option("--save-format", "--save_format", help="Of overlay pictures.")]
+OverlayOption = Annotated[
+    OverlayWord, typer.Option("--overlay", help=f"The painted frames: {registry.described('overlay')}, or none.")
+]
+SaveOption = Annotated[
+    str,
+    typer.Option("--save", metavar="WHAT,...", help=f"What else to write: {registry.described('save')}; or none."),
+]
+ContactSheetOption = Annotated[
+    bool, typer.Option("--contact-sheet", help=f"Write {registry.described('contact_sheet')}.")
+]
 MaxPixelsOption = Annotated[
     int,
     typer.Option("--max-pixels", min=1, metavar="N", help="Pictures with more pixels are skipped, undecoded."),

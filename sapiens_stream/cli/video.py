@@ -31,12 +31,8 @@ def video(
         ),
     ] = Path("output"),
     pull: options.PullOption = False,
-    overlay: Annotated[
-        Literal["video", "frames", "none"], typer.Option("--overlay", help="The painted picture: as a video, as files.")
-    ] = "video",
-    save: Annotated[
-        str, typer.Option("--save", metavar="WHAT,...", help="For each frame: classes, foreground, json; or none.")
-    ] = "classes,json",
+    overlay: options.OverlayOption = "video",
+    save: options.SaveOption = "classes,json",
     device: options.DeviceOption = "auto",
     precision: options.PrecisionOption = "auto",
     batch_size: options.DeviceBatchSizeOption = None,
@@ -65,7 +61,7 @@ def video(
         Literal["all", "first", "none"], typer.Option("--audio", help="Which sounds of the source to keep.")
     ] = "all",
     no_audio: Annotated[bool, typer.Option("--no-audio", help="The same as --audio none.")] = False,
-    contact_sheet: Annotated[bool, typer.Option("--contact-sheet", help="Some frames at a glance, as a PNG.")] = False,
+    contact_sheet: options.ContactSheetOption = False,
     overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,

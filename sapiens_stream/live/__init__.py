@@ -2,7 +2,7 @@
 
 from sapiens_stream.live.background import in_background
 from sapiens_stream.live.camera import Camera
-from sapiens_stream.live.recorder import LiveOutputs, Recorder
+from sapiens_stream.live.recorder import Recorder
 from sapiens_stream.live.run import LiveRun
 
-__all__ = ["Camera", "LiveOutputs", "LiveRun", "Recorder", "in_background"]
+__all__ = ["Camera", "LiveRun", "Recorder", "in_background"]

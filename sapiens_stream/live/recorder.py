@@ -3,65 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import ClassVar, Literal
 
 from sapiens_stream.errors import SapiensStreamError, cause
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.live.background_writer import BackgroundWriter
 from sapiens_stream.live.camera import Camera
+from sapiens_stream.live.file_per_size import FilePerSize
 from sapiens_stream.models.model import Model
-from sapiens_stream.painting import Painter
 from sapiens_stream.pipeline.file_list import FileList
-from sapiens_stream.sinks import JsonSink, MaskSink, OverlayVideo, PictureSink, Sink
+from sapiens_stream.settings import RUN_RECORD
+from sapiens_stream.sinks import Outputs, Sink, container_for, registry
+from sapiens_stream.sinks.registry import OutputKind, Target
 from sapiens_stream.sinks.video.encoders import require_working
 
-
-@dataclass(frozen=True, kw_only=True)
-class LiveOutputs:
-    """What is written where. `only` are the ids of the classes that are painted and written; None: all.
-
-    `video` is the recording's file, begun at once if given; `folder` is where all else goes, and recordings that are
-    begun later. `save` holds what is written for each frame: "classes", "foreground", "json".
-    """
-
-    folder: Path
-    video: Path | None = None
-    save: frozenset[str] = frozenset()
-    opacity: float = 0.5
-    keep_background: bool = False
-    only: tuple[int, ...] | None = None
-    regions: Literal["polygons", "rle", "none"] = "polygons"
-    title: str = "result"
-    codec: str = "libx264"
-    preset: str = "superfast"
-    gpu: int | None = None
-    """The number of the CUDA card that NVENC encodes on."""
-
-    @property
-    def stem(self) -> str:
-        """Names the run: its record, and the folder of its frames."""
-        return self.video.stem if self.video else "live"
-
-    @property
-    def record(self) -> Path:
-        """The run record, beside the recording if there is one."""
-        return (self.video.parent if self.video else self.folder) / f"{self.stem}_run.json"
+SNAPSHOT = (("overlay", "frames"), ("save", "classes"), ("save", "json"))
+"""What is written of a moment."""
 
 
 class Recorder:
     """Writes for every camera, each file in a thread of its own that the run never waits for.
 
-    With several cameras a name ends in the camera's place: NAME_cam1, NAME_cam2. `warn` is told at once of what fails;
-    the first failure is kept in `failure`. Raises UsageError for an encoder that is not there.
+    An `overlay_file` of the outputs is begun at once; without one the overlay is recorded when it is asked for. All
+    other outputs are written of every frame, into `folder`, where recordings that are begun later go too. With several
+    cameras a name ends in the camera's place: NAME_cam1, NAME_cam2. `warn` is told at once of what fails; the first
+    failure is kept in `failure`. Raises UsageError for an encoder that is not there.
     """
 
     def __init__(
         self,
-        outputs: LiveOutputs,
+        outputs: Outputs,
+        folder: Path,
         cameras: Sequence[Camera],
         model: Model,
         warn: Callable[[str], None],
@@ -70,35 +45,53 @@ class Recorder:
         self.failure: BaseException | None = None
         self.on_file: Callable[[str, str, int], None] = lambda name, ending, size: None
         """Is told of each frame's file as `Sink.on_file` is, by its name below the record's folder."""
+        first = outputs.overlay_file
+        self.stem = first.stem if first else "live"
+        """Names the run: its record, and the folder of its frames."""
+        self.record_path = (first.parent if first else folder) / f"{self.stem}{RUN_RECORD}"
+        """The run record, beside the recording if there is one."""
         self._outputs = outputs
+        self._folder = folder
         self._cameras = cameras
         self._warn = warn
         self._lock = Lock()
-        self._painter = Painter(
-            model.classes, opacity=outputs.opacity, keep_background=outputs.keep_background, only=outputs.only
-        )
+        self._painter = outputs.painter(model.classes)
+        self._kinds = [kind for kind in outputs.kinds if kind.option != "overlay"]
         self._videos: list[BackgroundWriter] = []
         self._saved = (
-            [BackgroundWriter(self._frame_sinks(outputs.save), self._fail) for _ in cameras] if outputs.save else []
+            [
+                BackgroundWriter([self._sink(kind, camera) for kind in self._kinds], self._fail)
+                for camera in range(len(cameras))
+            ]
+            if self._kinds
+            else []
         )
         self._snapshots: list[BackgroundWriter] = []
         self._done: list[BackgroundWriter] = []
-        if outputs.video is not None:
-            self._begin(outputs.video)
+        if first is not None:
+            self._begin(first)
 
     @property
     def planned(self) -> FileList:
         """The files below the record's folder that are certain to come."""
-        files, root, outputs = FileList(), self._outputs.record.parent, self._outputs
-        if outputs.video is not None:
-            for place in range(len(self._cameras)):
-                files.add_single(self._for_camera(outputs.video.stem, place) + outputs.video.suffix)
-        endings = [ending for sink in self._frame_sinks(outputs.save) for ending in sink.endings]
-        if endings and outputs.folder.is_relative_to(root):
-            for place in range(len(self._cameras)):
-                name = outputs.folder.relative_to(root) / self._for_camera(outputs.stem, place) / "000000"
+        files, root = FileList(), self.record_path.parent
+        endings = [kind.ending_for(self._outputs) for kind in self._kinds if not kind.spans]
+        for camera in range(len(self._cameras)):
+            paths = [self._path(kind, camera) for kind in self._kinds if kind.spans]
+            if (first := self._outputs.overlay_file) is not None:
+                paths.append(first.with_stem(self._for_camera(first.stem, camera)))
+            for path in paths:
+                if path.is_relative_to(root):
+                    files.add_single(path.relative_to(root).as_posix())
+            if endings and self._folder.is_relative_to(root):
+                name = self._folder.relative_to(root) / self._for_camera(self.stem, camera) / "000000"
                 files.claim(name.as_posix(), 999_999, endings)
         return files
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folder, or folders, that hold what is written; one unless the user named two."""
+        return list(dict.fromkeys([self.record_path.parent, *([self._folder] if self._kinds else [])]))
 
     @property
     def recording(self) -> bool:
@@ -110,30 +103,20 @@ class Recorder:
         if self._videos:
             self._videos[camera].offer(result)
         if self._saved:
-            self._saved[camera].offer(
-                _named(result, f"{self._for_camera(self._outputs.stem, camera)}/{result.frame.index:06d}")
-            )
+            self._saved[camera].offer(_named(result, f"{self._for_camera(self.stem, camera)}/{result.frame.index:06d}"))
 
     def toggle(self) -> None:
         """Begins a recording, named by the time, or ends the one that is going on."""
         begins = not self.recording
         self._end_videos()
         if begins:
-            first = self._outputs.video
-            folder, stem, ending = (
-                (first.parent, first.stem, first.suffix) if first else (self._outputs.folder, "live", ".mp4")
-            )
-            self._begin(folder / f"{stem}_{time_stamp()}{ending}")
+            first = self._outputs.overlay_file or self._folder / f"live{container_for(self._outputs.codec)}"
+            self._begin(first.with_stem(f"{first.stem}_{time_stamp()}"))
 
     def snapshot(self, latest: Sequence[Segmentation | None]) -> None:
         """Writes what is shown of each camera: picture, class map and JSON, named by the time; returns at once."""
         if not self._snapshots:
-            sinks = [
-                PictureSink(self._outputs.folder, self._painter),
-                *self._frame_sinks(frozenset({"classes", "json"})),
-            ]
-            for sink in sinks:
-                sink.on_file = self._tell_file
+            sinks = [self._sink(registry.kind(option, word), 0) for option, word in SNAPSHOT]
             self._snapshots = [BackgroundWriter(sinks, self._fail)]
         name = f"snapshot_{time_stamp()}"
         for camera, result in enumerate(latest):
@@ -151,13 +134,13 @@ class Recorder:
     @property
     def writes(self) -> bool:
         """Whether there is a file of this run, or will be."""
-        planned = self._outputs.video is not None or bool(self._outputs.save)
+        planned = self._outputs.overlay_file is not None or bool(self._kinds)
         return planned or any(writer.written for writer in self._writers)
 
     @property
     def files(self) -> list[Path]:
-        """The recordings that are finished."""
-        return [Path(path) for writer in self._done for path in writer.files]
+        """The files that span many frames and are finished: recordings, and what else was asked for."""
+        return [Path(path) for writer in [*self._done, *self._saved] for path in writer.files]
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """For the run record, as JSON types: frames written, and left out because the disk or encoder fell behind."""
@@ -176,8 +159,11 @@ class Recorder:
         return [*self._done, *self._videos, *self._saved, *self._snapshots]
 
     def _begin(self, path: Path) -> None:
+        video = registry.kind("overlay", "video")
         self._videos = [
-            BackgroundWriter([self._video(path.with_stem(self._for_camera(path.stem, place)), place)], self._fail)
+            BackgroundWriter(
+                [self._spanning(video, path.with_stem(self._for_camera(path.stem, place)), place)], self._fail
+            )
             for place in range(len(self._cameras))
         ]
 
@@ -187,35 +173,29 @@ class Recorder:
         self._done += self._videos
         self._videos = []
 
-    def _video(self, path: Path, camera: int) -> Sink:
-        def of_this_size(part: int) -> OverlayVideo:
-            return OverlayVideo(
-                path if part == 1 else path.with_stem(f"{path.stem}_{part}"),
-                self._cameras[camera].source.info,
-                self._painter,
-                codec=self._outputs.codec,
-                preset=self._outputs.preset,
-                gpu=self._outputs.gpu,
-                audio=False,
-                warn=self._warn,
-            )
+    def _sink(self, kind: OutputKind, camera: int) -> Sink:
+        """Opens what is written of every frame of a camera."""
+        if kind.spans:
+            return self._spanning(kind, self._path(kind, camera), camera)
+        sink = kind.open(self._outputs, self._target(self._folder, camera))
+        sink.on_file = self._tell_file
+        return sink
 
-        return _VideoPerSize(of_this_size)
+    def _spanning(self, kind: OutputKind, path: Path, camera: int) -> Sink:
+        def begin(part: int) -> Sink:
+            own = path if part == 1 else path.with_stem(f"{path.stem}_{part}")
+            return kind.open(self._outputs, self._target(own, camera))
 
-    def _frame_sinks(self, save: frozenset[str]) -> list[Sink]:
-        outputs = self._outputs
-        sinks: list[Sink] = []
-        if save & {"classes", "foreground"}:
-            foreground, classes = "foreground" in save, "classes" in save
-            sinks.append(MaskSink(outputs.folder, foreground=foreground, classes=classes, only=outputs.only))
-        if "json" in save:
-            sinks.append(JsonSink(outputs.folder, title=outputs.title, regions=outputs.regions, only=outputs.only))
-        for sink in sinks:
-            sink.on_file = self._tell_file
-        return sinks
+        return FilePerSize(begin) if kind.one_size else begin(1)
+
+    def _path(self, kind: OutputKind, camera: int) -> Path:
+        return self._outputs.path(kind, self._folder, self._for_camera(self.stem, camera))
+
+    def _target(self, path: Path, camera: int) -> Target:
+        return Target(path=path, source=self._cameras[camera].source.info, painter=self._painter, warn=self._warn)
 
     def _tell_file(self, name: str, ending: str, size: int) -> None:
-        root, folder = self._outputs.record.parent, self._outputs.folder
+        root, folder = self.record_path.parent, self._folder
         if folder.is_relative_to(root):
             self.on_file((folder.relative_to(root) / name).as_posix(), ending, size)
 
@@ -227,35 +207,6 @@ class Recorder:
             first, self.failure = self.failure is None, self.failure or error
         if first:
             self._warn(cause(error) if isinstance(error, SapiensStreamError) else f"not written: {cause(error)}")
-
-
-class _VideoPerSize(Sink):
-    """A video, and another one each time that the frames change their size: no player scales in the midst of one."""
-
-    ordered: ClassVar[bool] = True
-
-    def __init__(self, begin: Callable[[int], OverlayVideo]) -> None:
-        self._begin = begin
-        self._parts: list[OverlayVideo] = []
-        self._size: tuple[int, int] | None = None
-
-    def write(self, result: Segmentation) -> None:
-        if result.frame.size != self._size:
-            self.close()
-            self._parts.append(self._begin(len(self._parts) + 1))
-            self._size = result.frame.size
-        self._parts[-1].write(result)
-
-    def bytes_per_frame(self, size: tuple[int, int]) -> int:
-        return self._begin(1).bytes_per_frame(size)
-
-    def close(self) -> None:
-        if self._parts:
-            self._parts[-1].close()
-
-    @property
-    def written(self) -> list[Path]:
-        return [path for part in self._parts for path in part.written]
 
 
 def _named(result: Segmentation, name: str) -> Segmentation:

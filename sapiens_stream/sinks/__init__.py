@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sapiens_stream.sinks.json_file import JsonSink
     from sapiens_stream.sinks.masks import MaskSink
-    from sapiens_stream.sinks.outputs import Outputs, parse_save
+    from sapiens_stream.sinks.outputs import Outputs
     from sapiens_stream.sinks.pictures import PictureSink
+    from sapiens_stream.sinks.registry import parse_save
     from sapiens_stream.sinks.sink import Sink
     from sapiens_stream.sinks.video.encoders import container_for
     from sapiens_stream.sinks.video.overlay import OverlayVideo
@@ -20,7 +21,7 @@ _FILES = {
     "PictureSink": "pictures",
     "Sink": "sink",
     "container_for": "video.encoders",
-    "parse_save": "outputs",
+    "parse_save": "registry",
 }
 
 __all__ = [

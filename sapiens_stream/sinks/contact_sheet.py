@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,6 +14,10 @@ from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import written_aside
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from sapiens_stream.sinks.outputs import Outputs
+    from sapiens_stream.sinks.registry import Target
 
 PICTURES = 8
 CELL_AREA = 240 * 320  # pixels a picture, whatever its shape
@@ -102,3 +107,8 @@ class ContactSheet(Sink):
             name = self._classes.names[label]
             cv2.putText(legend, name, (left + 22, top + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
         return legend
+
+
+def contact_sheet(outputs: Outputs, target: Target) -> Sink:
+    """For the table of outputs."""
+    return ContactSheet(target.path, target.painter, target.source.frame_count)

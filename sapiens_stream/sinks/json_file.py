@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import orjson
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.labels import Label
+from sapiens_stream.settings import FRAME_JSON
 from sapiens_stream.sinks.regions import polygons, rle
 from sapiens_stream.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from sapiens_stream.sinks.outputs import Outputs
+    from sapiens_stream.sinks.registry import Target
 
 SCHEMA = "sapiens-stream/1"
 
@@ -26,7 +31,7 @@ _HEADROOM = 1.3  # later frames may show more people
 class JsonSink(Sink):
     """Writes NAME.json, as `as_json` has it."""
 
-    endings = (".json",)
+    endings = (FRAME_JSON,)
 
     def __init__(
         self,
@@ -44,7 +49,7 @@ class JsonSink(Sink):
 
     def write(self, result: Segmentation) -> None:
         text = self._encode(result)
-        with self._new_file(self._root, result.frame.name, ".json") as file:
+        with self._new_file(self._root, result.frame.name, FRAME_JSON) as file:
             file.write(text)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
@@ -123,3 +128,8 @@ def _text(text: str) -> orjson.Fragment:
 
 def _region(label: Label, **shape: Any) -> dict[str, Any]:
     return {"id": label.id, "name": label.name, **shape}
+
+
+def frame_json(outputs: Outputs, target: Target) -> Sink:
+    """For the table of outputs."""
+    return JsonSink(target.path, title=outputs.title, regions=outputs.regions, only=outputs.only)

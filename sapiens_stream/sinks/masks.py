@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import Segmentation
+from sapiens_stream.settings import CLASS_MAP, FOREGROUND
 from sapiens_stream.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from sapiens_stream.sinks.outputs import Outputs
+    from sapiens_stream.sinks.registry import Target
+
+_EVERY = np.arange(256)
 
 
 class MaskSink(Sink):
@@ -22,17 +30,17 @@ class MaskSink(Sink):
         self._root = root
         self._foreground = foreground
         self._classes = classes
-        self.endings = ("_seg.npy",) * classes + (".npy",) * foreground
-        self._kept = None if only is None else np.where(np.isin(np.arange(256), only), np.arange(256), 0)
+        self.endings = (CLASS_MAP,) * classes + (FOREGROUND,) * foreground
+        self._kept = None if only is None else np.where(np.isin(_EVERY, only), _EVERY, 0).astype(np.uint8)
 
     def write(self, result: Segmentation) -> None:
         class_map = np.ascontiguousarray(result.class_map)
         if self._kept is not None:
-            class_map = np.asarray(cv2.LUT(class_map, self._kept.astype(np.uint8)), np.uint8)
+            class_map = np.asarray(cv2.LUT(class_map, self._kept), np.uint8)
         if self._classes:
-            self._save(result.frame.name, "_seg.npy", class_map)
+            self._save(result.frame.name, CLASS_MAP, class_map)
         if self._foreground:
-            self._save(result.frame.name, ".npy", class_map > 0)
+            self._save(result.frame.name, FOREGROUND, class_map > 0)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         return size[0] * size[1] * (self._classes + self._foreground)
@@ -42,3 +50,13 @@ class MaskSink(Sink):
         with self._new_file(self._root, name, suffix) as file:
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
             file.write(array.data)
+
+
+def class_maps(outputs: Outputs, target: Target) -> Sink:
+    """For the table of outputs."""
+    return MaskSink(target.path, classes=True, foreground=False, only=outputs.only)
+
+
+def foreground_masks(outputs: Outputs, target: Target) -> Sink:
+    """For the table of outputs."""
+    return MaskSink(target.path, classes=False, foreground=True, only=outputs.only)

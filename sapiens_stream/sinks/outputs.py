@@ -1,4 +1,4 @@
-"""Which results a run writes, and how: from one set of choices to the sinks that carry it out."""
+"""Which results a run writes, and how: one set of choices, from which the table of outputs makes the sinks."""
 
 from __future__ import annotations
 
@@ -11,34 +11,22 @@ from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.painting import Painter
-from sapiens_stream.sinks.contact_sheet import ContactSheet
-from sapiens_stream.sinks.json_file import JsonSink
-from sapiens_stream.sinks.masks import MaskSink
-from sapiens_stream.sinks.pictures import PictureSink
+from sapiens_stream.sinks import registry
+from sapiens_stream.sinks.registry import OutputKind, Target
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.companions import Audio
 from sapiens_stream.sinks.video.encoders import require_fitting
-from sapiens_stream.sinks.video.overlay import OverlayVideo, container_for
-
-SAVABLE = ("classes", "foreground", "json")
-
-
-def parse_save(text: str) -> frozenset[str]:
-    """The set in "classes,json"; "none" is the empty one. Raises UsageError for any other word."""
-    words = {word.strip() for word in text.split(",")} - {"", "none"}
-    if unknown := sorted(words - set(SAVABLE)):
-        raise UsageError(f"can't save {', '.join(unknown)}; there are {', '.join(SAVABLE)}, or none")
-    return frozenset(words)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
     """What is written for each frame. `only` are the ids of the classes that are painted and written; None: all.
 
-    `overlay_file` is where the overlay video of a single input goes; None: beside its other results.
+    `overlay` and `save` are words of the table in `sinks.registry`, or "none" and the empty set. `overlay_file` is
+    where the overlay video of a single input goes; None: beside its other results.
     """
 
-    overlay: Literal["video", "frames", "none"] = "video"
+    overlay: str = "video"
     overlay_file: Path | None = None
     save: frozenset[str] = frozenset({"classes", "json"})
     opacity: float = 0.5
@@ -57,48 +45,52 @@ class Outputs:
     contact_sheet: bool = False
 
     def __post_init__(self) -> None:
-        if self.overlay == "none" and not self.save:
-            raise UsageError("no overlay, and none of classes, foreground, json to save: there is nothing to write")
+        registry.require_known("overlay", {self.overlay})
+        registry.require_known("save", self.save)
+        if not self.kinds:
+            savable = ", ".join(registry.words("save"))
+            raise UsageError(f"no overlay, and none of {savable} to save: there is nothing to write")
         if self.overlay_file is not None:
             require_fitting(self.codec, self.overlay_file)
 
-    def overlay_path(self, root: Path, stem: str) -> Path:
-        """Where the overlay video of an input goes; the extension follows the codec."""
-        if self.overlay_file is not None:
+    @property
+    def kinds(self) -> list[OutputKind]:
+        """The rows of the table that were chosen."""
+        return [kind for kind in registry.OUTPUTS if kind.is_chosen(self)]
+
+    def path(self, kind: OutputKind, root: Path, stem: str) -> Path:
+        """Where an output that spans an input goes."""
+        if (kind.option, kind.word) == ("overlay", "video") and self.overlay_file is not None:
             return self.overlay_file
-        return root / f"{stem}_overlay{container_for(self.codec)}"
+        return root / f"{stem}{kind.ending_for(self)}"
 
     def paths(self, root: Path, stem: str) -> list[Path]:
         """The files of an input that are no frame's."""
-        paths = [self.overlay_path(root, stem)] if self.overlay == "video" else []
-        return [*paths, root / f"{stem}_sheet.png"] if self.contact_sheet else paths
+        return [self.path(kind, root, stem) for kind in self.kinds if kind.spans]
 
     def sinks(
-        self, root: Path, stem: str, source: SourceInfo, classes: ClassSet, warn: Callable[[str], None]
+        self,
+        root: Path,
+        stem: str,
+        source: SourceInfo,
+        classes: ClassSet,
+        warn: Callable[[str], None],
     ) -> list[Sink]:
         """The sinks for one source, none of which has written anything yet."""
-        painter = Painter(classes, opacity=self.opacity, keep_background=self.keep_background, only=self.only)
-        sinks: list[Sink] = []
-        if self.overlay == "video":
-            sinks.append(
-                OverlayVideo(
-                    self.overlay_path(root, stem),
-                    source,
-                    painter,
-                    codec=self.codec,
-                    crf=self.crf,
-                    preset=self.preset,
-                    audio=self.audio,
-                    gpu=self.gpu,
+        painter = self.painter(classes)
+        return [
+            kind.open(
+                self,
+                Target(
+                    path=self.path(kind, root, stem) if kind.spans else root,
+                    source=source,
+                    painter=painter,
                     warn=warn,
-                )
+                ),
             )
-        elif self.overlay == "frames":
-            sinks.append(PictureSink(root, painter, save_format=self.save_format, side_by_side=self.side_by_side))
-        if masks := self.save & {"classes", "foreground"}:
-            sinks.append(MaskSink(root, foreground="foreground" in masks, classes="classes" in masks, only=self.only))
-        if "json" in self.save:
-            sinks.append(JsonSink(root, title=self.title, regions=self.regions, only=self.only))
-        if self.contact_sheet:
-            sinks.append(ContactSheet(root / f"{stem}_sheet.png", painter, source.frame_count))
-        return sinks
+            for kind in self.kinds
+        ]
+
+    def painter(self, classes: ClassSet) -> Painter:
+        """Paints as these outputs are painted."""
+        return Painter(classes, opacity=self.opacity, keep_background=self.keep_background, only=self.only)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import cv2
 import numpy as np
@@ -13,6 +13,10 @@ from sapiens_stream.frame import Segmentation
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from sapiens_stream.sinks.outputs import Outputs
+    from sapiens_stream.sinks.registry import Target
 
 SaveFormat = Literal["png", "jpg", "bmp"]
 
@@ -59,3 +63,8 @@ class PictureSink(Sink):
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         return int(size[0] * size[1] * _BYTES_PER_PIXEL[self._format] * (1 + self._side_by_side))
+
+
+def overlay_pictures(outputs: Outputs, target: Target) -> Sink:
+    """For the table of outputs."""
+    return PictureSink(target.path, target.painter, save_format=outputs.save_format, side_by_side=outputs.side_by_side)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import av
 from isal import isal_zlib
@@ -29,6 +29,10 @@ from sapiens_stream.sinks.video.encoders import (
 from sapiens_stream.sinks.video.mp4 import finish, is_readable
 from sapiens_stream.sinks.video.painted_frames import FramePainter, painted_format
 from sapiens_stream.sinks.video.writer import EncoderSettings, VideoWriter
+
+if TYPE_CHECKING:
+    from sapiens_stream.sinks.outputs import Outputs
+    from sapiens_stream.sinks.registry import Target
 
 __all__ = ["OverlayVideo", "container_for"]
 
@@ -163,3 +167,18 @@ class OverlayVideo(Sink):
         self._made = make_empty(self._growing)
         assert self._frames is not None
         return VideoWriter(self._growing, result.frame, self._source, self._frames, self._settings, self._warn)
+
+
+def overlay_video(outputs: Outputs, target: Target) -> Sink:
+    """For the table of outputs."""
+    return OverlayVideo(
+        target.path,
+        target.source,
+        target.painter,
+        codec=outputs.codec,
+        crf=outputs.crf,
+        preset=outputs.preset,
+        audio=outputs.audio,
+        gpu=outputs.gpu,
+        warn=target.warn,
+    )

@@ -1,0 +1,173 @@
+"""The table of all that can be written: an output is a file of its own in this room, and one row here.
+
+Nothing heavy is imported, so that a command's help can list it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sapiens_stream import settings
+from sapiens_stream.errors import UsageError
+
+if TYPE_CHECKING:
+    from sapiens_stream.frame import SourceInfo
+    from sapiens_stream.painting import Painter
+    from sapiens_stream.sinks.outputs import Outputs
+    from sapiens_stream.sinks.sink import Sink
+
+NONE = "none"
+"""Chooses nothing, for any option that takes words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where a sink writes and what for. `path` is the file of an output that spans the clip; else the folder.
+
+    `painter` knows the classes, and which of them are wanted.
+    """
+
+    path: Path
+    source: SourceInfo
+    painter: Painter
+    warn: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputKind:
+    """A row: one thing that can be written, and how it is asked for.
+
+    `option` is the field of `Outputs` that asks for it, which the commands have as `--option`: with `word`, or, where
+    that is None, as a switch. `help` is what it is, in a few words. `ending` is what the names of its files end in; one
+    that `spans` the clip is a single file, CLIP + ending, any other a file a frame. `one_size` says of the former that
+    it holds frames of one size alone: a live source that changes its size gets another.
+
+    `open` makes the sink. What disk it takes and which files it made are the sink's own to say.
+    """
+
+    option: str
+    word: str | None
+    help: str
+    ending: str | Callable[[Outputs], str]
+    spans: bool = False
+    one_size: bool = False
+    open: Callable[[Outputs, Target], Sink]
+
+    def is_chosen(self, outputs: Outputs) -> bool:
+        """Whether the outputs hold it."""
+        value = getattr(outputs, self.option)
+        return self.word in value if isinstance(value, frozenset) else value == (self.word or True)
+
+    def ending_for(self, outputs: Outputs) -> str:
+        """What the names of its files end in with these choices."""
+        return self.ending if isinstance(self.ending, str) else self.ending(outputs)
+
+
+def _in(place: str) -> Callable[[Outputs, Target], Sink]:
+    """A function of a file in this room, "masks.class_maps", imported when it is called."""
+    module, _, name = place.rpartition(".")
+
+    def make(outputs: Outputs, target: Target) -> Sink:
+        sink: Sink = getattr(import_module(f"sapiens_stream.sinks.{module}"), name)(outputs, target)
+        return sink
+
+    return make
+
+
+def _overlay_ending(outputs: Outputs) -> str:
+    from sapiens_stream.sinks.video.encoders import container_for
+
+    return settings.OVERLAY + container_for(outputs.codec)
+
+
+OUTPUTS: tuple[OutputKind, ...] = (
+    OutputKind(
+        option="overlay",
+        word="video",
+        help="one file",
+        ending=_overlay_ending,
+        spans=True,
+        one_size=True,
+        open=_in("video.overlay.overlay_video"),
+    ),
+    OutputKind(
+        option="overlay",
+        word="frames",
+        help="a picture each",
+        ending=lambda outputs: f".{outputs.save_format}",
+        open=_in("pictures.overlay_pictures"),
+    ),
+    OutputKind(
+        option="save",
+        word="classes",
+        help=f"class ids, {settings.CLASS_MAP}",
+        ending=settings.CLASS_MAP,
+        open=_in("masks.class_maps"),
+    ),
+    OutputKind(
+        option="save",
+        word="foreground",
+        help=f"where anybody is, {settings.FOREGROUND}",
+        ending=settings.FOREGROUND,
+        open=_in("masks.foreground_masks"),
+    ),
+    OutputKind(
+        option="save",
+        word="json",
+        help="the parts and their outlines",
+        ending=settings.FRAME_JSON,
+        open=_in("json_file.frame_json"),
+    ),
+    OutputKind(
+        option="contact_sheet",
+        word=None,
+        help="some frames at a glance, as a PNG",
+        ending=settings.CONTACT_SHEET,
+        spans=True,
+        open=_in("contact_sheet.contact_sheet"),
+    ),
+)
+
+
+def kinds(option: str) -> list[OutputKind]:
+    """The rows of an option."""
+    return [kind for kind in OUTPUTS if kind.option == option]
+
+
+def kind(option: str, word: str) -> OutputKind:
+    """One row."""
+    return next(each for each in kinds(option) if each.word == word)
+
+
+def words(option: str, *, spanning: bool = True) -> list[str]:
+    """What can be asked for with an option; without `spanning` only what is written for each frame."""
+    return [kind.word for kind in kinds(option) if kind.word is not None and (spanning or not kind.spans)]
+
+
+def described(option: str) -> str:
+    """Its words and what they mean, or of a switch what it writes; for the help of the commands."""
+    return ", ".join(f"{kind.word} ({kind.help})" if kind.word else kind.help for kind in kinds(option))
+
+
+def parse_save(text: str, *, spanning: bool = True) -> frozenset[str]:
+    """The set in "classes,json"; "none" is the empty one. Raises UsageError for any other word.
+
+    Without `spanning`, as for a single picture, what spans a clip is refused too.
+    """
+    chosen = frozenset(word.strip() for word in text.split(",")) - {"", NONE}
+    require_known("save", chosen, spanning=spanning)
+    return chosen
+
+
+def require_known(option: str, chosen: Iterable[str], *, spanning: bool = True) -> None:
+    """Raises UsageError for a word that the option does not have, naming those that it has."""
+    known = words(option, spanning=spanning)
+    if unknown := sorted(set(chosen) - {*known, NONE}):
+        there_are = f"there are {', '.join(known)}, or {NONE}"
+        if option == "save":
+            raise UsageError(f"can't save {', '.join(unknown)}; {there_are}")
+        raise UsageError(f"{option} is {unknown[0]!r}; {there_are}")
