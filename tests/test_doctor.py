@@ -186,6 +186,7 @@ def _on_the_cpu(report: Report) -> tuple[Device, ...]:
     ],
     ids=[
         "old torch",
+        "a torchvision of another torch",
         "torch without CUDA",
         "old driver",
         "old GPU",
