@@ -9,6 +9,8 @@ MAX_PIXELS = 200_000_000
 CLASS_MAP = "_seg.npy"
 FOREGROUND = ".npy"
 FRAME_JSON = ".json"
+LABEL_VIDEO = "_labels.mkv"
+JSON_LINES = ".jsonl"
 OVERLAY = "_overlay"
 """An overlay video's; the codec's container follows."""
 CONTACT_SHEET = "_sheet.png"

@@ -18,6 +18,8 @@ from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import aside, path_below, written_aside
 from sapiens_stream.sinks.json_file import JsonSink
+from sapiens_stream.sinks.json_lines import JsonLines
+from sapiens_stream.sinks.label_video import LabelVideoSink
 from sapiens_stream.sinks.masks import MaskSink
 from sapiens_stream.sinks.pictures import PictureSink
 from sapiens_stream.sinks.regions import polygons, run_lengths
@@ -55,7 +57,16 @@ def overlay_video(root):
     return OverlayVideo(root / "clip_overlay.mp4", SourceInfo(name="clip", kind="live"), Painter(SAPIENS), warn=print)
 
 
-EVERY = {**{name: make for name, (make, _) in PER_FRAME.items()}, "video": overlay_video}
+def label_video(root):
+    return LabelVideoSink(root / "clip_labels.mkv", SourceInfo(name="clip", kind="live"), warn=print)
+
+
+def json_lines(root):
+    return JsonLines(root / "clip.jsonl", title="result")
+
+
+SPANNING = {"video": overlay_video, "labels": label_video, "lines": json_lines}
+EVERY = {**{name: make for name, (make, _) in PER_FRAME.items()}, **SPANNING}
 
 every_sink = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
 every_frame_sink = pytest.mark.parametrize("make, suffixes", PER_FRAME.values(), ids=PER_FRAME.keys())
@@ -102,7 +113,7 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(make, small_disk):
             sink.write(result(size=(240, 320), index=index, pts=index, time_base=Fraction(1, 25)))
     with pytest.raises(OutputError, match="No space left") if sink.ordered else nullcontext():
         sink.close()
-    assert [path.name for path in small_disk.iterdir() if path.suffix != ".mp4"] == ["filler"]
+    assert [path.name for path in small_disk.iterdir() if path.suffix not in (".mp4", ".mkv", ".jsonl")] == ["filler"]
 
 
 @every_sink

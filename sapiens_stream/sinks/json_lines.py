@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Segmentation
@@ -13,6 +13,10 @@ from sapiens_stream.sinks.files import not_written
 from sapiens_stream.sinks.growing import GrowingFile
 from sapiens_stream.sinks.json_file import Regions, as_json, bytes_of_json, check_regions
 from sapiens_stream.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from sapiens_stream.sinks.outputs import Outputs
+    from sapiens_stream.sinks.registry import Target
 
 
 class JsonLines(Sink):
@@ -79,3 +83,8 @@ class JsonLines(Sink):
     @property
     def written(self) -> list[Path]:
         return list(self._written)
+
+
+def json_lines(outputs: Outputs, target: Target) -> Sink:
+    """For the table of outputs."""
+    return JsonLines(target.path, title=outputs.title, regions=outputs.regions, only=outputs.only)

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import av
 import cv2
@@ -24,6 +24,10 @@ from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.writer import Clock
 from sapiens_stream.sources import ebml
 from sapiens_stream.sources.frame_index import CUE_EVERY
+
+if TYPE_CHECKING:
+    from sapiens_stream.sinks.outputs import Outputs
+    from sapiens_stream.sinks.registry import Target
 
 _FAILURES = (OSError, ValueError, av.FFmpegError)
 _SLICES = ("4", "1", "16", "64")  # FFV1 takes no picture in any number of them; 4 take the least time and space
@@ -200,3 +204,8 @@ def _encoder(size: tuple[int, ...]) -> VideoCodecContext:
 
 def _grey(class_map: npt.NDArray[np.uint8]) -> av.VideoFrame:
     return av.VideoFrame.from_ndarray(class_map, "gray")
+
+
+def label_video(outputs: Outputs, target: Target) -> Sink:
+    """For the table of outputs."""
+    return LabelVideoSink(target.path, target.source, only=outputs.only, warn=target.warn)

@@ -123,6 +123,23 @@ OUTPUTS: tuple[OutputKind, ...] = (
         open=_in("json_file.frame_json"),
     ),
     OutputKind(
+        option="save",
+        word="labels",
+        help="class ids as one exact and small video",
+        ending=settings.LABEL_VIDEO,
+        spans=True,
+        one_size=True,
+        open=_in("label_video.label_video"),
+    ),
+    OutputKind(
+        option="save",
+        word="jsonl",
+        help="json, a frame a line of one file",
+        ending=settings.JSON_LINES,
+        spans=True,
+        open=_in("json_lines.json_lines"),
+    ),
+    OutputKind(
         option="contact_sheet",
         word=None,
         help="some frames at a glance, as a PNG",
