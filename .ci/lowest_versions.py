@@ -9,13 +9,16 @@ from pathlib import Path
 
 BOUND = re.compile(r"(?P<name>[\w.-]+)\s*(?:>=|==)\s*(?P<version>[\w.]+)(?:,<[\w.]+)?")
 
+# `==2.13.0` would take a 2.13.0+cpu where there is one, for which PyPI's torchvision is not built; `===` does not.
+EXACT = {"torch", "torchvision"}
+
 
 def lowest(requirement: str) -> str:
-    """`name==bound`. Raises ValueError for a requirement without a lower bound."""
+    """`name==bound`, or `===`. Raises ValueError for a requirement without a lower bound."""
     match = BOUND.fullmatch(requirement)
     if match is None:
         raise ValueError(f"{requirement!r} has no lower bound of the form NAME>=VERSION")
-    return f"{match['name']}=={match['version']}"
+    return f"{match['name']}{'===' if match['name'] in EXACT else '=='}{match['version']}"
 
 
 def main(extras: list[str]) -> None:

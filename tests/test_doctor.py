@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 
 from sapiens_stream.cli.doctor import _lines as lines_of
 from sapiens_stream.doctor import Ability, Device, Report, Space, examine
@@ -41,6 +42,8 @@ def healthy(report: Report) -> Report:
 
 def test_the_report_describes_this_machine(report: Report) -> None:
     assert report.versions["torch"] == torch.__version__
+    assert report.versions["torchvision"] == torchvision.__version__.partition("+")[0]
+    assert report.torchvision_failure is None
     assert [device.name for device in report.devices] == available_devices()
     assert 1 <= report.processor.cores <= (os.cpu_count() or 1)
     for space in (report.memory, report.disk):
@@ -141,6 +144,11 @@ def _on_the_cpu(report: Report) -> tuple[Device, ...]:
             "pip install --upgrade 'torch>=2.",
         ),
         (
+            lambda r: {"torchvision_failure": "operator torchvision::nms does not exist"},
+            "does not load beside torch 2.",
+            "from one index: pip install",
+        ),
+        (
             lambda r: {
                 "nvidia_driver": "550.1",
                 "versions": r.versions | {"cuda": "none"},
@@ -178,6 +186,7 @@ def _on_the_cpu(report: Report) -> tuple[Device, ...]:
     ],
     ids=[
         "old torch",
+        "a torchvision of another torch",
         "torch without CUDA",
         "old driver",
         "old GPU",

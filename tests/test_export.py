@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError, OutputError, UsageError
+from sapiens_stream.install_line import install_line
 from sapiens_stream.models import open_model
 from sapiens_stream.models.export import Target, export_model
 from sapiens_stream.models.manifest import NAME
@@ -203,7 +205,7 @@ def test_without_the_libraries_the_error_says_how_to_install_them(
     sapiens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sapiens_stream.models.export.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"pip install 'sapiens-stream\[onnx\]'"):
+    with pytest.raises(ModelError, match=re.escape(install_line("onnx"))):
         export_model(open_model(sapiens), "onnx", tmp_path / "model.onnx")
 
 

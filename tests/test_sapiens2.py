@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS2
 from sapiens_stream.errors import ModelError, UsageError
+from sapiens_stream.install_line import install_line
 from sapiens_stream.models import open_model
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.sapiens2 import Sizes
@@ -215,7 +216,7 @@ def test_without_the_library_the_error_says_how_to_install_it(
         return version
 
     monkeypatch.setattr(metadata, "version", installed)
-    with pytest.raises(ModelError, match=re.escape("pip install 'sapiens-stream[sapiens2]'")):
+    with pytest.raises(ModelError, match=re.escape(install_line("sapiens2"))):
         open_model(lone)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import re
 import struct
 import sys
 import threading
@@ -22,6 +23,7 @@ import pytest
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.install_line import install_line
 from sapiens_stream.painting import Painter
 from sapiens_stream.viewers.viewer import Command, LiveFigures, Screen, View
 from sapiens_stream.viewers.web import WebPreview, parse_address
@@ -584,5 +586,5 @@ def test_an_ipv6_address_is_served():
 
 def test_a_missing_extra_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(UsageError, match=r"needs uvicorn: pip install 'sapiens-stream\[web\]'"):
+    with pytest.raises(UsageError, match=re.escape(f"needs uvicorn: {install_line('web')}")):
         WebPreview(SAPIENS, port=0)

@@ -18,6 +18,7 @@ from sapiens_stream.doctor.devices import FRAME_TFLOP, WEIGHTS_BYTES, Device, Ra
 from sapiens_stream.doctor.machine import Processor, Space, disk, memory, processor
 from sapiens_stream.doctor.timing import BUSY, share_of_cores
 from sapiens_stream.doctor.video import CAMERA_INPUTS, Ability, cameras, encoders, hardware_decoders, inputs
+from sapiens_stream.errors import cause
 from sapiens_stream.models.catalogue import PUBLISHED
 from sapiens_stream.models.published import on_disk
 
@@ -37,6 +38,7 @@ class Report:
     """The preferred device stands first in `devices`. `disk` is that of the folder examined.
 
     `models` are the published ones on disk, by the names that ask for them, `damaged_models` those cut short.
+    `torchvision_failure` says why torchvision does not load beside this torch, None where it does.
     `share_of_cores` is what this process got of its cores while it measured, 1 where nobody else wanted them.
     """
 
@@ -54,6 +56,7 @@ class Report:
     models: tuple[str, ...]
     damaged_models: tuple[str, ...]
     share_of_cores: float = 1.0
+    torchvision_failure: str | None = None
 
     @property
     def busy(self) -> bool:
@@ -99,18 +102,16 @@ def examine(folder: Path | None = None) -> Report:
         cameras=cameras(),
         models=tuple(each.name for each in models if not each.damaged),
         damaged_models=tuple(each.name for each in models if each.damaged),
+        torchvision_failure=_torchvision_failure(),
     )
 
 
 def _versions() -> dict[str, str]:
-    try:
-        own = version("sapiens-stream")
-    except PackageNotFoundError:
-        own = "not installed"
     return {
-        "sapiens-stream": own,
+        "sapiens-stream": _version_of("sapiens-stream"),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "torchvision": _version_of("torchvision"),
         "cuda": torch.version.cuda or "none",
         "cudnn": str(torch.backends.cudnn.version() or "none"),  # type: ignore[no-untyped-call]
         "huggingface_hub": version("huggingface_hub"),
@@ -120,6 +121,22 @@ def _versions() -> dict[str, str]:
         "ffmpeg": av.ffmpeg_version_info,
         **{name: ".".join(map(str, numbers)) for name, numbers in av.library_versions.items()},
     }
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _torchvision_failure() -> str | None:
+    """Its wheels hold code for one torch, and for CUDA or none: beside another it is there but does not load."""
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        return cause(error)
+    return None
 
 
 def _oldest_torch() -> str:
@@ -141,6 +158,14 @@ def _torch_problems(report: Report) -> list[Problem]:
     oldest = _oldest_torch()
     if _release(number) < _release(oldest):
         problems.append(Problem(f"torch {number} is older than {oldest}", f"pip install --upgrade 'torch>={oldest}'"))
+    if report.torchvision_failure:
+        problems.append(
+            Problem(
+                f"torchvision {report.versions['torchvision']} does not load beside torch {number}: "
+                f"{report.torchvision_failure}",
+                "install both together, from one index: pip install --upgrade --force-reinstall torch torchvision",
+            )
+        )
     has_cuda = any(device.name.startswith("cuda") for device in report.devices)
     if report.nvidia_driver and not has_cuda:
         if report.versions["cuda"] == "none":

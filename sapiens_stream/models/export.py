@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sapiens_stream.errors import ModelError, OutputError, UsageError, cause
+from sapiens_stream.install_line import install_line
 from sapiens_stream.models.interface import last_line, quiet_torch
 from sapiens_stream.models.manifest import NAME, as_text, manifest
 from sapiens_stream.models.model import Model
@@ -39,7 +40,7 @@ def export_model(
         why = "a TorchScript file takes any" if to == "torchscript" else "it is 1 or more"
         raise UsageError(f"a batch of {batch} alone: {why}")
     if to == "onnx" and find_spec("onnxscript") is None:
-        raise ModelError("writing ONNX takes libraries that are not installed: pip install 'sapiens-stream[onnx]'")
+        raise ModelError(f"writing ONNX takes libraries that are not installed: {install_line('onnx')}")
     build = {"torchscript": _torchscript, "torch-export": _torch_export, "onnx": _onnx}[to]
     with _written_aside(file) as aside, quiet_torch():
         network = model.place(torch.device("cpu"), dtype)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from sapiens_stream.classes import MAX_CLASSES, class_set
 from sapiens_stream.errors import ModelError, UsageError, cause
+from sapiens_stream.install_line import install_line
 from sapiens_stream.models.interface import DEFAULT_SHAPE, Shape, input_spec, naming, threshold
 from sapiens_stream.models.model import Model
 
@@ -181,7 +182,7 @@ def _told_beside(file: Path) -> dict[str, Any]:
 
 def _check_library() -> None:
     needs = "is a Sapiens2 checkpoint, which the library transformers runs"
-    install = "pip install 'sapiens-stream[sapiens2]'"
+    install = install_line("sapiens2")
     try:
         version = metadata.version("transformers")
     except metadata.PackageNotFoundError:

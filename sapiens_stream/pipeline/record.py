@@ -19,7 +19,7 @@ from sapiens_stream.pipeline.statistics import Statistics
 if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
     from sapiens_stream.inference.engine import Engine
 
-PACKAGES = ("sapiens-stream", "torch", "onnxruntime", "numpy", "opencv-python", "av")
+PACKAGES = ("sapiens-stream", "torch", "torchvision", "onnxruntime", "numpy", "opencv-python", "av")
 
 Status = Literal["complete", "interrupted", "failed"]
 

@@ -11,6 +11,7 @@ from threading import Thread
 
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
+from sapiens_stream.install_line import install_line
 from sapiens_stream.painting import Painter
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
 from sapiens_stream.viewers.web.address import DEFAULT_HOST, DEFAULT_PORT, is_loopback, listen, url_of
@@ -52,7 +53,7 @@ class WebPreview(Viewer):
             from sapiens_stream.viewers.web.guard import Guard
             from sapiens_stream.viewers.web.site import Site
         except ModuleNotFoundError as error:
-            raise UsageError(f"the browser preview needs {error.name}: pip install 'sapiens-stream[web]'") from error
+            raise UsageError(f"the browser preview needs {error.name}: {install_line('web')}") from error
 
         self._commands: deque[Command] = deque(maxlen=_COMMANDS_KEPT)
         self._site = Site(

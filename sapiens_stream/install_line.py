@@ -1,0 +1,65 @@
+"""How to install an extra of this package, said so that the line works where it is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+NAME = "sapiens-stream"
+
+
+def install_line(extra: str) -> str:
+    """The `pip install` that adds an extra to this installation.
+
+    Where the package came from a clone (`pip install .`, `pip install -e .`, or run in it uninstalled), from a wheel's
+    file or from git, the line names that, as an index need not have it; else the package by its name.
+
+    >>> install_line("web")
+    "pip install 'sapiens-stream[web]'"
+    """
+    origin = _origin()
+    if "vcs_info" in origin:
+        what = f"{NAME}[{extra}] @ {_in_git(origin)}"
+    elif place := _on_disk(origin):
+        what = f"{'.' if place == Path.cwd() else place}[{extra}]"
+    else:
+        what = f"{NAME}[{extra}]"
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f"pip install {editable}{_quoted(what)}"
+
+
+def _origin() -> dict[str, Any]:
+    """What the installer noted of where the package came from (PEP 610); nothing for one from an index."""
+    try:
+        found = json.loads(distribution(NAME).read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _in_git(origin: dict[str, Any]) -> str:
+    source = origin["vcs_info"]
+    revision = source.get("requested_revision")
+    return f"{source['vcs']}+{origin['url']}{f'@{revision}' if revision else ''}"
+
+
+def _on_disk(origin: dict[str, Any]) -> Path | None:
+    """The folder or the wheel that the package was installed from, or the clone that it is imported from."""
+    url = urlsplit(origin.get("url", ""))
+    if url.scheme == "file":
+        place = Path(url2pathname(url.path))
+        if place.is_file() or (place / "pyproject.toml").is_file():
+            return place
+    clone = Path(__file__).parents[1]
+    return clone if (clone / "pyproject.toml").is_file() else None
+
+
+def _quoted(text: str) -> str:
+    """Shells take brackets for a pattern; that of Windows knows double quotes alone."""
+    return f'"{text}"' if os.name == "nt" else shlex.quote(text)
