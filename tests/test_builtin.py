@@ -280,7 +280,8 @@ class TestRecipe:
     def test_trains_a_few_steps_and_resumes(self, cutouts, tmp_path):
         from dataclasses import replace
 
-        from sapiens_stream.training.train import Plan, train
+        from sapiens_stream.training.plan import Plan
+        from sapiens_stream.training.train import train
 
         folder, *_ = cutouts
         photos = tmp_path / "photos"

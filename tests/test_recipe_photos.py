@@ -252,8 +252,9 @@ class TestStreetPhotos:
 
         from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
         from sapiens_stream.training import train as recipe
+        from sapiens_stream.training.plan import Plan
         from sapiens_stream.training.shards import write_shard
-        from sapiens_stream.training.train import Plan, train
+        from sapiens_stream.training.train import train
 
         monkeypatch.setattr(recipe, "HELD_OUT_PICTURES", 2)
         rgba, label = np.full((60, 96, 64, 4), 255, np.uint8), np.full((60, 96, 64), ID["Hair"], np.uint8)

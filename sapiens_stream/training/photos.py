@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torchvision.transforms import v2
+from torchvision.tv_tensors import Image, Mask
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.models.builtin import load_builtin
@@ -179,38 +181,16 @@ class StreetPhotos:
         """A piece of a random photo, (height, width, 3) float32, and its targets at half that size."""
         image, targets = self.read(int(rng.integers(len(self))))
         if rng.random() < 0.5:
-            image, targets = image[:, ::-1], LEFT_RIGHT[targets[:, ::-1]]
+            image, targets = cv2.flip(image, 1), cv2.LUT(cv2.flip(targets, 1), LEFT_RIGHT)
         rows, columns = targets.shape
-        stretch = float(np.exp(rng.normal(0, 0.12)))
-        scale = max(height / rows, width / (columns * stretch)) * np.exp(rng.uniform(0, np.log(2)))
-        h, w = height / scale, width / (scale * stretch)
-        y, x = rng.uniform(0, rows - h), rng.uniform(0.25, 0.75) * (columns - w)
-        shrink = min(1.0, 1.4 * scale)
-        if shrink < 0.9:  # averaged before it is warped, or edges alias
-            image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        scaled = np.array([image.shape[1] / columns, image.shape[0] / rows])
-        turn = np.deg2rad(np.clip(rng.normal(0, 3), -8, 8))
-        rotate = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        linear = rotate @ np.diag([scale * stretch, scale])
-        middle = np.array([x + w / 2, y + h / 2])
-
-        def to(half: float, per: FloatArray) -> FloatArray:
-            matrix = np.column_stack([linear, (width / 2, height / 2) - linear @ middle]) * half
-            matrix[:, 2] -= (1 - half) / 2  # centres on centres
-            matrix[:, :2] /= per
-            return matrix
-
-        piece = cv2.warpAffine(
-            np.ascontiguousarray(image), to(1, scaled), (width, height), borderMode=cv2.BORDER_REFLECT
-        )
-        half = cv2.warpAffine(
-            np.ascontiguousarray(targets),
-            to(0.5, np.ones(2)),
-            (width // 2, height // 2),
-            flags=cv2.INTER_NEAREST,
-            borderValue=IGNORE,
-        )
-        return piece.astype(np.float32), np.asarray(half, np.uint8)
+        stretch = np.exp(rng.normal(0, 0.12))
+        shown = min(rows / height, columns * stretch / width) * np.exp(rng.uniform(-np.log(2), 0))
+        h, w = round(height * shown), round(width * shown / stretch)
+        y, x = int(rng.integers(rows - h + 1)), round(rng.uniform(0.25, 0.75) * (columns - w))
+        pair = Image(torch.from_numpy(image).permute(2, 0, 1)), Mask(torch.from_numpy(targets))
+        piece, mask = (v2.functional.resized_crop(each, y, x, h, w, [height, width]) for each in pair)
+        # The odd ones: nearest neighbours are taken from a pixel's corner, which there is the middle of four.
+        return piece.permute(1, 2, 0).float().numpy(), np.ascontiguousarray(mask.numpy()[1::2, 1::2])
 
     def backgrounds(self) -> list[UInt8Array]:
         """The photographs in which nobody passes by, their people painted over."""

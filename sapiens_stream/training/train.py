@@ -5,11 +5,9 @@ python -m sapiens_stream.training.train --cutouts DIR --backgrounds DIR --out DI
 
 from __future__ import annotations
 
-import argparse
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -18,26 +16,17 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.models.builtin import INPUT
 from sapiens_stream.models.builtin.network import BodyPartNet
-from sapiens_stream.training.backgrounds import load_backgrounds
-from sapiens_stream.training.compose import Composer
+from sapiens_stream.training.batches import Composites, normalised
 from sapiens_stream.training.evaluate import STREET, Agreement, UInt8Array, held_out
 from sapiens_stream.training.labels import OURS, Labels
 from sapiens_stream.training.loss import class_weights, loss_of
-from sapiens_stream.training.photos import (
-    PREPARED_SHAPE,
-    StreetPhotos,
-    clothing_labels,
-    held_out_photos,
-)
-from sapiens_stream.training.shards import Cutouts
+from sapiens_stream.training.photos import PREPARED_SHAPE, clothing_labels, held_out_photos
+from sapiens_stream.training.plan import Plan, read_plan
 
-ASPECTS = (0.57, 0.67, 0.78, 1.0, 1.25, 1.4, 1.75)
-"""Widths over heights of the batches; one a batch, each of about the same number of pixels."""
 AVERAGE = 0.99
 """Of the weights that are kept: over a hundred steps, since with few steps a longer mean stays behind."""
 FROZEN_STAGES = 2
@@ -45,63 +34,6 @@ FROZEN_STAGES = 2
 CHECKPOINT_SECONDS = 60.0
 EVALUATION_SECONDS = 600.0
 HELD_OUT_PICTURES = 48
-
-Batch = tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A run: where its data lies, and how long and hard it trains."""
-
-    cutouts: tuple[Path, ...]
-    backgrounds: tuple[Path, ...]
-    photos: tuple[Path, Path] | None = None
-    out: Path
-    peers: tuple[Path, ...] = ()
-    start: Path | None
-    seconds: float
-    sides: tuple[int, int]
-    batch: int
-    rate: float
-    mixed: bool
-    steady: bool = False
-    levels: tuple[float, float]
-    workers: int
-    seed: int
-
-
-class Composites(IterableDataset[Batch]):
-    """Endless batches; each worker draws its own. `progress` (shared, 0..1) sets how hard the pictures are."""
-
-    def __init__(self, plan: Plan, progress: torch.Tensor) -> None:
-        self.plan, self.progress = plan, progress
-        self.photos = StreetPhotos(*plan.photos) if plan.photos is not None else None
-        backgrounds = load_backgrounds(plan.backgrounds)
-        if self.photos is not None:
-            backgrounds = replace(backgrounds, photos=(*backgrounds.photos, *self.photos.backgrounds()))
-        self.data = Cutouts(plan.cutouts, held_out=False), backgrounds
-
-    def __iter__(self) -> Iterator[Batch]:
-        worker = torch.utils.data.get_worker_info()
-        seed = [self.plan.seed, worker.id if worker else 0, int(self.progress * 1e6)]
-        composer = Composer(*self.data, int(np.random.SeedSequence(seed).generate_state(1)[0]), self.photos)
-        (low, high), (first, last) = self.plan.levels, self.plan.sides
-        while True:
-            aspect = composer.rng.choice(ASPECTS)
-            progress = float(self.progress)
-            side = (first + (last - first) * progress) * composer.rng.choice([0.85, 1.0, 1.0, 1.2])
-            height, width = (max(96, round(side * k / 32) * 32) for k in (aspect**-0.5, aspect**0.5))
-            level = low + (high - low) * min(1.0, progress / 0.6)
-            pairs = [composer.draw(height, width, level * composer.rng.uniform(0.5, 1)) for _ in range(self.plan.batch)]
-            images, labels = zip(*pairs, strict=True)
-            yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
-
-
-def normalised(images: torch.Tensor) -> torch.Tensor:
-    """(N, H, W, 3) uint8 RGB to what the network takes."""
-    pixels = images.permute(0, 3, 1, 2).float()
-    mean, std = torch.tensor(INPUT.mean), torch.tensor(INPUT.std)
-    return ((pixels - mean[:, None, None]) / std[:, None, None]).contiguous(memory_format=torch.channels_last)
 
 
 def keep_slow_gradients_in_float32(network: nn.Module) -> None:
@@ -293,65 +225,5 @@ def train(plan: Plan) -> None:
             return
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cutouts", type=Path, nargs="+", required=True, help="folders that render.py filled")
-    parser.add_argument(
-        "--backgrounds", type=Path, nargs="+", required=True, help="folders of photographs without people"
-    )
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        nargs=2,
-        metavar=("FOLDER", "TARGETS"),
-        help="photographs with clothing labels, and what `photos` prepared of them: beside the renders",
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="checkpoint.pt and weights.safetensors; resumed if there"
-    )
-    parser.add_argument(
-        "--peers",
-        type=Path,
-        nargs="+",
-        default=[],
-        help="other runs' --out, trained at the same time: weights are shared",
-    )
-    parser.add_argument(
-        "--start", type=Path, help="weights.safetensors to go on from (ImageNet's encoder if not given)"
-    )
-    parser.add_argument("--hours", type=float, default=8.0)
-    parser.add_argument(
-        "--sides", type=int, nargs=2, default=(160, 272), help="root of a picture's pixels at the start and at the end"
-    )
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
-    parser.add_argument(
-        "--levels", type=float, nargs=2, default=(0.1, 1.0), help="difficulty at the start and from 60% on"
-    )
-    parser.add_argument("--mixed", action="store_true", help="compute in bf16 where it is faster (AVX512-BF16, AMX)")
-    parser.add_argument("--steady", action="store_true", help="keep the statistics of the batch norms (low rates)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that compose")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    plan = Plan(
-        cutouts=tuple(given.cutouts),
-        backgrounds=tuple(given.backgrounds),
-        photos=(given.photos[0], given.photos[1]) if given.photos else None,
-        out=given.out,
-        peers=tuple(given.peers),
-        start=given.start,
-        seconds=given.hours * 3600,
-        sides=(given.sides[0], given.sides[1]),
-        batch=given.batch,
-        rate=given.rate,
-        mixed=given.mixed,
-        steady=given.steady,
-        levels=(given.levels[0], given.levels[1]),
-        workers=given.workers,
-        seed=given.seed,
-    )
-    train(plan)
-
-
 if __name__ == "__main__":
-    main()
+    train(read_plan(__doc__))
