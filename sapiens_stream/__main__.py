@@ -1,6 +1,28 @@
-"""`python -m sapiens_stream`: the command line."""
+"""Where the program starts: loads the command line and runs it. A library that cannot be loaded is one line."""
 
-from sapiens_stream.cli import main
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from sapiens_stream.errors import cause, out_of_memory
+
+_FAILED, _INTERRUPTED = 1, 130  # as `cli.exit_codes`, which is not loaded yet
+
+
+def main() -> NoReturn:
+    """Runs the program and exits with its code."""
+    try:
+        from sapiens_stream.cli import main as run
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except (ImportError, MemoryError, OSError, RuntimeError) as error:
+        if not (isinstance(error, ImportError) or out_of_memory(error)):
+            raise
+        print(f"error: {cause(error)}", file=sys.stderr)
+        sys.exit(_FAILED)
+    run()
+
 
 if __name__ == "__main__":
     main()

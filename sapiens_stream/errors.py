@@ -42,17 +42,30 @@ class FolderTaken(UsageError):
     """A folder that holds the results of another run, or that another run is writing to."""
 
 
+_SAYINGS = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "can't start new thread",
+    "bad_alloc",
+)
+"""Of the loader of shared libraries, torch's allocator and Python's threads, whose stacks are memory as well."""
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether a library, or the system, could not allocate what it needed in the computer's own memory."""
     refused_by_opencv = type(error).__module__.startswith("cv2") and getattr(error, "code", None) == -4  # StsNoMem
     refused_by_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
-    return isinstance(error, MemoryError) or refused_by_opencv or refused_by_system
+    said = not isinstance(error, SapiensStreamError) and any(saying in str(error).lower() for saying in _SAYINGS)
+    return isinstance(error, MemoryError) or refused_by_opencv or refused_by_system or said
 
 
 def cause(error: BaseException) -> str:
     """One line that says why `error` came about, without its type where the text speaks for itself."""
     if isinstance(error, SapiensStreamError):
         return str(error)
+    if isinstance(error, ImportError):
+        return ("out of memory: " if out_of_memory(error) else "") + " ".join(str(error).split())
     if out_of_memory(error):
         return "out of memory"
     if isinstance(text := getattr(error, "strerror", None), str) and text:  # of the system's errors, and of FFmpeg's

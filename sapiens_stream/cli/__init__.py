@@ -20,7 +20,7 @@ from sapiens_stream.cli.models import models
 from sapiens_stream.cli.streams import lost_output, tolerant_streams
 from sapiens_stream.cli.version import program
 from sapiens_stream.cli.video import video
-from sapiens_stream.errors import SapiensStreamError, UsageError, cause
+from sapiens_stream.errors import SapiensStreamError, UsageError, cause, out_of_memory
 
 PROGRAM = "sapiens-stream"
 
@@ -65,6 +65,11 @@ def _run() -> int:
         code = exit_codes.WRONG_USAGE
     except SapiensStreamError as problem:
         error(str(problem))
+        code = exit_codes.FAILED
+    except (ImportError, MemoryError, OSError, RuntimeError) as problem:
+        if not (isinstance(problem, ImportError) or out_of_memory(problem)):
+            raise
+        error(cause(problem))
         code = exit_codes.FAILED
     except (KeyboardInterrupt, typer.Abort):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more must not turn the end into a traceback

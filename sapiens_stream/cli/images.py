@@ -87,6 +87,7 @@ def images(
     guesses.check_photos(input_, output_root)
 
     # Here, so that --help and a wrong option answer at once.
+    from sapiens_stream.cli.address_space import check_address_space
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.download import fetch_named
     from sapiens_stream.cli.runner import Tally
@@ -105,6 +106,7 @@ def images(
     with _photos(input_, exclude=root, **options_of_photos) as source:
         if pull:
             fetch_named(model, quiet=quiet)
+        check_address_space()
         from sapiens_stream.api import Segmenter  # torch takes seconds to load
 
         opened = open_model(model, shape=shape, as_is=as_is, trust=trust)

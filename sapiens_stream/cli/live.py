@@ -136,6 +136,9 @@ def live(
         raise UsageError(f"can't record to {record}; its ending is one of {', '.join(RECORDINGS)}")
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
+    from sapiens_stream.cli.address_space import check_address_space
+
+    check_address_space()
     from sapiens_stream.api import Segmenter
     from sapiens_stream.cli.download import fetch_named
     from sapiens_stream.cli.live_display import LiveDisplay

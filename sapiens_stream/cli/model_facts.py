@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.cli.address_space import check_address_space
 from sapiens_stream.models import hub, is_path
 from sapiens_stream.models.catalogue import (
     BUILTIN,
@@ -75,6 +76,7 @@ def facts_of(name_or_path: str, sha256: bool, trust: bool = False) -> dict[str, 
 
     `sha256` has the whole file read. Raises UsageError for an unknown name, ModelError for no checkpoint.
     """
+    check_address_space()
     from sapiens_stream.models.inspection import inspect_checkpoint  # torch takes seconds to load
 
     if is_path(name_or_path):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sapiens_stream.cli import guesses, options
+from sapiens_stream.cli.address_space import check_address_space
 from sapiens_stream.cli.one_line import one_line
 
 
@@ -37,6 +38,7 @@ def export(
     precision that they have.
     """
     guesses.check_model(model)
+    check_address_space()
 
     import torch
 

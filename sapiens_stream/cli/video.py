@@ -80,6 +80,7 @@ def video(
         _refuse(inputs)
 
     # Here, so that --help and a wrong option answer at once.
+    from sapiens_stream.cli.address_space import check_address_space
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.download import fetch_named
     from sapiens_stream.cli.runner import Tally
@@ -118,10 +119,11 @@ def video(
             continue
         with source:
             if segmenter is None:  # after the first input proved readable: torch and a large model take a while
-                from sapiens_stream.api import Segmenter
-
                 if pull:
                     fetch_named(model, quiet=quiet)
+                check_address_space()
+                from sapiens_stream.api import Segmenter
+
                 segmenter = Segmenter(
                     model,
                     device=device,

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import cv2
 
 from sapiens_stream.classes import ClassSet
-from sapiens_stream.errors import DeviceError, UsageError
+from sapiens_stream.errors import DeviceError, UsageError, cause
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
 from sapiens_stream.viewers.window.shared_frames import SLOTS, SharedSlots
 
@@ -53,17 +53,24 @@ class Window(Viewer):
         why_not = _no_display()
         if why_not:
             raise _no_window(why_not)
-        self._slots = SharedSlots.create()
         self._free: SimpleQueue[int] = SimpleQueue()
         for slot in range(SLOTS):
             self._free.put(slot)
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._opened = threading.Event()
         self._refusal = ""
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - Qt's chatter, which does not belong on the terminal
-        self._process = self._start(
-            title, classes, {"opacity": opacity, "keep_background": keep_background, "only": only}
-        )
+        self._closing = False
+        with ExitStack() as undo:
+            try:
+                self._slots = SharedSlots.create()
+                undo.callback(self._slots.close)
+                self._errors = undo.enter_context(tempfile.TemporaryFile())  # Qt's chatter is not for the terminal
+                self._process = self._start(
+                    title, classes, {"opacity": opacity, "keep_background": keep_background, "only": only}
+                )
+            except OSError as error:
+                raise _no_window(cause(error)) from error
+            undo.pop_all()
         self._listener = threading.Thread(target=self._listen, name="preview window", daemon=True)
         self._listener.start()
         try:
@@ -87,6 +94,7 @@ class Window(Viewer):
         return commands
 
     def close(self) -> None:
+        self._closing = True
         assert self._process.stdin is not None
         with suppress(OSError):  # it was gone before
             self._process.stdin.close()
@@ -116,7 +124,8 @@ class Window(Viewer):
             stderr=self._errors,
             pass_fds=self._slots.descriptors,
             env=environment,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
 
     def _listen(self) -> None:
@@ -124,19 +133,22 @@ class Window(Viewer):
         assert self._process.stdout is not None
         with self._process.stdout as messages:
             for message in messages:
-                verb, _, what = message.strip().partition(" ")
-                if verb == "free":
-                    self._free.put(int(what))
-                elif verb == "command":
-                    self._commands.put(Command[what])
-                elif verb == "failed":
-                    self._refusal = what
-                elif verb == "ready":
-                    self._opened.set()
+                self._take(*message.strip().partition(" ")[::2])
         self._commands.put(Command.QUIT)
-        if self._opened.is_set() and self._process.wait() > 0:
+        if self._opened.is_set() and self._process.wait() and not self._closing:
             logging.getLogger(__name__).warning("the preview window failed: %s", self._last_words())
         self._opened.set()
+
+    def _take(self, verb: str, what: str) -> None:
+        """A message that means nothing was cut short, by whatever killed the process."""
+        if verb == "free" and what in map(str, range(SLOTS)):
+            self._free.put(int(what))
+        elif verb == "command" and what in Command.__members__:
+            self._commands.put(Command[what])
+        elif verb == "failed":
+            self._refusal = what
+        elif verb == "ready":
+            self._opened.set()
 
     def _await_window(self) -> None:
         if not self._opened.wait(_OPENS_WITHIN):

@@ -69,6 +69,7 @@ class SharedSlots:
 
     @classmethod
     def create(cls) -> SharedSlots:
+        """Raises OSError where the system has no room for it."""
         size = SLOTS * _SLOT_BYTES
         if sys.platform == "win32":
             tag = f"sapiens-stream-{os.getpid()}-{os.urandom(8).hex()}"
@@ -78,8 +79,12 @@ class SharedSlots:
         else:
             with tempfile.TemporaryFile() as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, size)
-        return cls(mmap.mmap(descriptor, size), str(descriptor), (descriptor,))
+        try:
+            os.ftruncate(descriptor, size)
+            return cls(mmap.mmap(descriptor, size), str(descriptor), (descriptor,))
+        except OSError:
+            os.close(descriptor)
+            raise
 
     @classmethod
     def attach(cls, handle: str) -> SharedSlots:
