@@ -19,10 +19,9 @@ from sapiens_stream.models.builtin import unsuited_shape
 from sapiens_stream.models.model import Model
 from sapiens_stream.pipeline import Stream
 from sapiens_stream.result import Result, result_of
-from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.settings import MAX_PIXELS, MODEL, RECONNECT, Reconnect, picture_name
 from sapiens_stream.sources import Live, Source, open_source
 from sapiens_stream.sources.in_memory import Pictures, frame_of
-from sapiens_stream.sources.live import Reconnect
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +72,7 @@ class Segmenter:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | Model = "builtin",
+        model: str | os.PathLike[str] | Model = MODEL,
         *,
         device: str | torch.device = "auto",
         precision: str = "auto",
@@ -149,7 +148,7 @@ class Segmenter:
         frames = []
         for index, each in enumerate(image):
             try:
-                frames.append(frame_of(each, index=index, name=f"image_{index:06d}"))
+                frames.append(frame_of(each, index=index, name=picture_name(index)))
             except UsageError as error:
                 raise UsageError(f"image {index} of the list: {error}") from error
         return self._segment(frames) if frames else []
@@ -176,7 +175,7 @@ class Segmenter:
 def segment(
     source: Picture | int | Source | Iterable[Picture],
     *,
-    model: str | os.PathLike[str] | Model | Segmenter = "builtin",
+    model: str | os.PathLike[str] | Model | Segmenter = MODEL,
     on_skip: Callable[[Skipped], None] | None = None,
     on_damage: Callable[[Damaged], None] | None = None,
     strict: bool = False,
@@ -234,7 +233,7 @@ def _opened(source: object, reconnect: Reconnect | None, timeout: float | None, 
                 raise UsageError(f"{name} has no say in a Source that is open; give it when that is made")
         return source
     if isinstance(source, (str, os.PathLike, int)) and not isinstance(source, bool):
-        how = partial(Live, reconnect="forever" if reconnect is None else reconnect, timeout=timeout)
+        how = partial(Live, reconnect=RECONNECT if reconnect is None else reconnect, timeout=timeout)
         most = MAX_PIXELS if max_pixels is None else max_pixels
         live = partial(how, await_first=timeout is not None, max_pixels=most)
         return open_source(Path(source) if isinstance(source, os.PathLike) else source, live=live, max_pixels=most)

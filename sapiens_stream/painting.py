@@ -15,6 +15,7 @@ from sapiens_stream.colour.meaning import UNSPECIFIED, Colour
 from sapiens_stream.colour.planes import Plane, Planes
 from sapiens_stream.colour.tone_map import from_sdr
 from sapiens_stream.errors import UsageError
+from sapiens_stream.settings import OPACITY
 
 __all__ = ["Painter", "Planes"]
 
@@ -37,7 +38,7 @@ class Painter:
         self,
         classes: ClassSet,
         *,
-        opacity: float = 0.5,
+        opacity: float = OPACITY,
         keep_background: bool = False,
         only: tuple[int, ...] | None = None,
     ) -> None:

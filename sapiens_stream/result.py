@@ -16,9 +16,9 @@ import numpy.typing as npt
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Segmentation, SourceInfo, UInt8Array
 from sapiens_stream.painting import Painter
+from sapiens_stream.settings import OPACITY, PICTURE_FORMAT, REGIONS, SAVE_OF_PHOTOS, TITLE, PictureFormat, Regions
 from sapiens_stream.sinks import Outputs, parse_save
-from sapiens_stream.sinks.json_file import Regions, as_json
-from sapiens_stream.sinks.pictures import SaveFormat
+from sapiens_stream.sinks.json_file import as_json
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.regions import Ring, Rle, polygons, rle
 from sapiens_stream.sinks.registry import require_known
@@ -92,8 +92,8 @@ class Result(Segmentation):
     def to_dict(
         self,
         *,
-        regions: Regions = "polygons",
-        title: str = "result",
+        regions: Regions = REGIONS,
+        title: str = TITLE,
         classes: Iterable[str | int] | None = None,
     ) -> dict[str, Any]:
         """What the JSON file of this result holds, schema "sapiens-stream/1", as JSON's own types.
@@ -110,7 +110,7 @@ class Result(Segmentation):
         return dict(json.loads(text))
 
     def overlay(
-        self, opacity: float = 0.5, *, keep_background: bool = False, classes: Iterable[str | int] | None = None
+        self, opacity: float = OPACITY, *, keep_background: bool = False, classes: Iterable[str | int] | None = None
     ) -> UInt8Array:
         """The picture with the classes' colours over it.
 
@@ -131,13 +131,13 @@ class Result(Segmentation):
         name: str | None = None,
         *,
         overlay: Literal["frames", "none"] = "frames",
-        save: str | Iterable[str] = "classes,foreground,json",
-        opacity: float = 0.5,
+        save: str | Iterable[str] = SAVE_OF_PHOTOS,
+        opacity: float = OPACITY,
         keep_background: bool = False,
         classes: Iterable[str | int] | None = None,
-        regions: Regions = "polygons",
-        title: str = "result",
-        save_format: SaveFormat = "png",
+        regions: Regions = REGIONS,
+        title: str = TITLE,
+        save_format: PictureFormat = PICTURE_FORMAT,
         side_by_side: bool = False,
     ) -> None:
         """Writes NAME.png (the overlay), NAME.npy, NAME_seg.npy and NAME.json into `folder`, as `images` does.

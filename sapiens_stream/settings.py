@@ -1,17 +1,68 @@
-"""Defaults that several parts share. Nothing heavy is imported here, so that a command's help can show them."""
+"""Every default, literal and file name that is part of the contract, once. Nothing heavy is imported here.
+
+What a command offers, what `Outputs`, `Result` and `Segmenter` take unless told otherwise, and what a reader of the
+results may rely on. How a model is run has its defaults in `inference.options`.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
+
+# What there is to choose from. The words of --save and --overlay are in the table of outputs, `sinks.registry`.
+Regions = Literal["polygons", "rle", "none"]
+PictureFormat = Literal["png", "jpg", "bmp"]
+Audio = Literal["all", "first", "none"]
+Reconnect = Literal["forever", "no"] | int
+
+# What is taken unless something else is asked for.
+MODEL = "builtin"
+OVERLAY = "video"
+SAVE = "classes,json"
+SAVE_OF_PHOTOS = "classes,foreground,json"
+SAVE_OF_LIVE = "none"
+OPACITY = 0.5
+REGIONS: Regions = "polygons"
+TITLE = "result"
+PICTURE_FORMAT: PictureFormat = "png"
+CODEC = "libx264"
+PRESET = "veryfast"
+LIVE_PRESET = "superfast"
+AUDIO: Audio = "all"
+RECONNECT: Reconnect = "forever"
+PHOTO_WORKERS = 4
+"""Threads that decode photos, and that write what comes of them."""
+WRITE_WORKERS = 2
+"""Threads that write what comes of a video."""
+BATCH_OF_PHOTOS = 4
+WEB_HOST, WEB_PORT = "127.0.0.1", 8000
+OUTPUT_FOLDER = "output"
 
 MAX_PIXELS = 200_000_000
 """Of a picture. More than any camera's: files are untrusted, and 31 KB of PNG can ask for gigabytes."""
 
-# What the names of files end in.
-CLASS_MAP = "_seg.npy"
-FOREGROUND = ".npy"
-FRAME_JSON = ".json"
-LABEL_VIDEO = "_labels.mkv"
-JSON_LINES = ".jsonl"
-OVERLAY = "_overlay"
-"""An overlay video's; the codec's container follows."""
-CONTACT_SHEET = "_sheet.png"
-RUN_RECORD = "_run.json"
+# What the names of files end in, after the clip's or the frame's.
+OVERLAY_FILE = "_overlay"
+"""Of an overlay video; the codec's container follows."""
+CLASS_MAP_FILE = "_seg.npy"
+FOREGROUND_FILE = ".npy"
+JSON_FILE = ".json"
+LABEL_VIDEO_FILE = "_labels.mkv"
+JSON_LINES_FILE = ".jsonl"
+CONTACT_SHEET_FILE = "_sheet.png"
+RUN_FILE = "_run.json"
+
+FRAME_SCHEMA = "sapiens-stream/1"
+RUN_SCHEMA = "sapiens-stream-run/1"
+
+MOST_FRAMES = 1_000_000
+"""Of a clip or a live run, that have names of one length."""
+
+
+def frame_name(stem: str, index: int) -> str:
+    """What the files of a frame are called, below the folder of the results, without their endings."""
+    return f"{stem}/{index:06d}"
+
+
+def picture_name(index: int) -> str:
+    """The same of a picture that has no name of its own."""
+    return f"image_{index:06d}"

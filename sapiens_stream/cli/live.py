@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sapiens_stream.classes import ClassSet
     from sapiens_stream.cli.live_display import LiveDisplay
     from sapiens_stream.live import Camera, LiveRun, Recorder
+    from sapiens_stream.settings import Reconnect
     from sapiens_stream.sinks import Outputs
-    from sapiens_stream.sources.live import Reconnect
     from sapiens_stream.viewers.viewer import Viewer
 
 WEB_DEFAULT = "127.0.0.1:8000"

@@ -12,6 +12,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.stream import VideoStream
 
 from sapiens_stream.errors import cause
+from sapiens_stream.settings import PRESET
 from sapiens_stream.sinks.video.encoders import ENCODERS, about_hardware, pixel_format
 
 CAMERA_INPUTS = ("v4l2", "avfoundation", "dshow")
@@ -77,7 +78,7 @@ def _encoded(name: str, container: str) -> io.BytesIO:
     """Five grey frames of 256x256."""
     file = io.BytesIO()
     form = pixel_format(name)
-    options = ENCODERS[name].settings(None, "veryfast")
+    options = ENCODERS[name].settings(None, PRESET)
     with av.open(file, "w", format=container) as clip:
         stream = cast(VideoStream, clip.add_stream(name, 25, options=options))
         stream.width, stream.height, stream.pix_fmt = 256, 256, form

@@ -15,7 +15,7 @@ from sapiens_stream.live.camera import Camera
 from sapiens_stream.live.file_per_size import FilePerSize
 from sapiens_stream.models.model import Model
 from sapiens_stream.pipeline.file_list import FileList
-from sapiens_stream.settings import RUN_RECORD
+from sapiens_stream.settings import MOST_FRAMES, RUN_FILE, frame_name
 from sapiens_stream.sinks import Outputs, Sink, container_for, registry
 from sapiens_stream.sinks.registry import OutputKind, Target
 from sapiens_stream.sinks.video.encoders import require_working
@@ -48,7 +48,7 @@ class Recorder:
         first = outputs.overlay_file
         self.stem = first.stem if first else "live"
         """Names the run: its record, and the folder of its frames."""
-        self.record_path = (first.parent if first else folder) / f"{self.stem}{RUN_RECORD}"
+        self.record_path = (first.parent if first else folder) / f"{self.stem}{RUN_FILE}"
         """The run record, beside the recording if there is one."""
         self._outputs = outputs
         self._folder = folder
@@ -84,8 +84,8 @@ class Recorder:
                 if path.is_relative_to(root):
                     files.add_single(path.relative_to(root).as_posix())
             if endings and self._folder.is_relative_to(root):
-                name = self._folder.relative_to(root) / self._for_camera(self.stem, camera) / "000000"
-                files.claim(name.as_posix(), 999_999, endings)
+                name = self._folder.relative_to(root) / frame_name(self._for_camera(self.stem, camera), 0)
+                files.claim(name.as_posix(), MOST_FRAMES - 1, endings)
         return files
 
     @property
@@ -103,7 +103,8 @@ class Recorder:
         if self._videos:
             self._videos[camera].offer(result)
         if self._saved:
-            self._saved[camera].offer(_named(result, f"{self._for_camera(self.stem, camera)}/{result.frame.index:06d}"))
+            name = frame_name(self._for_camera(self.stem, camera), result.frame.index)
+            self._saved[camera].offer(_named(result, name))
 
     def toggle(self) -> None:
         """Begins a recording, named by the time, or ends the one that is going on."""

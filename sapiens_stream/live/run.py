@@ -20,6 +20,7 @@ from sapiens_stream.live.scheduler import Scheduler, Showing
 from sapiens_stream.pipeline.record import Status
 from sapiens_stream.pipeline.run import RECORD_EVERY
 from sapiens_stream.pipeline.run_folder import RunFolder
+from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.viewers.viewer import Command, Screen, View, Viewer
 
@@ -59,7 +60,7 @@ class LiveRun:
         self._duration = duration
         self._max_frames = max_frames
         # What a viewer asks for is named by the time, and so may be the record of a run that has nothing else.
-        by_time = fitting(record_path.parent, f"{record_path.stem.removesuffix('_run')}_{time_stamp()}", "_run.json")
+        by_time = fitting(record_path.parent, f"{record_path.name.removesuffix(RUN_FILE)}_{time_stamp()}", RUN_FILE)
         self._folder = RunFolder(record_path, recorder.planned, spare=by_time)
         self._overwrite = overwrite
         self._claimed = self._ended = False

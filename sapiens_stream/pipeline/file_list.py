@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
+from sapiens_stream.settings import MOST_FRAMES
 from sapiens_stream.sinks.files import aside
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
@@ -223,7 +224,7 @@ def planned_files(source: Source, sinks: Sequence[Sink], root: Path) -> FileList
     if source.first_name is not None and endings:
         # A header may count a few frames too few; without one there is no telling.
         count = source.info.frame_count
-        files.claim(source.first_name, min(count * 2 + 1000, 999_999) if count else 999_999, endings)
+        files.claim(source.first_name, min(count * 2 + 1000, MOST_FRAMES - 1) if count else MOST_FRAMES - 1, endings)
     for path in (path for sink in sinks for path in sink.planned):
         if path.is_relative_to(root):
             files.add_single(path.relative_to(root).as_posix())

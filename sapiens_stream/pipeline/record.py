@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.pipeline.fingerprint import Fingerprint
-from sapiens_stream.pipeline.run_folder import SCHEMA, as_text
+from sapiens_stream.pipeline.run_folder import as_text
 from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.settings import RUN_SCHEMA
 
 if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
     from sapiens_stream.inference.engine import Engine
@@ -66,7 +67,7 @@ class RunRecord:
         model = self.engine.model
         seconds = statistics.elapsed
         return {
-            "schema": SCHEMA,
+            "schema": RUN_SCHEMA,
             "status": status,
             "error": error,
             "input": self.source.name,
@@ -108,7 +109,7 @@ class RunRecord:
 
 def rejection(name: str, error: str) -> dict[str, Any]:
     """The record of an input that could not be opened at all."""
-    return {"schema": SCHEMA, "status": "failed", "error": error, "input": name}
+    return {"schema": RUN_SCHEMA, "status": "failed", "error": error, "input": name}
 
 
 def as_line(record: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from sapiens_stream.pipeline.space import require_space
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.stream import Stream
 from sapiens_stream.pipeline.writers import Writers
+from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
 
@@ -47,7 +48,7 @@ class Run:
         spare_record: Path | None = None,
         overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
-        workers: int = 2,
+        workers: int = WRITE_WORKERS,
         on_skip: Callable[[Skipped], None] | None = None,
         on_damage: Callable[[Damaged], None] | None = None,
         strict: bool = False,

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import Lock as ThreadLock
 from typing import Any
 
@@ -15,9 +15,9 @@ from sapiens_stream.errors import FolderLost, FolderTaken, OutputError, cause
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
 from sapiens_stream.pipeline.lock import Busy, Lock
+from sapiens_stream.settings import RUN_FILE, RUN_SCHEMA
 from sapiens_stream.sinks.files import create, discard, fitting, not_written, written_aside
 
-SCHEMA = "sapiens-stream-run/1"
 _LARGEST_RECORD = 1 << 28  # bytes; a damaged or forged one must not take all memory
 _RESERVE = 16 << 10
 
@@ -26,7 +26,7 @@ class RunFolder:
     """Keeps a run's files apart from those of all others, and knows which they are.
 
     `record_path` names the run: its record lies there, or, where a result of its own is called so, under the same name
-    with another "_run". `planned` are the files that the run will write, as far as that is known before.
+    with "_run" once more. `planned` are the files that the run will write, as far as that is known before.
 
     `claim` comes first; then the sinks report to `wrote`, whoever has a result's files all written calls `settle`, and
     `save` keeps the record. `problem` says at the end what is not there. `release` comes last.
@@ -96,7 +96,7 @@ class RunFolder:
     def _other_runs(self, fingerprint: Fingerprint) -> list[tuple[Path, FileList, list[str]]]:
         """The records of runs whose results are in our way: path, files, what differs. The same run's are taken in."""
         found = []
-        for path in sorted({self.record_path, *self.root.glob("*_run.json")}):
+        for path in sorted({self.record_path, *self.root.glob(f"*{RUN_FILE}")}):
             record = _read(path)
             ours = path == self.record_path
             if record is None:
@@ -232,7 +232,7 @@ def _apart(record_path: Path, planned: FileList) -> Path:
     taken = planned.casefolded()
     path = fitting(record_path.parent, record_path.stem, record_path.suffix)
     while path.name.casefold() in taken:
-        path = fitting(path.parent, f"{path.stem}_run", path.suffix)
+        path = fitting(path.parent, f"{path.stem}{PurePath(RUN_FILE).stem}", path.suffix)
     return path
 
 
@@ -244,4 +244,4 @@ def _read(path: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and record.get("schema") == SCHEMA else None
+    return record if isinstance(record, dict) and record.get("schema") == RUN_SCHEMA else None

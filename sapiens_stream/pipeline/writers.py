@@ -10,6 +10,7 @@ from typing import Any
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
 
 QUEUED_RESULTS = 4  # a sink; a 4K frame holds some 50 MB until it is written
@@ -48,7 +49,7 @@ class Writers:
         sinks: Sequence[Sink],
         statistics: Statistics,
         *,
-        workers: int = 2,
+        workers: int = WRITE_WORKERS,
         on_written: Callable[[Segmentation], None] = lambda result: None,
         spare: Callable[[Segmentation, BaseException], bool] = lambda result, error: False,
     ) -> None:

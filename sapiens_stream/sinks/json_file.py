@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.labels import Label
-from sapiens_stream.settings import FRAME_JSON
+from sapiens_stream.settings import FRAME_SCHEMA, JSON_FILE, REGIONS, Regions
 from sapiens_stream.sinks.regions import polygons, rle
 from sapiens_stream.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from sapiens_stream.sinks.outputs import Outputs
     from sapiens_stream.sinks.registry import Target
-
-SCHEMA = "sapiens-stream/1"
-
-Regions = Literal["polygons", "rle", "none"]
 
 # For the estimate before a run: measured on a person who fills half of a 1080p frame.
 _BYTES_PER_PIXEL = 0.02
@@ -31,14 +27,14 @@ _HEADROOM = 1.3  # later frames may show more people
 class JsonSink(Sink):
     """Writes NAME.json, as `as_json` has it."""
 
-    endings = (FRAME_JSON,)
+    endings = (JSON_FILE,)
 
     def __init__(
         self,
         root: Path,
         *,
         title: str,
-        regions: Regions = "polygons",
+        regions: Regions = REGIONS,
         only: tuple[int, ...] | None = None,
     ) -> None:
         check_regions(regions)
@@ -49,7 +45,7 @@ class JsonSink(Sink):
 
     def write(self, result: Segmentation) -> None:
         text = self._encode(result)
-        with self._new_file(self._root, result.frame.name, FRAME_JSON) as file:
+        with self._new_file(self._root, result.frame.name, JSON_FILE) as file:
             file.write(text)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
@@ -63,7 +59,7 @@ class JsonSink(Sink):
 
 
 def as_json(
-    result: Segmentation, *, title: str, regions: Regions = "polygons", only: tuple[int, ...] | None = None
+    result: Segmentation, *, title: str, regions: Regions = REGIONS, only: tuple[int, ...] | None = None
 ) -> bytes:
     """A frame's JSON, UTF-8. Of the classes only those of `only` (ids; None: all) are written.
 
@@ -76,7 +72,7 @@ def as_json(
     height, width = result.class_map.shape
     labels = [label for label in result.labels if only is None or label.id in only]
     record: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": FRAME_SCHEMA,
         "title": _text(title),
         "name": _text(frame.name),
         "width": width,
@@ -99,7 +95,7 @@ def as_json(
         record["carried"] = result.carried
     if frame.damaged:
         record["damaged"] = True
-    if regions == "polygons":
+    if regions == REGIONS:
         record["regions"] = [
             _region(label, polygons=polygons(result.class_map, label.id, label.bbox)) for label in labels
         ]

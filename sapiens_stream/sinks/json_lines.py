@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Segmentation
+from sapiens_stream.settings import REGIONS, Regions
 from sapiens_stream.sinks.files import not_written
 from sapiens_stream.sinks.growing import GrowingFile
-from sapiens_stream.sinks.json_file import Regions, as_json, bytes_of_json, check_regions
+from sapiens_stream.sinks.json_file import as_json, bytes_of_json, check_regions
 from sapiens_stream.sinks.sink import Sink
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class JsonLines(Sink):
     ordered: ClassVar[bool] = True
 
     def __init__(
-        self, path: Path, *, title: str, regions: Regions = "polygons", only: tuple[int, ...] | None = None
+        self, path: Path, *, title: str, regions: Regions = REGIONS, only: tuple[int, ...] | None = None
     ) -> None:
         check_regions(regions)
         self._path = path

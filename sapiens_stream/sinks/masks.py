@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import Segmentation
-from sapiens_stream.settings import CLASS_MAP, FOREGROUND
+from sapiens_stream.settings import CLASS_MAP_FILE, FOREGROUND_FILE
 from sapiens_stream.sinks.sink import Sink
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class MaskSink(Sink):
         self._root = root
         self._foreground = foreground
         self._classes = classes
-        self.endings = (CLASS_MAP,) * classes + (FOREGROUND,) * foreground
+        self.endings = (CLASS_MAP_FILE,) * classes + (FOREGROUND_FILE,) * foreground
         self._kept = None if only is None else np.where(np.isin(_EVERY, only), _EVERY, 0).astype(np.uint8)
 
     def write(self, result: Segmentation) -> None:
@@ -38,9 +38,9 @@ class MaskSink(Sink):
         if self._kept is not None:
             class_map = np.asarray(cv2.LUT(class_map, self._kept), np.uint8)
         if self._classes:
-            self._save(result.frame.name, CLASS_MAP, class_map)
+            self._save(result.frame.name, CLASS_MAP_FILE, class_map)
         if self._foreground:
-            self._save(result.frame.name, FOREGROUND, class_map > 0)
+            self._save(result.frame.name, FOREGROUND_FILE, class_map > 0)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         return size[0] * size[1] * (self._classes + self._foreground)

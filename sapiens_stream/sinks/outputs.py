@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from sapiens_stream import settings
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import SourceInfo
@@ -14,7 +14,6 @@ from sapiens_stream.painting import Painter
 from sapiens_stream.sinks import registry
 from sapiens_stream.sinks.registry import OutputKind, Target
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.sinks.video.companions import Audio
 from sapiens_stream.sinks.video.encoders import require_fitting
 
 
@@ -26,20 +25,20 @@ class Outputs:
     where the overlay video of a single input goes; None: beside its other results.
     """
 
-    overlay: str = "video"
+    overlay: str = settings.OVERLAY
     overlay_file: Path | None = None
-    save: frozenset[str] = frozenset({"classes", "json"})
-    opacity: float = 0.5
+    save: frozenset[str] = registry.parse_save(settings.SAVE)
+    opacity: float = settings.OPACITY
     keep_background: bool = False
     only: tuple[int, ...] | None = None
-    regions: Literal["polygons", "rle", "none"] = "polygons"
-    title: str = "result"
-    save_format: Literal["png", "jpg", "bmp"] = "png"
+    regions: settings.Regions = settings.REGIONS
+    title: str = settings.TITLE
+    save_format: settings.PictureFormat = settings.PICTURE_FORMAT
     side_by_side: bool = False
-    codec: str = "libx264"
+    codec: str = settings.CODEC
     crf: int | None = None
-    preset: str = "veryfast"
-    audio: Audio | bool = "all"
+    preset: str = settings.PRESET
+    audio: settings.Audio | bool = settings.AUDIO
     gpu: int | None = None
     """The number of the CUDA card that NVENC encodes on."""
     contact_sheet: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import cv2
 import numpy as np
@@ -11,14 +11,13 @@ import numpy as np
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.painting import Painter
+from sapiens_stream.settings import PICTURE_FORMAT, PictureFormat
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from sapiens_stream.sinks.outputs import Outputs
     from sapiens_stream.sinks.registry import Target
-
-SaveFormat = Literal["png", "jpg", "bmp"]
 
 # For the estimate before a run: measured on photos.
 _BYTES_PER_PIXEL = {"png": 1.5, "jpg": 0.3, "bmp": 3.0}
@@ -29,10 +28,10 @@ class PictureSink(Sink):
     """Writes the overlay as NAME.png (or .jpg, .bmp); `side_by_side` puts the picture itself to its left."""
 
     def __init__(
-        self, root: Path, painter: Painter, *, save_format: SaveFormat = "png", side_by_side: bool = False
+        self, root: Path, painter: Painter, *, save_format: PictureFormat = PICTURE_FORMAT, side_by_side: bool = False
     ) -> None:
-        if save_format not in get_args(SaveFormat):
-            raise UsageError(f"can't save pictures as {save_format!r}; there are {', '.join(get_args(SaveFormat))}")
+        if save_format not in get_args(PictureFormat):
+            raise UsageError(f"can't save pictures as {save_format!r}; there are {', '.join(get_args(PictureFormat))}")
         self._root = root
         self._painter = painter
         self._format = save_format

@@ -81,7 +81,7 @@ def _in(place: str) -> Callable[[Outputs, Target], Sink]:
 def _overlay_ending(outputs: Outputs) -> str:
     from sapiens_stream.sinks.video.encoders import container_for
 
-    return settings.OVERLAY + container_for(outputs.codec)
+    return settings.OVERLAY_FILE + container_for(outputs.codec)
 
 
 OUTPUTS: tuple[OutputKind, ...] = (
@@ -104,29 +104,29 @@ OUTPUTS: tuple[OutputKind, ...] = (
     OutputKind(
         option="save",
         word="classes",
-        help=f"class ids, {settings.CLASS_MAP}",
-        ending=settings.CLASS_MAP,
+        help=f"class ids, {settings.CLASS_MAP_FILE}",
+        ending=settings.CLASS_MAP_FILE,
         open=_in("masks.class_maps"),
     ),
     OutputKind(
         option="save",
         word="foreground",
-        help=f"where anybody is, {settings.FOREGROUND}",
-        ending=settings.FOREGROUND,
+        help=f"where anybody is, {settings.FOREGROUND_FILE}",
+        ending=settings.FOREGROUND_FILE,
         open=_in("masks.foreground_masks"),
     ),
     OutputKind(
         option="save",
         word="json",
         help="the parts and their outlines",
-        ending=settings.FRAME_JSON,
+        ending=settings.JSON_FILE,
         open=_in("json_file.frame_json"),
     ),
     OutputKind(
         option="save",
         word="labels",
         help="class ids as one exact and small video",
-        ending=settings.LABEL_VIDEO,
+        ending=settings.LABEL_VIDEO_FILE,
         spans=True,
         one_size=True,
         open=_in("label_video.label_video"),
@@ -135,7 +135,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         option="save",
         word="jsonl",
         help="json, a frame a line of one file",
-        ending=settings.JSON_LINES,
+        ending=settings.JSON_LINES_FILE,
         spans=True,
         open=_in("json_lines.json_lines"),
     ),
@@ -143,7 +143,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         option="contact_sheet",
         word=None,
         help="some frames at a glance, as a PNG",
-        ending=settings.CONTACT_SHEET,
+        ending=settings.CONTACT_SHEET_FILE,
         spans=True,
         open=_in("contact_sheet.contact_sheet"),
     ),

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import av.logging
 
-from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
 from sapiens_stream.sources.decoding import Decoder
 from sapiens_stream.sources.kinds import ANIMATIONS, is_photo
 from sapiens_stream.sources.listing import is_glob, is_list
 from sapiens_stream.sources.live import Live, LiveEvent
 from sapiens_stream.sources.live.address import Address, is_live, parse_address
 from sapiens_stream.sources.live.cameras import Camera, list_cameras
-from sapiens_stream.sources.photos import DEFAULT_WORKERS, Photos
+from sapiens_stream.sources.photos import Photos
 from sapiens_stream.sources.source import Source
 from sapiens_stream.sources.video import Video
 
@@ -40,7 +40,7 @@ def open_source(
     what: str | Path | int,
     *,
     decoder: Decoder = "pyav",
-    workers: int = DEFAULT_WORKERS,
+    workers: int = PHOTO_WORKERS,
     recursive: bool = False,
     exclude: Path | None = None,
     max_pixels: int = MAX_PIXELS,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from sapiens_stream.errors import InputError, UsageError, cause
 from sapiens_stream.frame import Frame, Skipped, SourceInfo, UInt8Array
+from sapiens_stream.settings import picture_name
 from sapiens_stream.sources.kinds import is_photo
 from sapiens_stream.sources.listing import is_glob, is_list
 from sapiens_stream.sources.live.address import is_live
@@ -61,7 +62,7 @@ class Pictures(Source):
         for place, picture in enumerate(pictures):
             if self._closed:
                 return
-            name = f"image_{place:06d}"
+            name = picture_name(place)
             try:
                 frame = _frame_or_skipped(picture, index, name)
             except UsageError as error:

@@ -11,14 +11,12 @@ from pathlib import Path
 
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
-from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
 from sapiens_stream.sources.budget import OrderedBudget
 from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
 from sapiens_stream.sources.limits import PHOTO_BYTES_AT_ONCE
 from sapiens_stream.sources.listing import Listed, list_photos
 from sapiens_stream.sources.source import Source
-
-DEFAULT_WORKERS = 4
 
 
 class Photos(Source):
@@ -41,7 +39,7 @@ class Photos(Source):
         what: str | Path,
         *,
         decoder: Decoder = "pyav",
-        workers: int = DEFAULT_WORKERS,
+        workers: int = PHOTO_WORKERS,
         recursive: bool = False,
         exclude: Path | None = None,
         max_pixels: int = MAX_PIXELS,

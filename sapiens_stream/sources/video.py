@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
-from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer
 from sapiens_stream.sources.display_matrix import DisplayMatrix
@@ -164,7 +164,7 @@ class Video(Source):
             turns, mirrored = matrix.turns(each)
             yield Frame(
                 index=index,
-                name=f"{self._input.stem}/{index:06d}",
+                name=frame_name(self._input.stem, index),
                 decoded=each,
                 quarter_turns=turns,
                 mirrored=mirrored,

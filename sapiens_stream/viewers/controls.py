@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.settings import OPACITY
 from sapiens_stream.viewers.viewer import Command
 
 KEYS = (
@@ -35,7 +36,7 @@ _OPACITY_STEPS = {"+": 0.1, "=": 0.1, "-": -0.1, "_": -0.1}
 class Look:
     """How the viewer wants it; `only` is the class that is shown alone."""
 
-    opacity: float = 0.5
+    opacity: float = OPACITY
     beside: bool = False
     only: int | None = None
     legend: bool = True

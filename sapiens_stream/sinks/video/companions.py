@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
-from typing import Literal, Self
+from typing import Self, get_args
 
 import av
 from av.audio.stream import AudioStream
@@ -15,14 +15,12 @@ from av.subtitles.stream import SubtitleStream
 
 from sapiens_stream.errors import InputError, UsageError, cause
 from sapiens_stream.frame import SourceInfo
+from sapiens_stream.settings import Audio
 from sapiens_stream.sinks.video.audio_track import Track, audio_track
 from sapiens_stream.sinks.video.side_streams import SideStreams
 from sapiens_stream.sinks.video.subtitle_track import subtitle_track
 from sapiens_stream.sinks.video.tags import add_chapters, tag_container, tag_stream
 from sapiens_stream.sources.opening import open_again
-
-Audio = Literal["all", "first", "none"]
-AUDIO: tuple[Audio, ...] = ("all", "first", "none")
 
 _FRAGMENTED = (".mp4", ".mov")
 # A fragmented file holds back all pictures until each of its streams has something; what begins later is added at the
@@ -32,11 +30,11 @@ _MOST_PACKETS = 20_000  # to look for streams in
 
 
 def which_audio(audio: Audio | bool) -> Audio:
-    """Raises UsageError for what is none of `AUDIO`."""
+    """Raises UsageError for a word that is none of Audio."""
     if isinstance(audio, bool):
         return "all" if audio else "none"
-    if audio not in AUDIO:
-        raise UsageError(f"audio is {audio!r}; there are {', '.join(AUDIO)}")
+    if audio not in get_args(Audio):
+        raise UsageError(f"audio is {audio!r}; there are {', '.join(get_args(Audio))}")
     return audio
 
 

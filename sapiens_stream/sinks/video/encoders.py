@@ -12,6 +12,7 @@ from av.codec import Codec
 from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.errors import OutputError, UsageError
+from sapiens_stream.settings import PRESET
 from sapiens_stream.sinks.video.scheduling import kept_scheduling
 
 # SVT-AV1 writes to standard error whatever FFmpeg's log level is; 1 is errors only.
@@ -174,7 +175,7 @@ def _problem(codec: str) -> str | None:
         context.width, context.height = 320, 240
         context.pix_fmt = pixel_format(codec)
         context.framerate = context.time_base = 25  # type: ignore[assignment]
-        context.options = ENCODERS[codec].settings(None, "veryfast")
+        context.options = ENCODERS[codec].settings(None, PRESET)
         with kept_scheduling():
             context.open()
     except av.codec.codec.UnknownCodecError:

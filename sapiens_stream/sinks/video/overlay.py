@@ -16,9 +16,10 @@ from isal import isal_zlib
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
+from sapiens_stream.settings import AUDIO, CODEC, PRESET, Audio
 from sapiens_stream.sinks.files import aside, discard, is_still, make_empty, not_written
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.sinks.video.companions import Audio, which_audio
+from sapiens_stream.sinks.video.companions import which_audio
 from sapiens_stream.sinks.video.encoders import (
     container_for,
     encoder_named,
@@ -66,10 +67,10 @@ class OverlayVideo(Sink):
         source: SourceInfo,
         painter: Painter,
         *,
-        codec: str = "libx264",
+        codec: str = CODEC,
         crf: int | None = None,
-        preset: str = "veryfast",
-        audio: Audio | bool = "all",
+        preset: str = PRESET,
+        audio: Audio | bool = AUDIO,
         gpu: int | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:

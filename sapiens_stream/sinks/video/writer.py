@@ -16,7 +16,8 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from sapiens_stream.frame import Frame, SourceInfo
-from sapiens_stream.sinks.video.companions import Audio, Companions
+from sapiens_stream.settings import Audio
+from sapiens_stream.sinks.video.companions import Companions
 from sapiens_stream.sinks.video.encoders import encoder_named, pixel_format
 from sapiens_stream.sinks.video.hdr_metadata import hdr_options
 from sapiens_stream.sinks.video.mp4 import header_options

@@ -14,7 +14,7 @@ from typing import Literal
 
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Frame, Skipped, SourceInfo
-from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.settings import MAX_PIXELS, RECONNECT, Reconnect, frame_name
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.live.address import Address, parse_address
 from sapiens_stream.sources.live.connection import CONNECT_SECONDS, Connection
@@ -22,7 +22,6 @@ from sapiens_stream.sources.live.mailbox import Arrived, Mailbox, Outcome
 from sapiens_stream.sources.live.timeline import TIME_BASE, Timeline
 from sapiens_stream.sources.source import Source
 
-Reconnect = Literal["forever", "no"] | int
 EventKind = Literal["lost", "reconnecting", "back", "resized", "ended"]
 
 STALL_SECONDS = 2.5
@@ -80,7 +79,7 @@ class Live(Source):
         self,
         address: str | int | Path | Address,
         *,
-        reconnect: Reconnect = "forever",
+        reconnect: Reconnect = RECONNECT,
         realtime: bool = False,
         stall_seconds: float = STALL_SECONDS,
         timeout: float | None = None,
@@ -204,7 +203,7 @@ class Live(Source):
         turns, mirrored = self._matrix.turns(decoded)
         frame = Frame(
             index=self._index,
-            name=f"{self.address.stem}/{self._index:06d}",
+            name=frame_name(self.address.stem, self._index),
             decoded=decoded,
             quarter_turns=turns,
             mirrored=mirrored,

@@ -8,9 +8,7 @@ import re
 import socket
 
 from sapiens_stream.errors import OutputError, UsageError
-
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8000
+from sapiens_stream.settings import WEB_HOST, WEB_PORT
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\s:/\[\]@?#]*))(?::(?P<port>\d+))?")
 # Addresses for documentation (RFC 5737, RFC 3849): asking for the way there sends nothing.
@@ -28,8 +26,8 @@ def parse_address(text: str) -> tuple[str, int]:
     given = f":{text}" if text.isdecimal() else f"[{text}]" if text.count(":") > 1 and "[" not in text else text
     match = _ADDRESS.fullmatch(given)
     if not match or not given:
-        raise UsageError(f"no address {text!r}; HOST:PORT, as in {DEFAULT_HOST}:{DEFAULT_PORT}")
-    port = int(match["port"]) if match["port"] else DEFAULT_PORT
+        raise UsageError(f"no address {text!r}; HOST:PORT, as in {WEB_HOST}:{WEB_PORT}")
+    port = int(match["port"]) if match["port"] else WEB_PORT
     if port > 65535:
         raise UsageError(f"no port {port} in {text!r}; 0 to 65535")
     if match["v6"]:
@@ -37,7 +35,7 @@ def parse_address(text: str) -> tuple[str, int]:
             ipaddress.IPv6Address(match["v6"])
         except ValueError:
             raise UsageError(f"no IPv6 address {match['v6']!r} in {text!r}") from None
-    return match["v6"] or match["host"] or DEFAULT_HOST, port
+    return match["v6"] or match["host"] or WEB_HOST, port
 
 
 def listen(host: str, port: int) -> socket.socket:

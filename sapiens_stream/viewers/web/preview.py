@@ -13,8 +13,9 @@ from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
 from sapiens_stream.install_line import install_line
 from sapiens_stream.painting import Painter
+from sapiens_stream.settings import OPACITY, WEB_HOST, WEB_PORT
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
-from sapiens_stream.viewers.web.address import DEFAULT_HOST, DEFAULT_PORT, is_loopback, listen, url_of
+from sapiens_stream.viewers.web.address import is_loopback, listen, url_of
 
 _COMMANDS_KEPT = 32  # of a viewer who asks faster than the run listens
 _SECONDS_TO_LEAVE = 5.0
@@ -37,9 +38,9 @@ class WebPreview(Viewer):
         self,
         classes: ClassSet,
         *,
-        host: str = DEFAULT_HOST,
-        port: int = DEFAULT_PORT,
-        opacity: float = 0.5,
+        host: str = WEB_HOST,
+        port: int = WEB_PORT,
+        opacity: float = OPACITY,
         keep_background: bool = False,
         only: tuple[int, ...] | None = None,
         max_width: int = 1280,

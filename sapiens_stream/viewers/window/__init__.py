@@ -17,6 +17,7 @@ import cv2
 
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import DeviceError, UsageError, cause
+from sapiens_stream.settings import OPACITY
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
 from sapiens_stream.viewers.window.shared_frames import SLOTS, SharedSlots
 
@@ -44,7 +45,7 @@ class Window(Viewer):
         title: str,
         classes: ClassSet,
         *,
-        opacity: float = 0.5,
+        opacity: float = OPACITY,
         keep_background: bool = False,
         only: tuple[int, ...] | None = None,
     ) -> None:
