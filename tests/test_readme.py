@@ -1,4 +1,5 @@
-"""README's lines, run: each `sh` and `python` block, with stand-ins for what a test cannot have."""
+"""The lines of README and of the pages beside the rooms, run: each `sh` and `python` block, with stand-ins for what a
+test cannot have."""
 
 from __future__ import annotations
 
@@ -21,14 +22,24 @@ from tests.program import Program
 from tests.sapiens import PublishedSapiens, torchscript
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+REPOSITORY = "https://github.com/sapiens-stream/sapiens-stream/blob/main/"
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    *sorted((ROOT / "sapiens_stream").rglob("README.md")),
+    *(ROOT / each for each in ("benchmarks/README.md", "samples/README.md")),
+    *sorted((ROOT / ".github").glob("*.md")),
+]
 CAMERA = "lavfi:testsrc2=size=160x96:rate=30"
 
 # Lines of others' programs, which .ci/run runs or a test must not; what they install is looked at all the same.
 OTHERS = (
     r"python3 -m venv \.venv",
     r"(?:\.venv/bin/)?pip install (?:-e )?(?P<what>'?[\w.-]*(?:\[\w+\])?'?)",
+    r"pip install torch torchvision --index-url https://download\.pytorch\.org/whl/cpu",
     r"\.venv/bin/python -m pytest",
+    r"\.venv/bin/pre-commit install",
+    r"bash (?P<script>\.ci/\w+)",
 )
 
 # Words that stand for what a test cannot have: cameras, screens, a port of one's own, hours.
@@ -44,16 +55,28 @@ LIVE = ("--no-window", "--max-frames", "5", "--reconnect", "no")
 SETTINGS = {"rtsp://user:password@10.0.0.7/stream": f"{CAMERA}:duration=0.3"}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
-def commands() -> Iterator[str]:
-    for block in blocks("sh"):
+def blocks(language: str, page: Path) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """All of the pages, each once."""
+    found = []
+    for block in (block for page in PAGES for block in blocks("sh", page)):
         for line in block.replace("\\\n", " ").splitlines():
-            for command in re.sub(r"\s#.*", "", line).split("&&"):
-                if command.strip():
-                    yield command.strip()
+            found += [command.strip() for command in re.sub(r"\s#.*", "", line).split("&&")]
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def python_blocks() -> Iterator[object]:
+    for page in PAGES:
+        for number, block in enumerate(blocks("python", page), 1):
+            if name_of(page) != "samples/README.md":  # which says how a sample was made
+                yield pytest.param(block, id=f"{name_of(page)} {number}")
 
 
 def is_others(command: str) -> bool:
@@ -110,7 +133,7 @@ def expanded(pattern: str) -> list[str]:
 @pytest.mark.usefixtures("fetched")
 def test_a_line_for_the_shell(program: Program, folder: Path, command: str) -> None:
     """A line that is neither ours nor in `OTHERS` fails here: run it, or say what stands in for it."""
-    assert re.match(r"(\.venv/bin/)?sapiens-stream ", command), f"README has a line that no test knows: {command}"
+    assert re.match(r"(\.venv/bin/)?sapiens-stream ", command), f"a line that no test knows: {command}"
     if "small.pt2" in command and "export" not in command:
         [export] = [each for each in commands() if "export" in each and "small.pt2" in each]
         assert program(*words_of(export)).code == 0
@@ -134,9 +157,11 @@ def test_a_line_that_others_run_names_what_there_is(command: str) -> None:
         assert extra in project["optional-dependencies"]
     for name in re.findall(r"install '([\w-]+)\[", command):
         assert name == project["name"]
+    for script in re.findall(r"\.ci/\w+", command):
+        assert (ROOT / script).is_file()
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.strip().splitlines()[0])
+@pytest.mark.parametrize("block", list(python_blocks()))
 def test_a_block_of_python(folder: Path, block: str, capsys: pytest.CaptureFixture[str]) -> None:
     for name, stand_in in SETTINGS.items():
         block = block.replace(name, stand_in)
@@ -147,7 +172,7 @@ def test_a_block_of_python(folder: Path, block: str, capsys: pytest.CaptureFixtu
 
 
 def test_the_json_is_what_a_frame_has(program: Program, folder: Path) -> None:
-    [shown] = map(json.loads, blocks("json"))
+    [shown] = [json.loads(block) for page in PAGES for block in blocks("json", page)]
     assert program("video", "samples/clip.mp4", "--overlay", "none", "--save", "json").code == 0
     written = [json.loads(path.read_text()) for path in sorted((folder / "output" / "clip").glob("*.json"))]
     [found, *_] = [each for each in written if each["labels"]]
@@ -164,15 +189,53 @@ def every_option(command: object) -> Iterator[str]:
         yield from every_option(below)
 
 
-def test_every_option_that_the_text_names_exists() -> None:
-    of_benchmarks = {"--only"}
-    known = {*every_option(get_command(app)), *of_benchmarks}
-    prose = re.sub(r"^```(?!sh).*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_option_that_the_text_names_exists(page: Path) -> None:
+    of_others = {"--help", "--only", "--index-url", "--check"}
+    known = {*every_option(get_command(app)), *of_others}
+    prose = re.sub(r"^```(?!sh).*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", prose)) <= known
 
 
-def test_every_module_and_file_that_the_text_names_exists() -> None:
-    for module in re.findall(r"python -m ([\w.]+)", README):
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_module_and_link_that_the_text_names_exists(page: Path) -> None:
+    text = page.read_text()
+    for module in re.findall(r"python -m ([\w.]+)", text):
         assert importlib.util.find_spec(module), module
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        target, _, heading = link.partition("#")
+        if target.startswith(REPOSITORY):
+            found = ROOT / target.removeprefix(REPOSITORY)
+        elif re.match(r"https?:", target):
+            continue
+        else:
+            found = (page.parent / target) if target else page
+        assert found.exists(), link
+        assert not heading or heading in headings(found), link
+
+
+def headings(page: Path) -> list[str]:
+    """The names that a page's headings have in links."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def test_the_front_page_is_short_and_reads_the_same_on_an_index() -> None:
+    text = README.read_text()
+    assert len(text.splitlines()) <= 150
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert links
+    assert [link for link in links if not link.startswith("https://")] == []
+
+
+def test_every_page_is_reached_from_the_front() -> None:
+    known = {README.resolve()}
+    todo = [README]
+    while todo:
+        page = todo.pop()
+        for link in re.findall(r"\]\(([^)\s#]+)", page.read_text()):
+            local = ROOT / link.removeprefix(REPOSITORY) if link.startswith(REPOSITORY) else page.parent / link
+            if local.suffix == ".md" and local.is_file() and local.resolve() not in known:
+                known.add(local.resolve())
+                todo.append(local)
+    assert {name_of(page) for page in PAGES if page.resolve() not in known} == set()
