@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Self, Unpack, overload
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped
 from sapiens_stream.inference.engine import Engine
-from sapiens_stream.inference.worker import BatchSize
+from sapiens_stream.inference.options import BatchSize, InferenceOptions
 from sapiens_stream.models import open_model
 from sapiens_stream.models.builtin import unsuited_shape
 from sapiens_stream.models.model import Model
+from sapiens_stream.models.options import ModelOptions, ModelSettings
 from sapiens_stream.pipeline import Stream
 from sapiens_stream.result import Result, result_of
 from sapiens_stream.settings import MAX_PIXELS, MODEL, RECONNECT, Reconnect, picture_name
@@ -29,20 +31,19 @@ if TYPE_CHECKING:
     from sapiens_stream.sources.in_memory import Picture
 
 
-class Settings(TypedDict, total=False):
-    """What a Segmenter can be told beside the model; see there."""
+class Settings(ModelSettings, total=False):
+    """What a Segmenter can be told beside the model: the fields of InferenceOptions, and whom to tell."""
 
     device: str | torch.device
     precision: str
-    fit: str
-    shape: tuple[int, int] | None
-    as_is: bool
-    trust: bool
     batch_size: BatchSize | None
+    fit: str
     compile: bool
-    pull: bool
     warn: Callable[[str], None]
     note: Callable[[str], None]
+
+
+_SETTINGS = {**ModelSettings.__annotations__, **Settings.__annotations__}
 
 
 class Segmenter:
@@ -50,21 +51,15 @@ class Segmenter:
 
     Args:
         model: a checkpoint's path, a name ("builtin", "sapiens-1b"), or an open Model.
-        device: "auto", "cpu", "cuda", "cuda:N", "cuda:all", "mps", several ("cuda:0,cuda:1"), or a `torch.device`.
-        precision: "auto", "fp32", "fp16" or "bf16".
-        fit: "stretch", "letterbox" or "crop".
-        shape: the (height, width) that the model gets; None: the checkpoint's own (the built-in model's is then in the
-            picture's aspect).
-        as_is: run the graph in a Sapiens checkpoint's file.
-        trust: run a file's graph although it holds more than tensor operators, and may do anything.
-        batch_size: pictures that are computed at once; None takes 1 on the CPU, 8 elsewhere, "auto" tries which is
-            fastest.
-        compile: have torch compile the network, which can take minutes and is kept for later runs.
-        pull: fetch a model of that name if it is not on disk.
-        warn, note: are told sentences for the user.
+        options: how it is opened and run, all in one.
+        settings: the same one by one, as InferenceOptions describes them; they go before `options`. A device may be a
+            `torch.device`. `warn` is told sentences that the user has to know, by default as Python's warnings; `note`
+            those that may be left out.
 
-    Raises ModelError, DeviceError, or UsageError, also for `as_is`, `pull` or another `shape` beside an open Model,
-    which is as it is.
+    Raises:
+        ModelError: for a checkpoint that cannot be opened or run.
+        DeviceError: for a device that is not there, or too small.
+        UsageError: for settings that cannot be; also for those of opening beside an open Model, which is as it is.
 
     >>> with Segmenter("builtin", device="cpu") as model:
     ...     result = model("samples/astronaut.jpg")
@@ -74,46 +69,22 @@ class Segmenter:
         self,
         model: str | os.PathLike[str] | Model = MODEL,
         *,
-        device: str | torch.device = "auto",
-        precision: str = "auto",
-        fit: str = "stretch",
-        shape: tuple[int, int] | None = None,
-        as_is: bool = False,
-        trust: bool = False,
-        batch_size: BatchSize | None = None,
-        compile: bool = False,
-        pull: bool = False,
-        warn: Callable[[str], None] = warnings.warn,
-        note: Callable[[str], None] = lambda sentence: None,
+        options: InferenceOptions | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
+        _require_known(settings)
+        warn, note = settings.pop("warn", warnings.warn), settings.pop("note", _ignore)
+        options = replace(options or InferenceOptions(), **settings)  # type: ignore[arg-type,misc]
         if isinstance(model, Model):
-            own = None if model.aspect_step else (model.input.height, model.input.width)
-            for name, other in (
-                ("shape", _checked(shape) not in (None, own)),
-                ("as_is", as_is),
-                ("trust", trust),
-                ("pull", pull),
-            ):
-                if other:
-                    raise UsageError(f"{name} has no say in a Model that is open; give it to open_model")
+            _require_as_it_is(model, options)
         elif isinstance(model, (str, os.PathLike)):
-            where = model if isinstance(model, str) else Path(model)
-            model = open_model(where, shape=_checked(shape), as_is=as_is, trust=trust, pull=pull)
+            model = open_model(model if isinstance(model, str) else Path(model), options)
         else:
             raise UsageError(f"a model is a name, a checkpoint's path or an open Model; got {type(model).__name__}")
         self.model = model
         if (sentence := unsuited_shape(self.model)) is not None:
             warn(sentence)
-        self.engine = Engine(
-            model,
-            device=str(device),
-            precision=precision,
-            batch_size=batch_size,
-            fit=fit,
-            compile=compile,
-            warn=warn,
-            note=note,
-        )
+        self.engine = Engine(model, options, warn=warn, note=note)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -210,8 +181,7 @@ def segment(
     >>> for result in segment("clip.mp4", model="sapiens-1b"):
     ...     print(result.frame.index, [label.name for label in result.labels])
     """
-    if unknown := sorted(set(settings) - Settings.__annotations__.keys()):
-        raise UsageError(f"no setting is called {unknown[0]!r}; there are {', '.join(Settings.__annotations__)}")
+    _require_known(settings)
     if isinstance(model, Segmenter) and settings:
         raise UsageError(f"{next(iter(settings))} has no say in a Segmenter that is there; give it when that is made")
     opened = _opened(source, reconnect, timeout, max_pixels)
@@ -253,10 +223,22 @@ def _results(stream: Stream, own: Segmenter | None) -> Iterator[Result]:
             own.close()
 
 
-def _checked(shape: tuple[int, int] | None) -> tuple[int, int] | None:
-    if shape is None or (isinstance(shape, (tuple, list)) and [type(side) for side in shape] == [int, int]):
-        return shape and (shape[0], shape[1])
-    raise UsageError(f"a shape of {shape!r}; it is (height, width), two whole numbers")
+def _require_known(settings: Settings) -> None:
+    if unknown := sorted(settings.keys() - _SETTINGS.keys()):
+        raise UsageError(f"no setting is called {unknown[0]!r}; there are {', '.join(_SETTINGS)}")
+
+
+def _require_as_it_is(model: Model, options: InferenceOptions) -> None:
+    """Raises UsageError where options of opening say other than what the open model is."""
+    own = None if model.aspect_step else (model.input.height, model.input.width)
+    for each in fields(ModelOptions):
+        given = getattr(options, each.name)
+        if given != each.default and (each.name != "shape" or given != own):
+            raise UsageError(f"{each.name} has no say in a Model that is open; give it to open_model")
+
+
+def _ignore(_sentence: str) -> None:
+    pass
 
 
 def _warn_of_skip(item: Skipped) -> None:

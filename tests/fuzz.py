@@ -149,6 +149,7 @@ def pipeline(folder: Path, rng: random.Random) -> None:
 
     from sapiens_stream.classes import SAPIENS
     from sapiens_stream.inference.engine import Engine
+    from sapiens_stream.inference.options import InferenceOptions
     from sapiens_stream.models.model import InputSpec, Model
     from sapiens_stream.pipeline import Run
     from sapiens_stream.sinks import Outputs
@@ -170,8 +171,9 @@ def pipeline(folder: Path, rng: random.Random) -> None:
         else Video(folder / name, max_pixels=MAX_PIXELS)
     )
     outputs = Outputs(overlay="frames" if is_photo else "video", save=frozenset({"classes", "foreground", "json"}))
+    options = InferenceOptions(device="cpu", batch_size=1)
     # Closed at once: its threads would else live until the next collection of garbage.
-    with source, closing(Engine(model, device="cpu", batch_size=1, warn=lambda _: None)) as engine:
+    with source, closing(Engine(model, options, warn=lambda _: None)) as engine:
         sinks = outputs.sinks(folder / "out", "a", source.info, model.classes, lambda _: None)
         run = Run(source, engine, sinks, record_path=folder / "out" / "a_run.json")
         run.execute()

@@ -22,6 +22,7 @@ from sapiens_stream.inference import worker as worker_module
 from sapiens_stream.inference.device import MAX_SPREAD, resolve_device, resolve_precision
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.memory import most_frames, out_of_memory
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.preprocess import draw, normalise, placement
 from sapiens_stream.models.model import InputSpec, Model
 
@@ -59,8 +60,15 @@ def picture(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Frame:
     return Frame(index=0, name="picture", decoded=array)
 
 
-def engine(made: Model | None = None, **settings: object) -> Engine:
-    return Engine(made or model(), **{"device": "cpu", "warn": pytest.fail, **settings})  # type: ignore[arg-type]
+def engine(
+    made: Model | None = None,
+    *,
+    warn: Callable[[str], None] = pytest.fail,
+    note: Callable[[str], None] = lambda sentence: None,
+    **settings: object,
+) -> Engine:
+    options = InferenceOptions(**{"device": "cpu", **settings})  # type: ignore[arg-type]
+    return Engine(made or model(), options, warn=warn, note=note)
 
 
 SIZES = [(90, 70), (31, 57), (200, 100), (64, 48), (1, 9)]

@@ -20,6 +20,7 @@ from sapiens_stream.classes import class_set
 from sapiens_stream.errors import ModelError, OutputError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.live import Camera, LiveRun, Recorder
 from sapiens_stream.live.background_writer import BackgroundWriter
 from sapiens_stream.live.delays import Delay, Delays, Histogram
@@ -103,7 +104,7 @@ class Setting:
         self.record_path = self.recorder.record_path
         self.run = LiveRun(
             self.cameras,
-            Engine(model, device=device, warn=self.complaints.append),
+            Engine(model, InferenceOptions(device=device), warn=self.complaints.append),
             self.recorder,
             record_path=self.record_path,
             viewers=[self.watcher],

@@ -18,6 +18,7 @@ from sapiens_stream.classes import class_set
 from sapiens_stream.errors import InputError, ModelError, OutputError
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, SourceInfo
 from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.models.model import InputSpec, Model
 from sapiens_stream.pipeline import Run, Statistics, Stream
 from sapiens_stream.pipeline.channel import Cancelled, Channel
@@ -105,7 +106,7 @@ def level_model(fail_at: int | None = None, seconds: float = 0.0) -> Model:
 
 
 def engine(model: Model | None = None, batch_size: int = 2) -> Engine:
-    return Engine(model or level_model(), device="cpu", batch_size=batch_size, warn=pytest.fail)
+    return Engine(model or level_model(), InferenceOptions(device="cpu", batch_size=batch_size), warn=pytest.fail)
 
 
 class Recorder(Sink):

@@ -26,6 +26,7 @@ from sapiens_stream.inference import pending as pending_module
 from sapiens_stream.inference import streams as streams_module
 from sapiens_stream.inference import worker as worker_module
 from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.streams import CudaStreams
 from sapiens_stream.inference.worker import Worker
@@ -68,17 +69,14 @@ def grey(index: int, size: tuple[int, int] = (90, 70)) -> Frame:
 
 
 def worker(made: Model | None = None, **settings: object) -> Worker:
-    options = {
-        "device": torch.device("cuda:0"),
-        "dtype": torch.float16,
-        "batch_size": 4,
-        "fit": "stretch",
-        "compile": False,
-        "warn": pytest.fail,
-        "note": pytest.fail,
-        **settings,
-    }
-    subject = Worker(made or model(), **options)  # type: ignore[arg-type]
+    told = {name: settings.pop(name, pytest.fail) for name in ("warn", "note")}
+    subject = Worker(
+        made or model(),
+        device=settings.pop("device", torch.device("cuda:0")),  # type: ignore[arg-type]
+        dtype=settings.pop("dtype", torch.float16),  # type: ignore[arg-type]
+        options=InferenceOptions(**{"batch_size": 4, **settings}),  # type: ignore[arg-type]
+        **told,  # type: ignore[arg-type]
+    )
     streams = subject._streams
     if isinstance(streams, CudaStreams):
         for name in ("up", "model", "maps"):
@@ -253,8 +251,8 @@ class TestEngine:
         monkeypatch.setattr(engine_module, "Worker", made)
 
     def engine(self, **settings: object) -> Engine:
-        options = {"device": "cuda:0", "batch_size": 3, "warn": pytest.fail, **settings}
-        return Engine(model(), **options)  # type: ignore[arg-type]
+        options = InferenceOptions(**{"device": "cuda:0", "batch_size": 3, **settings})  # type: ignore[arg-type]
+        return Engine(model(), options, warn=pytest.fail)
 
     def test_two_devices_share_the_batches(self, cuda: SimulatedCuda) -> None:
         subject = self.engine(device="cuda:0,cuda:1")

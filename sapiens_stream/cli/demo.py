@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from sapiens_stream.cli import options
+from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.video import video
 from sapiens_stream.errors import InputError
+from sapiens_stream.inference.options import InferenceOptions
 
 SAMPLE = "people.mp4"
 NEXT = """
@@ -29,18 +31,20 @@ def sample(name: str) -> Path:
     raise InputError(f"the sample {name} is missing from this installation; install the package again")
 
 
+@takes_inference(leave_out=["precision", "batch_size", "compile", "shape", "as_is", "trust", "fit"])
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")] = Path(
         "sapiens-stream-demo"
     ),
     model: options.ModelOption = "builtin",
-    device: options.DeviceOption = "auto",
+    *,
+    inference: InferenceOptions,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Segment the sample clip with the built-in model; no download."""
     try:
-        video([str(sample(SAMPLE))], model, output, device=device, contact_sheet=True, json=json, quiet=quiet)
+        video([str(sample(SAMPLE))], model, output, device=inference.device, contact_sheet=True, json=json, quiet=quiet)
     except typer.Exit as done:
         if done.exit_code == 0 and not (json or quiet):
             _say_where(output)

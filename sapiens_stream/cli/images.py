@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sapiens_stream.cli import guesses, options
+from sapiens_stream.cli.inference_options import Precision, takes_inference
 from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MAX_PIXELS
 
 if TYPE_CHECKING:
     from sapiens_stream.sources import Photos
 
 
+@takes_inference(leave_out=["precision"], batch_size=4)
 def images(
     words: Annotated[
         list[str] | None,
@@ -44,20 +48,15 @@ def images(
         ),
     ] = None,
     pull: options.PullOption = False,
-    device: options.DeviceOption = "auto",
-    batch_size: options.BatchSizeOption = 4,
-    compile: options.CompileOption = False,
-    shape: options.ShapeOption = None,
+    *,
+    inference: InferenceOptions,
     fp16: Annotated[bool, typer.Option("--fp16", help="The same as --precision fp16.")] = False,
     precision: Annotated[
-        options.Precision | None,
+        Precision | None,
         typer.Option(
             "--precision", help="Of the model; auto is fp16 or bf16 on CUDA.", show_default="fp32, as in the original"
         ),
     ] = None,
-    as_is: options.AsIsOption = False,
-    trust: options.TrustOption = False,
-    fit: options.FitOption = "stretch",
     opacity: options.OpacityOption = 0.5,
     title: options.TitleOption = "result",
     num_workers: Annotated[
@@ -109,18 +108,10 @@ def images(
         check_address_space()
         from sapiens_stream.api import Segmenter  # torch takes seconds to load
 
-        opened = open_model(model, shape=shape, as_is=as_is, trust=trust)
-        default = "auto" if opened.fixed_dtype else "fp32"
-        segmenter = Segmenter(
-            opened,
-            device=device,
-            precision="fp16" if fp16 else precision or default,
-            fit=fit,
-            batch_size=batch_size,
-            compile=compile,
-            warn=display.warn,
-            note=display.note,
-        )
+        opened = open_model(model, inference)
+        wanted = "fp16" if fp16 else precision or ("auto" if opened.fixed_dtype else "fp32")
+        running = replace(inference.once_open(), precision=wanted)
+        segmenter = Segmenter(opened, options=running, warn=display.warn, note=display.note)
         known = opened.classes
         outputs = Outputs(
             overlay="frames",

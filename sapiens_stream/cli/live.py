@@ -12,9 +12,11 @@ import typer
 from typer.core import TyperCommand
 
 from sapiens_stream.cli import exit_codes, guesses, options
+from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.cli.web_address import is_web_address
 from sapiens_stream.errors import DeviceError, InputError, UsageError, cause
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class LiveCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+@takes_inference(leave_out=["batch_size"])
 def live(
     sources: Annotated[
         list[str] | None,
@@ -100,13 +103,8 @@ def live(
     ] = "forever",
     realtime: Annotated[bool, typer.Option("--realtime", help="Take files too, played at their own speed.")] = False,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="List the cameras and their formats.")] = False,
-    device: options.DeviceOption = "auto",
-    precision: options.PrecisionOption = "auto",
-    shape: options.ShapeOption = None,
-    as_is: options.AsIsOption = False,
-    trust: options.TrustOption = False,
-    compile: options.CompileOption = False,
-    fit: options.FitOption = "stretch",
+    *,
+    inference: InferenceOptions,
     opacity: options.OpacityOption = 0.5,
     keep_background: options.BackgroundOption = False,
     classes: options.ClassesOption = None,
@@ -154,20 +152,7 @@ def live(
     kinds = parse_save(save)
     if pull:
         fetch_named(model, quiet=quiet)
-    segmenter = in_background(
-        lambda: Segmenter(
-            model,
-            device=device,
-            precision=precision,
-            fit=fit,
-            shape=shape,
-            as_is=as_is,
-            trust=trust,
-            compile=compile,
-            warn=display.warn,
-            note=display.note,
-        )
-    )
+    segmenter = in_background(lambda: Segmenter(model, options=inference, warn=display.warn, note=display.note))
     known = segmenter.model.classes
     folder = record.parent if record is not None and output is None else output or Path("output")
     outputs = Outputs(

@@ -18,6 +18,7 @@ from sapiens_stream.models.catalogue import (
     unknown_model,
 )
 from sapiens_stream.models.licences import APACHE, Licence, needs_acceptance
+from sapiens_stream.models.options import ModelOptions
 from sapiens_stream.models.published import locate, on_disk, require
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _licence(licence: Licence) -> dict[str, Any]:
     }
 
 
-def facts_of(name_or_path: str, sha256: bool, trust: bool = False) -> dict[str, Any]:
+def facts_of(name_or_path: str, sha256: bool, opening: ModelOptions) -> dict[str, Any]:
     """What a model or a file is; of a model that is not on disk, what its publisher says.
 
     `sha256` has the whole file read. Raises UsageError for an unknown name, ModelError for no checkpoint.
@@ -80,23 +81,23 @@ def facts_of(name_or_path: str, sha256: bool, trust: bool = False) -> dict[str, 
     from sapiens_stream.models.inspection import inspect_checkpoint  # torch takes seconds to load
 
     if is_path(name_or_path):
-        return _inspected(inspect_checkpoint(Path(name_or_path).expanduser(), trust=trust), sha256)
+        return _inspected(inspect_checkpoint(Path(name_or_path).expanduser(), options=opening), sha256)
     if name_or_path == BUILTIN:
-        return {**builtin_entry(), **_inspected(inspect_checkpoint(BUILTIN_WEIGHTS, BUILTIN), sha256)}
+        return {**builtin_entry(), **_inspected(inspect_checkpoint(BUILTIN_WEIGHTS, BUILTIN, opening), sha256)}
     choice = lookup(name_or_path)
     if choice is None:
         raise unknown_model(name_or_path)
-    return _published(choice, sha256)
+    return _published(choice, sha256, opening)
 
 
-def _published(choice: Choice, sha256: bool) -> dict[str, Any]:
+def _published(choice: Choice, sha256: bool, opening: ModelOptions) -> dict[str, Any]:
     from sapiens_stream.models.inspection import inspect_checkpoint
 
     entry = published_entry(choice.model)
     if locate(choice) is None:
         return entry | {"name": choice.name}
     here = require(choice)  # says how to mend what is damaged
-    return entry | {"name": here.name} | _inspected(inspect_checkpoint(here.path, here.name), sha256)
+    return entry | {"name": here.name} | _inspected(inspect_checkpoint(here.path, here.name, opening), sha256)
 
 
 def _inspected(inspection: Inspection, sha256: bool) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from sapiens_stream.cli import guesses, options
+from sapiens_stream.cli.inference_options import takes_opening
 from sapiens_stream.cli.models_export import export
 from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.errors import UsageError
+from sapiens_stream.models.options import ModelOptions
 
 models = typer.Typer(name="models", help="List the models, fetch one, look into a file.", rich_markup_mode=None)
 models.command("export")(export)
@@ -103,10 +105,12 @@ def pull_model(
 
 
 @models.command("info")
+@takes_opening("trust")
 def show_model(
     name_or_path: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name of `models list`, or a file.")],
     sha256: Annotated[bool, typer.Option("--sha256", help="Read the whole file for its checksum.")] = False,
-    trust: options.TrustOption = False,
+    *,
+    opening: ModelOptions,
     json: JsonOption = False,
 ) -> None:
     """Say what a model or a file is.
@@ -117,7 +121,7 @@ def show_model(
 
     from sapiens_stream.cli.model_facts import facts_of
 
-    facts = facts_of(name_or_path, sha256, trust)
+    facts = facts_of(name_or_path, sha256, opening)
     if json:
         print(json_format.dumps(facts))
         return

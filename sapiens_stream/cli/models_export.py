@@ -10,23 +10,26 @@ import typer
 
 from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.address_space import check_address_space
+from sapiens_stream.cli.inference_options import Precision, takes_opening
 from sapiens_stream.cli.one_line import one_line
+from sapiens_stream.models.options import ModelOptions
 
 
+@takes_opening("shape", "trust")
 def export(
     model: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name of `models list`, or a checkpoint.")],
     to: Annotated[Literal["torchscript", "torch-export", "onnx"], typer.Option("--to", help="The format to write.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
     precision: Annotated[
-        options.Precision, typer.Option("--precision", help="Of weights and pixels; auto is fp32, or the graph's own.")
+        Precision, typer.Option("--precision", help="Of weights and pixels; auto is fp32, or the graph's own.")
     ] = "auto",
-    shape: options.ShapeOption = None,
+    *,
+    opening: ModelOptions,
     batch: Annotated[
         int | None,
         typer.Option("--batch", min=1, help="The only batch size that it takes.", show_default="any"),
     ] = None,
     pull: options.PullOption = False,
-    trust: options.TrustOption = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -49,7 +52,7 @@ def export(
 
     if pull:
         fetch_named(model, quiet=quiet)
-    opened = open_model(model, shape=shape, trust=trust)
+    opened = open_model(model, opening)
     dtype = resolve_precision(precision, torch.device("cpu"), opened)
     export_model(opened, to, output, dtype=dtype, batch=batch)
     spec = opened.input

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,8 +11,6 @@ import typer
 
 from sapiens_stream.sinks import registry
 
-Precision = Literal["auto", "fp32", "fp16", "bf16"]
-Fit = Literal["stretch", "letterbox", "crop"]
 RegionFormat = Literal["polygons", "rle", "none"]
 PictureFormat = Literal["png", "jpg", "bmp"]
 
@@ -25,64 +24,6 @@ MODEL_HELP = "builtin, a name of `models list` (sapiens-1b), or a checkpoint's p
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help=MODEL_HELP)]
 PullOption = Annotated[bool, typer.Option("--pull", help="Fetch the model if it is not on disk.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")]
-DeviceOption = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        metavar="auto|cpu|cuda[:N],...|mps",
-        help="Where the model runs; cuda:0,cuda:1 or cuda:all share the frames.",
-    ),
-]
-PrecisionOption = Annotated[
-    Precision, typer.Option("--precision", help="Of the model; auto is fp16 or bf16 on CUDA, fp32 on the CPU.")
-]
-ShapeOption = Annotated[
-    tuple[int, int] | None,
-    typer.Option(
-        "--shape", metavar="HEIGHT WIDTH", help="The model's input size.", show_default="the checkpoint's own"
-    ),
-]
-AsIsOption = Annotated[
-    bool, typer.Option("--as-is", help="Run the graph in a Sapiens checkpoint's file, not our own module.")
-]
-TrustOption = Annotated[
-    bool, typer.Option("--trust", help="Run a file's graph whatever operators it holds: it may do anything.")
-]
-
-
-def _batch_size(value: str | int) -> int | Literal["auto"]:
-    if value == "auto":
-        return "auto"
-    if not str(value).isdecimal() or int(value) < 1:
-        raise typer.BadParameter(f"{value!r}; it is 1 or more, or auto")
-    return int(value)
-
-
-def _batch_size_option(show_default: str | bool = True) -> Any:
-    return typer.Option(
-        "--batch-size",
-        "--batch_size",
-        metavar="N|auto",
-        parser=_batch_size,
-        help="Frames at a time; auto tries which is fastest.",
-        show_default=show_default,
-    )
-
-
-BatchSizeOption = Annotated[Any, _batch_size_option()]
-DeviceBatchSizeOption = Annotated[Any, _batch_size_option(show_default="1 on the CPU, 8 elsewhere")]
-"""Of commands that leave it to the device."""
-CompileOption = Annotated[
-    bool, typer.Option("--compile", help="Have torch compile the network; takes minutes once, and is kept.")
-]
-FitOption = Annotated[
-    Fit,
-    typer.Option(
-        "--fit",
-        help="How a picture meets the model's shape: stretched as the original does, "
-        "letterboxed (aspect kept, padded), or its centre cropped.",
-    ),
-]
 OpacityOption = Annotated[float, typer.Option("--opacity", min=0.0, max=1.0, help="Of the classes' colours.")]
 BackgroundOption = Annotated[
     bool, typer.Option("--keep-background", help="Leave the background as it is; it is dimmed by default.")
@@ -128,9 +69,10 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; o
 
 
 def for_record(arguments: Mapping[str, Any], *, leave_out: Collection[str]) -> dict[str, Any]:
-    """A command's arguments as JSON types, for the run record."""
+    """A command's arguments as JSON types, for the run record. Of a value that is several, each by its own name."""
+    flat: dict[str, Any] = {}
+    for name, value in arguments.items():
+        flat |= asdict(value) if is_dataclass(value) and not isinstance(value, type) else {name: value}
     return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in arguments.items()
-        if name not in leave_out
+        name: str(value) if isinstance(value, Path) else value for name, value in flat.items() if name not in leave_out
     }

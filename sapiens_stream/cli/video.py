@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
+from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.errors import InputError, OutputError, UsageError
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from sapiens_stream.sinks import Outputs
 
 
+@takes_inference()
 def video(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT", help="Video files, http(s) addresses, or - for standard input.")
@@ -33,14 +36,8 @@ def video(
     pull: options.PullOption = False,
     overlay: options.OverlayOption = "video",
     save: options.SaveOption = "classes,json",
-    device: options.DeviceOption = "auto",
-    precision: options.PrecisionOption = "auto",
-    batch_size: options.DeviceBatchSizeOption = None,
-    compile: options.CompileOption = False,
-    shape: options.ShapeOption = None,
-    as_is: options.AsIsOption = False,
-    trust: options.TrustOption = False,
-    fit: options.FitOption = "stretch",
+    *,
+    inference: InferenceOptions,
     opacity: options.OpacityOption = 0.5,
     keep_background: options.BackgroundOption = False,
     classes: options.ClassesOption = None,
@@ -124,19 +121,7 @@ def video(
                 check_address_space()
                 from sapiens_stream.api import Segmenter
 
-                segmenter = Segmenter(
-                    model,
-                    device=device,
-                    precision=precision,
-                    fit=fit,
-                    shape=shape,
-                    as_is=as_is,
-                    trust=trust,
-                    batch_size=batch_size,
-                    compile=compile,
-                    warn=display.warn,
-                    note=display.note,
-                )
+                segmenter = Segmenter(model, options=inference, warn=display.warn, note=display.note)
                 known = segmenter.model.classes
                 outputs = replace(outputs, gpu=segmenter.engine.devices[0].index)
                 if classes:

@@ -16,14 +16,12 @@ import torch
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
-from sapiens_stream.inference.preprocess import check_fit
 from sapiens_stream.inference.refiner import Refiner
-from sapiens_stream.inference.worker import BatchSize, Stage, Worker
+from sapiens_stream.inference.worker import Stage, Worker
 from sapiens_stream.models.model import Model
 
-BATCH_SIZES = {"cpu": 1, "cuda": 8, "mps": 8}
-"""Unless one is given."""
 JOIN_SECONDS = 10.0
 
 Batch = Sequence[Frame]
@@ -33,31 +31,36 @@ Results = Future[list[Segmentation]]
 class Engine:
     """Runs a model over batches of frames, each device in a thread of its own.
 
-    `device` is a name or several, separated by commas: see `resolve_devices`. `devices` and `dtype` are those in use.
-    `batch_size` is the largest batch that is computed at once (unless given, 1 on the CPU, 8 elsewhere; "auto": the
-    fastest, by a short probe), and shrinks where a device runs out of memory. `compile` has torch compile the network
-    first, which can take minutes. `warn` is told in a sentence of whatever has to be changed on the way, `note` of what
-    takes long and of what was chosen.
+    Args:
+        model: an open Model; what `options` say of opening one has no say in it.
+        options: device, precision, batch size, fit and compile. The batch size is the largest batch that is computed at
+            once, and shrinks where a device runs out of memory.
+        warn: is told in a sentence of whatever has to be changed on the way.
+        note: is told of what takes long and of what was chosen.
 
-    Raises UsageError, DeviceError or ModelError for settings that can not be, and a model that can not be placed.
+    `devices` and `dtype` are those in use.
+
+    Raises:
+        UsageError: for settings that are at odds with the model.
+        DeviceError: for a device that is not there, or whose memory is too small for the model.
+        ModelError: for a model that cannot be placed.
+
+    >>> engine = Engine(open_model("builtin"), InferenceOptions(device="cpu"), warn=print)
+    >>> for segmentations in engine.run([[frame], [another, third]]):
+    ...     print([each.class_map.shape for each in segmentations])
     """
 
     def __init__(
         self,
         model: Model,
+        options: InferenceOptions | None = None,
         *,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: BatchSize | None = None,
-        fit: str = "stretch",
-        compile: bool = False,
         warn: Callable[[str], None],
         note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        if batch_size not in (None, "auto") and (type(batch_size) is not int or batch_size < 1):
-            raise UsageError(f"a batch size of {batch_size!r}; it is 1 or more, or auto")
+        options = options or InferenceOptions()
         self.model = model
-        self.devices = resolve_devices(device, model)
+        self.devices = resolve_devices(options.device, model)
         threads = max(1, torch.get_num_threads() // len(self.devices)) if self.devices[0].type == "cpu" else None
         warned, noted = _Once(warn), _Once(note)
         self._threads = [
@@ -66,10 +69,8 @@ class Engine:
                     Worker,
                     model,
                     device=each,
-                    dtype=resolve_precision(str(precision), each, model),
-                    batch_size=model.fixed_batch or batch_size or BATCH_SIZES[each.type],
-                    fit=check_fit(fit),
-                    compile=compile,
+                    dtype=resolve_precision(options.precision, each, model),
+                    options=options,
                     warn=warned,
                     note=noted,
                 ),

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, UInt8Array
 from sapiens_stream.inference.class_map import Region
+from sapiens_stream.inference.options import Fit
 from sapiens_stream.models.model import InputSpec
-
-Fit = Literal["stretch", "letterbox", "crop"]
-"""stretch: the whole picture to the input's size, as the original does; letterbox: the whole picture in its own aspect,
-the rest in the mean colour; crop: the largest centred part of the input's aspect."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +41,6 @@ class Placement:
             return None
         down, across = logits[0] / spec.height, logits[1] / spec.width
         return shown.top * down, shown.left * across, shown.height * down, shown.width * across
-
-
-def check_fit(fit: str) -> Fit:
-    """Raises UsageError where there is no such fit."""
-    if fit not in get_args(Fit):
-        raise UsageError(f"no fit is called {fit!r}; there are {', '.join(get_args(Fit))}")
-    return fit  # type: ignore[return-value]
 
 
 def placement(size: tuple[int, int], spec: InputSpec, fit: Fit) -> Placement:

@@ -19,15 +19,17 @@ from sapiens_stream.inference.batch_probe import MOST, choose_batch_size
 from sapiens_stream.inference.compilation import compiled, warm_up
 from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
 from sapiens_stream.inference.memory import most_frames, out_of_memory
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
-from sapiens_stream.inference.preprocess import Fit, Placement, draw, normalise, placement
+from sapiens_stream.inference.preprocess import Placement, draw, normalise, placement
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.streams import streams_for
 from sapiens_stream.models.model import InputSpec, Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
-BatchSize = int | Literal["auto"]
 Reduced = TypeVar("Reduced")
+BATCH_SIZES = {"cpu": 1, "cuda": 8, "mps": 8}
+"""Unless one is given."""
 
 
 class Worker:
@@ -35,8 +37,9 @@ class Worker:
 
     `dtype` and `batch_size` are those in use: the latter, the largest batch that is computed at once, shrinks where the
     device runs out of memory, the former widens where logits overflow. `warn` is told in a sentence, `note` what takes
-    long and what was found. "auto" as `batch_size` is the fastest, which is tried for a few seconds; with `compile`
-    the network is compiled for batches of that size, and smaller ones are filled up to it.
+    long and what was found. Of the `options`, a `batch_size` of "auto" is the fastest, which is tried for a few
+    seconds; with `compile` the network is compiled for batches of that size, and smaller ones are filled up to it.
+    Device and precision are resolved already.
 
     On CUDA a batch is resized and copied up while the one before it computes: `start` the next before you `finish`.
 
@@ -49,19 +52,18 @@ class Worker:
         *,
         device: torch.device,
         dtype: torch.dtype,
-        batch_size: BatchSize,
-        fit: Fit,
-        compile: bool,
+        options: InferenceOptions,
         warn: Callable[[str], None],
         note: Callable[[str], None],
     ) -> None:
         self.model = model
         self.device = device
         self.dtype = dtype
-        self.batch_size = 1 if batch_size == "auto" else most_frames(batch_size, model, device, dtype)
+        wanted = model.fixed_batch or options.batch_size or BATCH_SIZES[device.type]
+        self.batch_size = 1 if wanted == "auto" else most_frames(wanted, model, device, dtype)
         self.seconds: dict[Stage, float] = {"preprocess": 0.0, "infer": 0.0, "class_map": 0.0}
-        self._fit = fit
-        self._compile = compile
+        self._fit = options.fit
+        self._compile = options.compile
         self._warn = warn
         self._note = note
         self._streams = streams_for(device)
@@ -70,11 +72,11 @@ class Worker:
             self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "resize")
         self._forward: Callable[[Tensor], Tensor] | None = None
         self._place()
-        if batch_size == "auto":
+        if wanted == "auto":
             most = most_frames(MOST, model, device, dtype)
             self.batch_size = choose_batch_size(self._compute_zeros, device, note, most=most)
             self._streams.release()
-        if compile:
+        if options.compile:
             self._compile_network()
 
     @property

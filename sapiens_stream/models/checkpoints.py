@@ -9,6 +9,7 @@ from sapiens_stream.models.formats import Format, recognise
 from sapiens_stream.models.interface import Shape
 from sapiens_stream.models.manifest import as_told
 from sapiens_stream.models.model import Model
+from sapiens_stream.models.options import ModelOptions
 from sapiens_stream.models.weights import read_weights
 
 _WITH_GRAPH: tuple[Format, ...] = ("torchscript", "torch-export")
@@ -16,8 +17,8 @@ _RAW = "holds bare weights ({}) of a network that is neither Sapiens nor Sapiens
 _NO_GRAPH = "holds bare weights ({}) and no graph of its own to run as it is; leave --as-is out"
 
 
-def open_checkpoint(path: Path, shape: Shape | None = None, *, as_is: bool = False, trust: bool = False) -> Model:
-    """Opens a checkpoint. `shape` is the (height, width) to feed it.
+def open_checkpoint(path: Path, options: ModelOptions) -> Model:
+    """Opens a checkpoint.
 
     The weights of Sapiens are taken out of whatever holds them and run by our own module. Of any other model, and with
     `as_is` of Sapiens too, a TorchScript file or a torch.export program runs its own graph. Sapiens2 is run by
@@ -26,6 +27,7 @@ def open_checkpoint(path: Path, shape: Shape | None = None, *, as_is: bool = Fal
     Raises ModelError, one line that names the file, for anything else and for what can not be run.
     """
     kind = recognise(path)
+    as_is, shape, trust = options.as_is, options.shape, options.trust
     if as_is and kind not in _WITH_GRAPH:
         raise ModelError(f"{path} {_NO_GRAPH.format(kind)}")
     if not as_is and (native := _open_native(path, kind, shape)):

@@ -10,6 +10,7 @@ from sapiens_stream.errors import SapiensStreamError
 from sapiens_stream.models import open_model
 from sapiens_stream.models.formats import Format, recognise
 from sapiens_stream.models.model import Model
+from sapiens_stream.models.options import ModelOptions
 from sapiens_stream.models.weights import read_weights
 
 
@@ -29,7 +30,7 @@ class Inspection:
     problem: str | None
 
 
-def inspect_checkpoint(path: Path, name: str | None = None, *, trust: bool = False) -> Inspection:
+def inspect_checkpoint(path: Path, name: str | None = None, options: ModelOptions | None = None) -> Inspection:
     """Looks into a checkpoint, which is opened by its `name` if it has one. Nothing is computed.
 
     Raises ModelError for a file that is none, or damaged.
@@ -42,7 +43,7 @@ def inspect_checkpoint(path: Path, name: str | None = None, *, trust: bool = Fal
             counts[str(weight.dtype).removeprefix("torch.")] += weight.numel()
     model = problem = None
     try:
-        model = open_model(name or path, trust=trust)
+        model = open_model(name or path, options)
     except SapiensStreamError as error:
         problem = str(error)
     return Inspection(

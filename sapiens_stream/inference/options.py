@@ -1,0 +1,54 @@
+"""How a model is opened and run, in one value. Nothing heavy is imported here, so that commands can be declared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
+
+from sapiens_stream.errors import UsageError
+from sapiens_stream.models.options import ModelOptions
+
+BatchSize = int | Literal["auto"]
+Fit = Literal["stretch", "letterbox", "crop"]
+"""stretch: the whole picture to the input's size, as the original does; letterbox: the whole picture in its own aspect,
+the rest in the mean colour; crop: the largest centred part of the input's aspect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceOptions(ModelOptions):
+    """What a Segmenter can be told beside the model.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:N", "cuda:all", "mps", or several ("cuda:0,cuda:1").
+        precision: "auto", "fp32", "fp16" or "bf16".
+        batch_size: pictures that are computed at once; None takes 1 on the CPU, 8 elsewhere, "auto" tries which is
+            fastest.
+        fit: "stretch", "letterbox" or "crop".
+        compile: have torch compile the network, which can take minutes and is kept for later runs.
+
+    Those of ModelOptions, which say how the model is opened, matter where it is not open yet.
+
+    Raises:
+        UsageError: for a value that cannot be on any machine; what this one has is for an Engine to say.
+
+    >>> InferenceOptions(device="cuda:all", precision="fp16", fit="letterbox")
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: BatchSize | None = None
+    fit: Fit = "stretch"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "device", str(self.device))  # a torch.device goes by its name
+        if self.batch_size not in (None, "auto") and (type(self.batch_size) is not int or self.batch_size < 1):
+            raise UsageError(f"a batch size of {self.batch_size!r}; it is 1 or more, or auto")
+        if self.fit not in get_args(Fit):
+            raise UsageError(f"no fit is called {self.fit!r}; there are {', '.join(get_args(Fit))}")
+
+    def once_open(self) -> Self:
+        """The same for a model that was opened with them, and is as it is."""
+        as_usual: dict[str, Any] = {each.name: each.default for each in fields(ModelOptions)}
+        return replace(self, **as_usual)
