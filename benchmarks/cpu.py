@@ -108,7 +108,7 @@ def model_alone(segmenter: Segmenter, frames: int, size: tuple[int, int] | None 
 def forwards(
     forward: Callable[[torch.Tensor], torch.Tensor], spec: InputSpec, dtype: torch.dtype, frames: int
 ) -> Callable[[], None]:
-    """So many forward passes, a picture each."""
+    """A number of forward passes, a picture each."""
     pixels = torch.zeros(1, 3, spec.height, spec.width, dtype=dtype)
 
     @torch.inference_mode()
@@ -235,7 +235,7 @@ def hdr_frames(width: int, height: int) -> tuple[av.VideoFrame, av.VideoFrame]:
 def builtin_section(folder: Path) -> None:
     """The built-in model at its own input size, and `video` with it on the shipped 720p clip: overlay, masks, JSON.
 
-    In fp32, as it runs unless told otherwise, and in bf16, which is faster on CPUs that multiply it.
+    In fp32, as it runs by default, and in bf16, which is faster on CPUs that multiply it.
     """
     with Video(PEOPLE) as clip:
         info, pictures = clip.info, [frame.rgb for frame in clip.frames() if isinstance(frame, Frame)]

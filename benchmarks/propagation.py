@@ -96,7 +96,7 @@ def inferred(clip: Path, segmenter: Segmenter, long_side: int) -> Iterator[Segme
 
 
 def agreements(results: list[Segmentation]) -> dict[int, dict[str, Agreement]]:
-    """Of the maps that are so many frames old, by each way, with the model's own."""
+    """Of the maps of a certain age in frames, by each way, with the model's own."""
     pairs: dict[int, dict[str, list[Pair]]] = {age: {way: [] for way in WAYS} for age in AGES}
     for start in range(0, len(results) - max(AGES), EVERY):
         ways = Ways(results[start])

@@ -37,7 +37,7 @@ def labelled(folder: Path) -> Iterator[tuple[UInt8Array, UInt8Array]]:
         picture = next(folder / (name + suffix) for suffix in (".jpg", ".png") if (folder / (name + suffix)).exists())
         image, label = cv2.imread(str(picture)), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if image is None or label is None:
-            raise SystemExit(f"{picture} or its labels can not be read")
+            raise SystemExit(f"{picture} or its labels cannot be read")
         yield np.ascontiguousarray(image[..., ::-1]), np.asarray(label, np.uint8)
 
 
@@ -53,7 +53,7 @@ def measure(
 
 
 def figures(found: Agreement) -> dict[str, float]:
-    """What is told of the pictures of a folder, by the name of the row."""
+    """What is printed of the pictures of a folder, by the name of the row."""
     rows = {"foreground": found.foreground, "swapped": found.swapped}
     if found.labels is OURS:
         rows |= {"mean over classes": found.mean, "head (face and hair)": found.merged(HEAD)}

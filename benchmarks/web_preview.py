@@ -84,7 +84,7 @@ def delays(browser: Page, preview: WebPreview, pictures: list[Segmentation], sec
     start = time.monotonic()
     for number in range(1, int(seconds * RATE)):
         screen = Screen(views=[View(camera="clip", latest=bearing(pictures[number % 4], number))], figures=figures)
-        # Not in step with the browser's own 60 pictures a second, whose phase would else decide the result.
+        # Not in step with the browser's own 60 pictures a second, whose phase would otherwise decide the result.
         time.sleep(max(0.0, start + (number + random.random() / 2) / RATE - time.monotonic()))
         shown[number] = time.time() * 1000
         preview.show(screen)

@@ -162,8 +162,8 @@ def segment(
             address (a URL, `lavfi:GRAPH`, `screen`), an open Source, or pictures: what a Segmenter takes, or any
             iterable of that. An iterator is read ahead, in another thread.
         model: as a Segmenter has it, or a Segmenter.
-        on_skip: is told of what cannot be read; without it, a warning names it.
-        on_damage: is told of a picture that is damaged, and used as far as it can be decoded; without it, a warning is.
+        on_skip: called with what cannot be read; without it, a warning names it.
+        on_damage: called with a damaged picture, used as far as it can be decoded; without it, a warning names it.
         strict: skip what is damaged.
         max_pixels: of a picture; one with more is skipped, a video ends. 200 million unless given.
         reconnect: what is done when a live source breaks that was open: "forever" (the default), "no", or how many

@@ -8,7 +8,7 @@ class SapiensStreamError(Exception):
 
 
 class UsageError(SapiensStreamError, ValueError):
-    """A setting that can not be: out of range, unknown, or at odds with another.
+    """A setting that is impossible: out of range, unknown, or at odds with another.
 
     `on_command_line` is the message there, where an argument goes by another name.
     """
@@ -19,19 +19,19 @@ class UsageError(SapiensStreamError, ValueError):
 
 
 class InputError(SapiensStreamError):
-    """A photo, video or stream that can not be opened, or decoded."""
+    """A photo, video or stream that cannot be opened, or decoded."""
 
 
 class ModelError(SapiensStreamError):
-    """A checkpoint that can not be read or run."""
+    """A checkpoint that cannot be read or run."""
 
 
 class DeviceError(SapiensStreamError):
-    """A device that is not there, or can not do what was asked."""
+    """A device that is not there, or cannot do what was asked."""
 
 
 class OutputError(SapiensStreamError):
-    """A result that can not be written."""
+    """A result that cannot be written."""
 
 
 class FolderLost(OutputError):

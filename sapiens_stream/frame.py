@@ -150,7 +150,7 @@ class Frame:
 
 
 def _fewer(part: slice, times: int) -> slice:
-    """The samples of which each is for so many of the pixels in `part`."""
+    """The samples, each of which stands for several of the pixels in `part`."""
     return slice(part.start // times, -(-part.stop // times))
 
 
@@ -166,8 +166,8 @@ class Skipped:
 class Segmentation:
     """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright.
 
-    `model` is the name of the model that told them apart. `carried` is 0 where the class map was inferred from this
-    very frame; else it was carried along to it from the one that many frames before, or is empty where there was none
+    `model` is the name of the model that found them. `carried` is 0 where the class map was inferred from this
+    very frame; otherwise it was carried along from that many frames before, or is empty where there was none
     yet.
     """
 

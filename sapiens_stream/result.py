@@ -99,7 +99,7 @@ class Result(Segmentation):
         """What the JSON file of this result holds, schema "sapiens-stream/1", as JSON's own types.
 
         Args:
-            regions: how it is told where a class is: "polygons", "rle", or "none".
+            regions: how the region of a class is written: "polygons", "rle", or "none".
             title: written as it is.
             classes: names or ids; None: all.
 

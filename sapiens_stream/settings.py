@@ -1,6 +1,6 @@
 """Every default, literal and file name that is part of the contract, once. Nothing heavy is imported here.
 
-What a command offers, what `Outputs`, `Result` and `Segmenter` take unless told otherwise, and what a reader of the
+What a command offers, what `Outputs`, `Result` and `Segmenter` take by default, and what a reader of the
 results may rely on. How a model is run has its defaults in `inference.options`.
 """
 

@@ -2,7 +2,7 @@
 
 Cases run in a child process under a watchdog and a limit of memory. A case fails when it raises what is not one of our
 errors, does not end, takes too much memory, dies of a signal, or leaves a file outside its folder for results. A
-failed case is told of with its number, by which `--case` runs it alone.
+failed case is reported with its number, by which `--case` runs it alone.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def pipeline(folder: Path, rng: random.Random) -> None:
     )
     outputs = Outputs(overlay="frames" if is_photo else "video", save=frozenset({"classes", "foreground", "json"}))
     options = InferenceOptions(device="cpu", batch_size=1)
-    # Closed at once: its threads would else live until the next collection of garbage.
+    # Closed at once: its threads would otherwise live until the next collection of garbage.
     with source, closing(Engine(model, options, warn=lambda _: None)) as engine:
         sinks = outputs.sinks(folder / "out", "a", source.info, model.classes, lambda _: None)
         run = Run(source, engine, sinks, record_path=folder / "out" / "a_run.json")
@@ -284,7 +284,7 @@ def cases(seconds: float, count: int | None) -> Iterator[int]:
 
 
 def fuzz(seconds: float, seed: int, *, count: int | None = None, kinds: Collection[str] = tuple(CASES)) -> Findings:
-    """Runs cases for so long, or so many."""
+    """Runs cases for `seconds`, or `count` of them."""
     findings = Findings()
     worker = Worker()
     try:

@@ -1,4 +1,4 @@
-"""Makes checkpoints that mean harm: code in their graphs, sizes that lie, pickles and archives that can not be."""
+"""Makes checkpoints that mean harm: code in their graphs, sizes that lie, impossible pickles and archives."""
 
 from __future__ import annotations
 
@@ -453,4 +453,4 @@ DAMAGED: Mapping[str, Callable[[Path], Any]] = {
     "safetensors that is not text": _safetensors(b'{"\xff\xfe": 1}'),
     "the archive of an archive": lambda path: _zip(path, {"a/data.pkl": path.name.encode(), "a/b/data.pkl": b""}),
 }
-"""Checkpoints that can not be, by what is wrong with them."""
+"""Impossible checkpoints, by what is wrong with them."""

@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Location", f"http://localhost:{self.server.server_port}/storage/{path}")
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("X-Linked-ETag", f'"{stored.sha256 or hashlib.sha256(stored.content).hexdigest()}"')
-        # As the real hub it offers another way of fetching too, which is not to be taken: it can not go on.
+        # As the real hub it offers another way of fetching too, which is not to be taken: it cannot go on.
         self.send_header("X-Xet-Hash", "0" * 64)
         self.send_header("X-Xet-Refresh-Route", f"{self.server.endpoint}/xet")
         if stored.size != -1:

@@ -1,4 +1,4 @@
-"""Photos that are damaged, or larger than is allowed: told of, used as far as they go, never a drain on the machine."""
+"""Photos that are damaged, or larger than is allowed: reported, used as far as they go, no drain on the machine."""
 
 from __future__ import annotations
 

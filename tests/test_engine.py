@@ -189,7 +189,7 @@ def test_only_a_model_of_fixed_batch_is_padded(fixed: int | None, sizes: list[in
 
 
 def scarce(bears: int, error: type[RuntimeError] = torch.OutOfMemoryError) -> Forward:
-    """A device with the memory for so many frames."""
+    """A device that has memory for a limited number of frames."""
 
     def forward(pixels: Tensor) -> Tensor:
         if len(pixels) > bears:
@@ -260,7 +260,7 @@ def test_a_model_that_fails_is_named_with_the_frame_and_the_cause() -> None:
         list(engine(model(scripted)).run([[grey(3)]]))
 
 
-def test_a_frame_that_can_not_be_resized_is_named() -> None:
+def test_a_frame_that_cannot_be_resized_is_named() -> None:
     with pytest.raises(InputError, match=r"^picture: "):
         list(engine().run([[picture(np.empty((0, 5, 3), np.uint8))]]))
 
@@ -341,7 +341,7 @@ def test_crop_leaves_what_it_does_not_see_to_the_background() -> None:
         ({"batch_size": 0}, "batch size of 0"),
     ],
 )
-def test_settings_that_can_not_be(settings: dict[str, object], message: str) -> None:
+def test_settings_that_cannot_be(settings: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         engine(**settings)
 

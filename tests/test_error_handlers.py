@@ -100,7 +100,7 @@ def test_sound_that_the_container_refuses_is_one_warning(
 
 
 @pytest.mark.parametrize("error", [EINVAL, INVALID, UNKNOWN, av.error.EOFError(541478725, "End of file", "x")])
-def test_sound_that_can_not_be_decoded_does_not_cost_the_video(
+def test_sound_that_cannot_be_decoded_does_not_cost_the_video(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_video(tmp_path / "clip.mkv", frames=FRAMES, audio="pcm_s16le")
@@ -116,7 +116,7 @@ def test_sound_that_can_not_be_decoded_does_not_cost_the_video(
 
 
 @pytest.mark.parametrize("error", [FULL, INVALID], ids=["disk", "data"])
-def test_a_source_that_can_not_be_read_on_costs_the_rest_of_the_sound(
+def test_a_source_that_cannot_be_read_on_costs_the_rest_of_the_sound(
     error: Exception, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Joins(side_streams.Joins):
@@ -161,7 +161,7 @@ def test_a_finish_that_fails_leaves_the_fragments(clip: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("error", [FULL, EINVAL, INVALID, UNKNOWN], ids=lambda e: type(e).__name__)
-def test_pictures_that_can_not_be_written_are_told_with_the_file(
+def test_pictures_that_cannot_be_written_are_told_with_the_file(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_video(tmp_path / "clip.mkv", frames=FRAMES)
@@ -184,7 +184,7 @@ def test_a_source_that_breaks_off_gives_what_it_has(
         found = list(video.frames())
     skipped = [each for each in found if isinstance(each, Skipped)]
     assert 5 < len(found) < FRAMES and len(skipped) == 1
-    assert "can not be read beyond" in skipped[0].reason
+    assert "cannot be read beyond" in skipped[0].reason
 
 
 class TestDamage:

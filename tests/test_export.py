@@ -179,7 +179,7 @@ def test_a_batch_can_be_fixed(sapiens: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("to", "batch", "said"), [("torchscript", 2, "takes any"), ("onnx", 0, "1 or more")])
-def test_a_batch_that_can_not_be_is_refused(sapiens: Path, tmp_path: Path, to: Target, batch: int, said: str) -> None:
+def test_a_batch_that_cannot_be_is_refused(sapiens: Path, tmp_path: Path, to: Target, batch: int, said: str) -> None:
     with pytest.raises(UsageError, match=f"a batch of {batch} alone: .*{said}"):
         export_model(open_model(sapiens), to, tmp_path / "model", batch=batch)
 
@@ -195,7 +195,7 @@ def test_the_graph_of_an_unknown_network_is_refused_and_what_was_there_stays(
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("model.pt2", "as it was")]
 
 
-def test_a_file_that_can_not_be_written_is_named(sapiens: Path, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named(sapiens: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match=r"taken/model\.pt2 can't be written"):
         export_model(open_model(sapiens), "torchscript", tmp_path / "taken" / "model.pt2")
@@ -223,11 +223,11 @@ def with_manifest(path: Path, out: Path, told: Any) -> Path:
         ({}, "does not say mean and std"),
         ([1], "does not say mean and std"),
         ({"mean": [1, 2], "std": [1, 1, 1]}, "three numbers each"),
-        ({"mean": [0, 0, 0], "std": [1, 0, 1]}, "can not be"),
-        ({"mean": [0, 0, float("nan")], "std": [1, 1, 1]}, "can not be"),
+        ({"mean": [0, 0, 0], "std": [1, 0, 1]}, "an impossible normalisation"),
+        ({"mean": [0, 0, float("nan")], "std": [1, 1, 1]}, "an impossible normalisation"),
     ],
 )
-def test_a_file_that_says_what_can_not_be_is_refused(
+def test_a_file_that_says_what_cannot_be_is_refused(
     told: Any, said: str, colour_torchscript: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=said):
@@ -246,7 +246,7 @@ def test_the_command_says_what_it_wrote(program: Program, sapiens: Path, tmp_pat
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(("--to", "tflite"), 2), (("--to", "torchscript", "--batch", 2), 2)])
-def test_the_command_refuses_what_can_not_be(
+def test_the_command_refuses_what_cannot_be(
     program: Program, tmp_path: Path, arguments: tuple[object, ...], code: int
 ) -> None:
     refused = program("models", "export", "builtin", "-o", tmp_path / "model", *arguments)

@@ -163,7 +163,7 @@ class TestDisk:
         assert record["status"] == "failed" and "No space left" in str(record["error"])
         assert {path.name for path in disk.rglob(".*")} == set()
 
-    def test_without_room_for_so_many_files_is_told_before(
+    def test_without_room_for_that_many_files_is_reported_before(
         self, program: Program, clip: Path, mounted: Callable[[str], Path], colour_torchscript: Path
     ) -> None:
         disk = mounted("size=50m,nr_inodes=12")

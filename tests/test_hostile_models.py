@@ -103,7 +103,7 @@ def test_shapes_are_those_of_a_real_run(tmp_path: Path, goliath: Path) -> None:
 
 
 @pytest.mark.parametrize("name", hostile.DAMAGED)
-def test_a_checkpoint_that_can_not_be_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
+def test_a_checkpoint_that_cannot_be_is_refused_in_little_memory(tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.pth"
     hostile.DAMAGED[name](path)
     refused(path, "")

@@ -56,7 +56,7 @@ def test_every_option_is_one_of_the_commands(command: Any, left_out: set[str], o
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_what_can_not_be_is_refused_where_it_is_made(options: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_is_refused_where_it_is_made(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         InferenceOptions(**options)
     with pytest.raises(UsageError, match=said):

@@ -1,4 +1,4 @@
-"""What may be named as a live source, what is told of it, and on which line its times come to lie."""
+"""What may be named as a live source, what is shown of it, and on which line its times come to lie."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_can_be_named(
         (__file__, "--realtime"),
     ],
 )
-def test_what_can_not_be_named(what: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_named(what: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(UsageError, match=message) as caught:
         parse_address(what, platform="linux")
@@ -133,7 +133,7 @@ def test_the_line_of_time(name: str) -> None:
     assert all(before < after for before, after in itertools.pairwise(found))
 
 
-def test_a_decoder_that_is_too_slow_leaves_out_what_it_can_not_catch_up_with() -> None:
+def test_a_decoder_that_is_too_slow_leaves_out_what_it_cannot_catch_up_with() -> None:
     """Ten packets a second come, the first of each ten a key; decoding one takes 0.2 s, leaving one out nothing."""
     backlog = Backlog(0.0)
     now, lags, decoded = 0.0, [], []

@@ -59,7 +59,7 @@ def halves(seconds: float = 0.0, fail_after: int | None = None) -> Model:
 
 
 class Watcher(Viewer):
-    """Keeps what it is shown, without the pictures, and asks for commands when so many screens were."""
+    """Keeps what it is shown, without the pictures, and asks for commands after a number of screens."""
 
     def __init__(self, orders: dict[int, Command] | None = None) -> None:
         self.orders = orders or {}

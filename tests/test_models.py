@@ -298,7 +298,7 @@ def test_an_export_of_another_torch_names_it_and_the_file_to_use(
     rewritten(path, _json_changed(age))
     refused(
         path,
-        f"saved by torch {saved_by or 'another'}.* torch {re.escape(torch.__version__)} can not .*_torchscript.pt2",
+        f"saved by torch {saved_by or 'another'}.* torch {re.escape(torch.__version__)} cannot .*_torchscript.pt2",
     )
 
 

@@ -407,7 +407,7 @@ def test_each_encoder_writes_a_video_in_its_container_or_is_refused_at_once(tmp_
         ({"preset": "quick"}, "quick.*veryfast"),
     ],
 )
-def test_settings_that_can_not_be_are_refused_at_once(tmp_path, settings, told):
+def test_settings_that_cannot_be_are_refused_at_once(tmp_path, settings, told):
     with pytest.raises(UsageError, match=told):
         OverlayVideo(tmp_path / "overlay.mp4", SourceInfo(name="a", kind="video"), UNTOUCHED, **settings)
     assert not list(tmp_path.iterdir())

@@ -89,7 +89,7 @@ def test_closing_again_or_without_a_result_is_harmless(make, tmp_path):
 
 @every_sink
 @pytest.mark.parametrize("obstacle", ["file", "proc"])
-def test_a_folder_that_can_not_be_written_is_named_with_the_cause(make, obstacle, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named_with_the_cause(make, obstacle, tmp_path):
     if obstacle == "file":
         (tmp_path / "taken").write_text("a file where a folder should be")
         root = tmp_path / "taken"

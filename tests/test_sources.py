@@ -171,7 +171,7 @@ def test_the_input_decides_the_source(
         ("nothing-here", "folder", "no photos"),
     ],
 )
-def test_what_can_not_be_opened(name: str, content: bytes | str | None, message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_opened(name: str, content: bytes | str | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if content == "folder":
         path.mkdir()
@@ -186,7 +186,7 @@ def test_what_can_not_be_opened(name: str, content: bytes | str | None, message:
 
 
 @pytest.mark.parametrize("setting", [{"workers": 0}, {"decoder": "pillow"}])
-def test_settings_that_can_not_be(setting: dict[str, object], tmp_path: Path) -> None:
+def test_settings_that_cannot_be(setting: dict[str, object], tmp_path: Path) -> None:
     make_photo(tmp_path / "a.jpg", picture(0))
     with pytest.raises(UsageError, match=str(next(iter(setting.values())))):
         open_source(tmp_path, **setting)  # type: ignore[arg-type]

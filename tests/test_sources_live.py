@@ -464,7 +464,7 @@ def test_without_a_listener_trouble_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize("setting", [{"reconnect": "maybe"}, {"reconnect": -1}, {"stall_seconds": 0}])
-def test_settings_that_can_not_be(setting: dict[str, Any]) -> None:
+def test_settings_that_cannot_be(setting: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(setting.values())))):
         Live("lavfi:testsrc2", **setting)
 

@@ -247,7 +247,7 @@ def test_pyav_reads_png_exactly_and_jpeg_closely() -> None:
     assert np.abs(jpeg.astype(int) - other).mean() < 2
 
 
-# name: file name, what makes it, the cause that is told
+# name: file name, what makes it, the cause that is given
 BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "jpeg cut": ("a.jpg", lambda p: p.write_bytes(JPEG_420[: len(JPEG_420) * 6 // 10]), "JPEG file is cut short"),
     "jpeg without its end": ("a.jpg", lambda p: p.write_bytes(JPEG_420[:-2]), "JPEG file is cut short"),
@@ -299,7 +299,7 @@ def test_a_bad_photo_is_skipped_and_the_rest_goes_on(
     assert list(frames) == ["b"]
     assert list(skipped) == [name]
     assert message in skipped[name]
-    assert capfd.readouterr() == ("", "")  # the reason is told once, by whoever prints it
+    assert capfd.readouterr() == ("", "")  # the reason is given once, by whoever prints it
 
 
 def folder_of(root: Path, *names: str) -> Path:

@@ -64,7 +64,7 @@ def read(path: Path) -> tuple[list[Frame], list[Skipped]]:
 @pytest.mark.parametrize(("name", "options"), VIDEOS.values(), ids=VIDEOS)
 def test_frames_and_times_of(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     options = dict(options)
-    # Some containers can not start at 0: mpegts and avi leave room for the B-frames' decoding times.
+    # Some containers cannot start at 0: mpegts and avi leave room for the B-frames' decoding times.
     first = options.pop("first", options.get("start", Fraction(0)))
     path = make_video(tmp_path / name, frames=FRAMES, **options)
     frames, skipped = read(path)

@@ -145,7 +145,7 @@ def test_without_a_compiler_the_error_says_what_it_takes(monkeypatch: pytest.Mon
     forward = compiled(model.place(torch.device("cpu"), torch.float32), model)
     with (
         torch.inference_mode(),
-        pytest.raises(DeviceError, match=r"can not compile colour: .* C\+\+ compiler") as caught,
+        pytest.raises(DeviceError, match=r"cannot compile colour: .* C\+\+ compiler") as caught,
     ):
         warm_up(lambda: forward(torch.zeros(1, 3, *SHAPE)), "colour", lambda note: None)
     assert "\n" not in str(caught.value)

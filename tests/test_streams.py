@@ -300,7 +300,7 @@ class TestWaits:
 
     @pytest.mark.parametrize("fit", ["stretch", "letterbox"])
     def test_a_batch_takes_as_few_kernels_as_a_frame(self, cuda: SimulatedCuda, fit: str) -> None:
-        """A card would else wait for the host to launch them."""
+        """A card would otherwise wait for the host to launch them."""
         counts = []
         for frames in ([grey(0)], [grey(index) for index in range(8)]):
             subject = worker(batch_size=8, fit=fit)

@@ -208,7 +208,7 @@ class TestBadInput:
 
 
 class TestInterruption:
-    """The clip is long enough that no machine is done before it is told to stop."""
+    """The clip is long enough that no machine is done before it is stopped."""
 
     @pytest.fixture
     def long_run(self, tmp_path: Path, goliath: Path) -> tuple[subprocess.Popen[str], Path]:

@@ -107,7 +107,7 @@ def seen(browser, views=one_camera, **options):
 
 
 def shown(page, canvas=CANVAS):
-    """What a canvas holds, that of the first camera unless told, (H, W, 3) RGB."""
+    """What a canvas holds, by default the first camera's, (H, W, 3) RGB."""
     url = page.evaluate(f"{canvas}.toDataURL('image/png')")
     encoded = np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8)
     return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

@@ -369,7 +369,7 @@ def test_the_end_of_the_run_sends_viewers_away_and_frees_the_port():
 
 
 def parts_of(preview, count, path="/stream.mjpg"):
-    """So many pictures of the stream, RGB, as a program reads them that goes by the boundary."""
+    """Pictures of the stream, RGB, as a program reads them that goes by the boundary."""
     place = urlsplit(preview.url)
     connection = http.client.HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
     connection.request("GET", path)
@@ -566,12 +566,12 @@ def test_nonsense_for_an_address_is_named(text):
 
 def test_a_port_that_is_taken_is_one_clear_error(local):
     port = urlsplit(local.url).port
-    with pytest.raises(OutputError, match=rf"^the browser preview can not listen at 127.0.0.1:{port}: another program"):
+    with pytest.raises(OutputError, match=rf"^the browser preview cannot listen on 127.0.0.1:{port}: another program"):
         WebPreview(SAPIENS, port=port)
 
 
 def test_a_host_that_is_not_this_machines_is_one_clear_error():
-    with pytest.raises(OutputError, match=r"^the browser preview can not listen at 192\.0\.2\.1:8000: [^\n]+$"):
+    with pytest.raises(OutputError, match=r"^the browser preview cannot listen on 192\.0\.2\.1:8000: [^\n]+$"):
         WebPreview(SAPIENS, host="192.0.2.1")
 
 

@@ -17,9 +17,9 @@ _SETTINGS = {
 def keep_freed_memory() -> None:
     """Has glibc keep freed buffers for the next frame instead of giving them back to the system.
 
-    It else maps a tensor of a few megabytes anew for each use, and the system clears every page: a tenth of the CPU
-    time of a small model, a fifth where other programs are busy too. Before the first thread starts; elsewhere than in
-    glibc nothing happens.
+    Otherwise it maps a tensor of a few megabytes anew for each use, and the system clears every page: a tenth of the
+    CPU time of a small model, a fifth where other programs are busy too. To be called before the first thread starts;
+    with another C library nothing happens.
     """
     if sys.platform != "linux":
         return

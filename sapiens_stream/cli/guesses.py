@@ -1,4 +1,4 @@
-"""What a user may have meant: inputs and models that are another command's, told before anything large is loaded."""
+"""What a user may have meant: inputs and models that are another command's, found before anything large is loaded."""
 
 from __future__ import annotations
 

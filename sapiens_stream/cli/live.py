@@ -95,7 +95,7 @@ def live(
     ] = None,
     max_frames: Annotated[
         int | None,
-        typer.Option("--max-frames", min=1, help="End when so many were shown.", show_default="any number"),
+        typer.Option("--max-frames", min=1, help="End once this many were shown.", show_default="any number"),
     ] = None,
     reconnect: Annotated[
         str,

@@ -33,7 +33,7 @@ class LiveDisplay(Display):
             yield _every(PLAIN_LINE_EVERY, lambda screen: self._console.print(_text(screen), soft_wrap=True))
 
     def event(self, event: LiveEvent) -> None:
-        """Says what befell a camera; a loss is told in any case."""
+        """Says what happened to a camera; a loss is reported in any case."""
         if event.kind == "lost":
             self.warn(str(event))
         else:

@@ -96,7 +96,7 @@ def _published(choice: Choice, sha256: bool, opening: ModelOptions) -> dict[str,
     entry = published_entry(choice.model)
     if locate(choice) is None:
         return entry | {"name": choice.name}
-    here = require(choice)  # says how to mend what is damaged
+    here = require(choice)  # says how to repair a damaged one
     return entry | {"name": here.name} | _inspected(inspect_checkpoint(here.path, here.name, opening), sha256)
 
 

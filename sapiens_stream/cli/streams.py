@@ -54,7 +54,7 @@ class Tolerant:
             self._lead_nowhere()
 
     def _lead_nowhere(self) -> None:
-        """What waits in the stream's buffer would else fail once more when Python ends, and change the exit code."""
+        """What is still buffered would otherwise fail once more when Python ends, and change the exit code."""
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -98,7 +98,7 @@ def lost_output() -> OSError | None:
 
 
 def _fill_closed() -> None:
-    """Else the next file that is opened takes the place of a closed stream, and gets what is printed there."""
+    """Otherwise the next file that is opened takes the place of a closed stream, and gets what is printed there."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

@@ -23,7 +23,7 @@ ROUNDS = 3
 def choose_batch_size(
     compute: Callable[[int], None], device: torch.device, note: Callable[[str], None], *, most: int = MOST
 ) -> int:
-    """The fastest batch size up to `most`; `note` is told which and why. Raises what `frame_rates` does."""
+    """The fastest batch size up to `most`; `note` is called with which and why. Raises what `frame_rates` does."""
     rates = frame_rates(compute, lambda: share_in_use(device), most=most)
     chosen = fastest(rates)
     tried = ", ".join(f"{batch}: {rate:.3g}" for batch, rate in rates.items())

@@ -26,7 +26,7 @@ Region = tuple[float, float, float, float]
 # Pixels a logit; below, a cell has too few pixels for all this to pay.
 _SMALL = 2
 # Numbers in the largest array of a step. On the CPU it is what torch does not yet split over threads: to start and join
-# them for so many small steps costs more than they save, and many times more where others want the cores too.
+# them for such small steps costs more than they save, and many times more where others want the cores too.
 _CHUNK = 32767
 _CHUNK_DEVICE = 1 << 25
 

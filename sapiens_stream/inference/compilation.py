@@ -55,7 +55,7 @@ def warm_up(compute: Callable[[], None], what: str, note: Callable[[str], None])
     try:
         compute()
     except Exception as error:  # of any kind: each part of the compiler has its own
-        raise DeviceError(f"can not compile {what}: {_reason(error)}") from error
+        raise DeviceError(f"cannot compile {what}: {_reason(error)}") from error
     note(f"compiled in {time.perf_counter() - start:.1f} s")
 
 

@@ -11,7 +11,7 @@ from sapiens_stream.models.model import Model
 
 DEVICES = "auto, cpu, cuda, cuda:N, cuda:all, mps, or several such as cuda:0,cuda:1"
 MAX_SPREAD = 8
-"""Frames at once on the CPU; beyond, decoding and writing can not keep up with a model so small."""
+"""Frames at once on the CPU; beyond, decoding and writing cannot keep up with a model so small."""
 
 
 def available_devices() -> list[str]:

@@ -35,8 +35,8 @@ class Engine:
         model: an open Model; what `options` say of opening one has no say in it.
         options: device, precision, batch size, fit and compile. The batch size is the largest batch that is computed at
             once, and shrinks where a device runs out of memory.
-        warn: is told in a sentence of whatever has to be changed on the way.
-        note: is told of what takes long and of what was chosen.
+        warn: is called with a sentence about whatever has to be changed on the way.
+        note: is called with what takes long and what was chosen.
 
     `devices` and `dtype` are those in use.
 
@@ -80,7 +80,7 @@ class Engine:
         ]
         self._end = weakref.finalize(self, _end, self._threads)
         self._workers = [thread.placed() for thread in self._threads]
-        torch.set_num_threads(torch.get_num_threads())  # what a worker set is else the default of all later threads
+        torch.set_num_threads(torch.get_num_threads())  # else a worker's becomes the default of later threads
 
     @property
     def device(self) -> str:

@@ -78,7 +78,7 @@ class MpsStreams(Streams):
 
 
 def _event(*, timing: bool = False) -> torch.cuda.Event:
-    """An event that a thread sleeps for, where it would else keep a core busy with asking."""
+    """An event that a thread sleeps for, where it would otherwise keep a core busy polling."""
     return torch.cuda.Event(enable_timing=timing, blocking=True)  # type: ignore[no-untyped-call]
 
 

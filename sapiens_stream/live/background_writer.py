@@ -1,4 +1,4 @@
-"""Files that are written beside a live run: what they can not keep up with is left out, never waited for."""
+"""Files that are written beside a live run: what they cannot keep up with is left out, never waited for."""
 
 from __future__ import annotations
 

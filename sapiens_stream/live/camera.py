@@ -40,7 +40,7 @@ class Inferred:
 class Camera:
     """Reads a live source. Of what it reads one frame waits to be shown and one to be inferred: the newest wins.
 
-    `open_source(on_event=...)` opens it; `tell` is told of its events, in the camera's thread.
+    `open_source(on_event=...)` opens it; `tell` is called with its events, in the camera's thread.
     """
 
     def __init__(self, open_source: Callable[..., Live], tell: Callable[[LiveEvent], None] | None = None) -> None:

@@ -29,7 +29,7 @@ class Recorder:
 
     An `overlay_file` of the outputs is begun at once; without one the overlay is recorded when it is asked for. All
     other outputs are written of every frame, into `folder`, where recordings that are begun later go too. With several
-    cameras a name ends in the camera's place: NAME_cam1, NAME_cam2. `warn` is told at once of what fails; the first
+    cameras a name ends in the camera's place: NAME_cam1, NAME_cam2. `warn` is called at once with what fails; the first
     failure is kept in `failure`. Raises UsageError for an encoder that is not there.
     """
 
@@ -44,7 +44,7 @@ class Recorder:
         require_working(outputs.codec)
         self.failure: BaseException | None = None
         self.on_file: Callable[[str, str, int], None] = lambda name, ending, size: None
-        """Is told of each frame's file as `Sink.on_file` is, by its name below the record's folder."""
+        """Called for each frame's file as `Sink.on_file` is, by its name below the record's folder."""
         first = outputs.overlay_file
         self.stem = first.stem if first else "live"
         """Names the run: its record, and the folder of its frames."""

@@ -105,7 +105,7 @@ class Archive:
         places = [(end, end)]
         for info in members:
             if info.orig_filename != info.filename or info.flag_bits & 1:
-                raise BadZipFile(f"a member that can not be read, {info.filename[:40]!r}")
+                raise BadZipFile(f"a member that cannot be read, {info.filename[:40]!r}")
             if info.compress_type == ZIP_DEFLATED:
                 packed += info.file_size
             elif info.compress_type != ZIP_STORED or info.file_size != info.compress_size:

@@ -24,7 +24,7 @@ def open_checkpoint(path: Path, options: ModelOptions) -> Model:
     `as_is` of Sapiens too, a TorchScript file or a torch.export program runs its own graph. Sapiens2 is run by
     transformers. Of a graph, what is more than tensor operators is refused, unless its file is trusted (`trust`).
 
-    Raises ModelError, one line that names the file, for anything else and for what can not be run.
+    Raises ModelError, one line that names the file, for anything else and for what cannot be run.
     """
     kind = recognise(path)
     as_is, shape, trust = options.as_is, options.shape, options.trust

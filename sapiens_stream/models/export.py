@@ -33,8 +33,8 @@ def export_model(
     (N, C, h, w). Normalisation is not in the graph; the file says it in words, as `manifest` does. N is free, or the
     given `batch` alone. An ONNX graph of more than 2 GB has its weights beside it, in `file` + ".data".
 
-    Raises ModelError for a model that runs as a graph of its own format, or can not be expressed in that; UsageError
-    for a batch that can not be; OutputError where the file can not be written. Nothing is left of a file not finished.
+    Raises ModelError for a model that runs as a graph of its own format, or cannot be expressed in that; UsageError
+    for an impossible batch; OutputError where the file cannot be written. Nothing is left of a file not finished.
     """
     if batch is not None and (to == "torchscript" or batch < 1):
         why = "a TorchScript file takes any" if to == "torchscript" else "it is 1 or more"
@@ -52,7 +52,7 @@ def export_model(
                 save = build(network, example, batch is None, manifest(model))
         except Exception as error:  # of any kind: an exporter fails wherever it meets what it does not know
             precision = str(dtype).removeprefix("torch.")
-            raise ModelError(f"{model.name} can not be written as {to} in {precision}: {last_line(error)}") from error
+            raise ModelError(f"{model.name} cannot be written as {to} in {precision}: {last_line(error)}") from error
         save(aside)
 
 

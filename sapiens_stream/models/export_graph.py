@@ -191,7 +191,7 @@ def _step(node: Mapping[str, Any], done_with: tuple[str, ...]) -> _Step:
 
 
 def _bounded(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Arithmetic whose numbers can not grow without end."""
+    """Arithmetic whose numbers cannot grow without end."""
 
     def compute(*numbers: Any) -> Any:
         result = call(*numbers)

@@ -85,7 +85,7 @@ def _read(path: Path) -> ExportGraph:
 
 def _of_another_torch(version: str) -> ModelError:
     return ModelError(
-        f"is a torch.export program saved by torch {version}, which torch {torch.__version__} can not read;"
+        f"is a torch.export program saved by torch {version}, which torch {torch.__version__} cannot read;"
         " use the same model's *_torchscript.pt2 file"
     )
 
@@ -137,7 +137,7 @@ def _trusted(path: Path, shape: Shape | None) -> Model:
         with quiet_torch(), _tensors_only():
             program = torch.export.load(path)
     except Exception as error:  # of any kind: what another torch has written fails anywhere in the reader
-        raise ModelError(f"can not be read by torch {torch.__version__}: {last_line(error)}") from error
+        raise ModelError(f"cannot be read by torch {torch.__version__}: {last_line(error)}") from error
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     inputs = [values[name] for name in program.graph_signature.user_inputs if isinstance(name, str)]
     if len(inputs) != 1 or not isinstance(inputs[0], torch.Tensor) or inputs[0].ndim != 4 or inputs[0].shape[1] != 3:

@@ -33,8 +33,8 @@ def recognise(path: Path) -> Format:
     except BadZipFile as error:
         raise ModelError(f"{path} is cut short or damaged: an archive, but {error}; fetch it again") from error
     except OSError as error:
-        raise ModelError(f"{path} can not be read: {cause(error)}") from error
-    except (ValueError, RuntimeError, MemoryError) as error:  # zipfile, of names and versions that can not be
+        raise ModelError(f"{path} cannot be read: {cause(error)}") from error
+    except (ValueError, RuntimeError, MemoryError) as error:  # zipfile, of impossible names and versions
         raise ModelError(f"{path} is a damaged archive: {cause(error)}") from error
     if head[8:10] == b'{"':  # the length of a JSON header, then the header
         return "safetensors"

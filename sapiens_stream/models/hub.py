@@ -187,7 +187,7 @@ def _explained(file: HubFile) -> Iterator[None]:
     try:
         yield
     except OfflineModeIsEnabled:
-        raise ModelError(f"{file.file} can not be fetched in offline mode; unset HF_HUB_OFFLINE") from None
+        raise ModelError(f"{file.file} cannot be fetched in offline mode; unset HF_HUB_OFFLINE") from None
     except HfHubHTTPError as error:
         if error.response.status_code == 416:  # asked to go on behind the end of its file
             for path in _partials(file):
@@ -199,7 +199,7 @@ def _explained(file: HubFile) -> Iterator[None]:
         if error.errno is None:  # not the system's, but huggingface_hub's, such as that of a size that is not as said
             raise ModelError(_failure(file, cause(error))) from error
         full = "; free some space, or choose another place with HF_HOME" if error.errno == errno.ENOSPC else ""
-        raise OutputError(f"{_blobs(file)} can not be written: {cause(error)}{full}") from error
+        raise OutputError(f"{_blobs(file)} cannot be written: {cause(error)}{full}") from error
     finally:
         log.setLevel(level)
 
@@ -227,7 +227,7 @@ def _refusal(file: HubFile, status: int) -> str:
 
 def _failure(file: HubFile, why: str) -> str:
     cure = "; check the network, the proxy, or HF_ENDPOINT if you set it"
-    return f"{file.file} can not be fetched from {_endpoint()} ({why}){_resumption(file) or cure}"
+    return f"{file.file} cannot be fetched from {_endpoint()} ({why}){_resumption(file) or cure}"
 
 
 def _resumption(file: HubFile) -> str:

@@ -18,7 +18,7 @@ from sapiens_stream.models.weights import read_weights
 class Inspection:
     """`size` is in bytes, `precision` that of most of the weights, as torch names it.
 
-    `model` is None where the file can not be opened here; `problem` then says why.
+    `model` is None where the file cannot be opened here; `problem` then says why.
     """
 
     path: Path

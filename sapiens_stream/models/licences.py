@@ -46,7 +46,7 @@ def accept(licence: Licence) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"accepted": sorted({*_accepted(), licence.name})}))
     except OSError as error:
-        raise OutputError(f"{file}, where accepted licences are kept, can not be written: {cause(error)}") from error
+        raise OutputError(f"{file}, where accepted licences are kept, cannot be written: {cause(error)}") from error
 
 
 def _accepted() -> set[str]:

@@ -41,7 +41,7 @@ def as_text(facts: dict[str, str]) -> str:
 def as_told(path: Path, model: Model) -> Model:
     """The model of a TorchScript or torch.export file, normalised as the file says, if it says so.
 
-    Raises ModelError for a manifest that can not be.
+    Raises ModelError for an impossible manifest.
     """
     archive = Archive.map(path)
     member = next((name for name in archive.names if name.endswith(f"/extra/{NAME}")), None)
@@ -53,5 +53,5 @@ def as_told(path: Path, model: Model) -> Model:
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path} has a {NAME} that does not say mean and std, three numbers each") from error
     if not all(map(math.isfinite, mean + std)) or min(std) <= 0:
-        raise ModelError(f"{path} says a normalisation that can not be: mean {mean}, std {std}")
+        raise ModelError(f"{path} says an impossible normalisation: mean {mean}, std {std}")
     return replace(model, input=replace(model.input, mean=mean, std=std))

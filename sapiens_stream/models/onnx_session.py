@@ -31,13 +31,13 @@ class OnnxSession:
         self._shape: torch.Size | None = None
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        # The memory of the sizes before would else be held beside that of the new one.
+        # The memory of the sizes before would otherwise be held beside that of the new one.
         options = None if pixels.shape == self._shape else self._shrinking
         self._shape = pixels.shape
         try:
             (logits,) = self._session.run(None, {self._name: pixels.contiguous().numpy()}, options)
         except Exception as error:  # onnxruntime's own are no RuntimeErrors, as torch's are
-            raise RuntimeError(str(error).replace("std::bad_alloc", "can not allocate memory")) from error
+            raise RuntimeError(str(error).replace("std::bad_alloc", "cannot allocate memory")) from error
         return torch.from_numpy(logits)
 
 

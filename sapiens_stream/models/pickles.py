@@ -211,7 +211,7 @@ def _storage(told: Any) -> StorageAt:
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_rest: Any) -> TensorAt:
     numbers = (offset, *size, *stride)
     if not isinstance(storage, StorageAt) or not all(type(each) is int and each >= 0 for each in numbers):
-        raise UnpicklingError("a tensor that can not be")
+        raise UnpicklingError("an impossible tensor")
     return TensorAt(storage, offset, tuple(size), tuple(stride))
 
 

@@ -195,7 +195,7 @@ def _load(file: Path, settings: Mapping[str, Any], dtype: torch.dtype) -> torch.
     try:
         from transformers import PreTrainedModel, Sapiens2Config, Sapiens2ForSemanticSegmentation
     except ImportError as error:
-        raise ModelError(f"needs the library transformers, which can not be imported: {cause(error)}") from error
+        raise ModelError(f"needs the library transformers, which cannot be imported: {cause(error)}") from error
     try:
         weights = load_file(file)
         with _quiet_transformers():
@@ -209,7 +209,7 @@ def _load(file: Path, settings: Mapping[str, Any], dtype: torch.dtype) -> torch.
                 output_loading_info=True,
             )
     except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
-        raise ModelError(f"can not be loaded as a Sapiens2 network: {cause(error)}") from error
+        raise ModelError(f"cannot be loaded as a Sapiens2 network: {cause(error)}") from error
     wrong = {
         "missing": sorted(told["missing_keys"]),
         "unknown": sorted(told["unexpected_keys"]),

@@ -120,7 +120,7 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if given and not unknown:
                 return func(*args, **options)  # depends on numbers, which are known
             if func.overloadpacket in _READS:
-                raise RefusedError("decides by what is in the picture, so that its cost can not be told") from error
+                raise RefusedError("decides by what is in the picture, so that its cost cannot be known") from error
             raise
         self._count(func, args, options, given, result)
         if not unknown and all(_known(each) for each in tree_leaves(result) if isinstance(each, torch.Tensor)):

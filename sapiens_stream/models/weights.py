@@ -59,7 +59,7 @@ def read_weights(path: Path, format_: Format) -> Weights:
             return readers[format_](path)
         except ModelError:
             raise
-        except Exception as error:  # of any kind: each reader has its own for what can not be
+        except Exception as error:  # of any kind: each reader has its own for what is impossible
             raise ModelError(f"is a damaged {format_} file: {last_line(error)}") from error
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.frame import SourceInfo
 
-if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
+if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
     from sapiens_stream.inference.engine import Engine
 
 # Where and how fast a run works, not what it gives. The model's input size and precision are compared as they turned

@@ -17,7 +17,7 @@ from sapiens_stream.pipeline.run_folder import as_text
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.settings import RUN_SCHEMA
 
-if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
+if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
     from sapiens_stream.inference.engine import Engine
 
 PACKAGES = ("sapiens-stream", "torch", "torchvision", "onnxruntime", "numpy", "opencv-python", "av")
@@ -26,7 +26,7 @@ Status = Literal["complete", "interrupted", "failed"]
 
 
 def versions() -> dict[str, str]:
-    """The versions that decide a result: Python's and those of PACKAGES, "?" where one can not be told."""
+    """The versions that decide a result: Python's and those of PACKAGES, "?" where one is unknown."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

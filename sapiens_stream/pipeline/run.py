@@ -22,7 +22,7 @@ from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
 
-if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
+if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
     from sapiens_stream.inference.engine import Engine
 
 RECORD_EVERY = 30.0  # seconds: what a killed run's record may lag behind
@@ -35,7 +35,7 @@ class Run:
 
     Until the end the record on disk says "interrupted", which is what a killed process leaves.
     What `RunFolder` says of other runs' results, of `overwrite` and of `spare_record` holds for the record's folder.
-    `note` is told what disk space the run will need.
+    `note` is called with the disk space that the run will need.
     """
 
     def __init__(

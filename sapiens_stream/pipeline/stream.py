@@ -12,7 +12,7 @@ from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.sources.source import Source
 
-if TYPE_CHECKING:  # torch takes seconds to load, and an input that is not there is told before
+if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
     from sapiens_stream.inference.engine import Engine
     from sapiens_stream.inference.refiner import Refiner
 

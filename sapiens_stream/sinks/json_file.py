@@ -64,7 +64,7 @@ def as_json(
     """A frame's JSON, UTF-8. Of the classes only those of `only` (ids; None: all) are written.
 
     `frame` counts from 0; `time` is in seconds, null for a photo; `carried` is there if not 0, `damaged` if it is true.
-    A region is told by `polygons`, as `sinks.regions.polygons` gives them, or by `rle`, COCO's
+    A region is given by `polygons`, as `sinks.regions.polygons` gives them, or by `rle`, COCO's
     {"size": [height, width], "counts": "..."}; `regions="none"` leaves them out. Raises UsageError for any other word.
     """
     check_regions(regions)

@@ -15,7 +15,7 @@ from sapiens_stream.sinks.files import path_below, written_aside
 class Sink(ABC):
     """Writes results. One of your own needs `write` alone.
 
-    Raises OutputError, which names the file, where one can not be written. Whatever else it raises ends the run too.
+    Raises OutputError, which names the file, where one cannot be written. Whatever else it raises ends the run too.
 
     An `ordered` sink gets the results of a source in order, from one thread; any other may be called from several
     threads at once, in any order.
@@ -27,7 +27,7 @@ class Sink(ABC):
     """What the names of the files end in that it writes for each result."""
 
     on_file: Callable[[str, str, int], None] | None = None
-    """Is told of each such file once it is whole: the result's name, the ending, and the size in bytes."""
+    """Called for each such file once it is whole: the result's name, the ending, and the size in bytes."""
 
     @abstractmethod
     def write(self, result: Segmentation) -> None:
@@ -56,7 +56,7 @@ class Sink(ABC):
         """Finishes what is open so that it is readable; called once, also after a failure or an interruption."""
 
     def identify(self, fingerprint: str) -> None:
-        """Is told, before `close`, the hash over what makes the run's class maps: input, model, settings."""
+        """Called, before `close`, with the hash over what makes the run's class maps: input, model, settings."""
 
     @property
     def planned(self) -> list[Path]:
@@ -70,7 +70,7 @@ class Sink(ABC):
 
     @contextmanager
     def _new_file(self, root: Path, name: str, ending: str) -> Iterator[BinaryIO]:
-        """Gives a file to write to; it takes its name below `root` and is told of when the block ends."""
+        """Gives a file to write to; it takes its name below `root` and is reported when the block ends."""
         with written_aside(path_below(root, name, ending)) as file:
             yield file
             size = file.tell()

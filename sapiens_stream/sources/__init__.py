@@ -54,8 +54,8 @@ def open_source(
     ...     for frame in source.frames():
     ...         print(frame.name)
 
-    The options are those of `Photos`; `live` opens a live one. Raises InputError where the input can not be opened; a
-    live one is opened only when its frames are asked for. Raises UsageError for a URL that can not be a source.
+    The options are those of `Photos`; `live` opens a live one. Raises InputError where the input cannot be opened; a
+    live one is opened only when its frames are asked for. Raises UsageError for a URL that is no source.
     """
     if isinstance(what, int) or is_live(what):
         return live(what)

@@ -32,7 +32,7 @@ BYTES_PER_PIXEL = 12
 
 _FILE_BYTES_PER_PIXEL = 8  # an uncompressed one with 16 bits of red, green, blue and alpha
 
-# OpenCV writes to standard error what the caller of this file is told in an exception.
+# OpenCV writes to standard error what the caller learns by an exception.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -79,7 +79,7 @@ def open_photo(path: Path, max_pixels: int = MAX_PIXELS) -> PhotoFile:
 
 
 def decode_photo(file: PhotoFile, decoder: Decoder, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decodes a photo by the decoder, or by the other one where the first can not; alpha is dropped.
+    """Decodes a photo by the decoder, or by the other one where the first cannot; alpha is dropped.
 
     What is damaged is decoded as far as it goes. Raises InputError, which says why but not which file.
     """
@@ -220,7 +220,7 @@ def _by_pyav(
 def _with_smooth_chroma(frame: av.VideoFrame) -> UInt8Array:
     """(H, W, 3) RGB of a JPEG whose chroma is subsampled, interpolated between the centres of its samples.
 
-    As libjpeg does, and so OpenCV; swscale repeats samples unless it is told to take fifteen times as long.
+    As libjpeg does, and so OpenCV; swscale repeats samples unless it is set to take fifteen times as long.
     """
     luma, *chroma = (
         np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
@@ -243,7 +243,7 @@ def _by_opencv(content: bytes) -> Photo | None:
         return None
     if bgr is None:
         return None
-    # Of a TIFF file OpenCV applies the orientation whatever it is told.
+    # Of a TIFF file OpenCV applies the orientation whatever the flags.
     turned = ORIENTATION_TAG in first_directory(content)
     turns = (0, False) if turned else upright_turns(content)
     return Photo(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), *turns)

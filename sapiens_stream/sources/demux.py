@@ -72,7 +72,7 @@ class Demuxer:
                     yield packet
         except (av.FFmpegError, OSError) as error:
             why = f"nothing came for {STALL_SECONDS:g} s" if isinstance(error, av.ExitError) else cause(error)
-            self.missing = f"it can not be read beyond {seconds(end - start)}: {why}"
+            self.missing = f"it cannot be read beyond {seconds(end - start)}: {why}"
         if self.missing is None and suspect is not None:
             self.missing = f"it is cut short at {seconds(end - start)}"
         declared = self.duration if _DECLARES_DURATION.intersection(self.container.format.name.split(",")) else None

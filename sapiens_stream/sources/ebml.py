@@ -17,7 +17,7 @@ CLUSTER, TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK, CRC32, VOID = 0x1F43B675, 
 CHAPTERS, ATTACHMENTS = 0x1043A770, 0x1941A469
 CUES, CUE_POINT, CUE_TIME, CUE_POSITIONS, CUE_TRACK, CUE_CLUSTER = 0x1C53BB6B, 0xBB, 0xB3, 0xB7, 0xF7, 0xF1
 
-SECOND = 10**9  # Matroska counts nanoseconds, so many to a tick of the file
+SECOND = 10**9  # Matroska counts nanoseconds, a fixed number to a tick of the file
 UNKNOWN_SIZE = (1 << 56) - 1
 
 _KEY_FRAME = 0x80

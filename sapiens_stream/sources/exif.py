@@ -36,7 +36,7 @@ def upright_turns(content: bytes) -> tuple[int, bool]:
     """What brings the picture of a JPEG, PNG, WebP or TIFF file upright, as a `Frame` has it:
     quarter turns counter-clockwise, and whether to swap left and right after them.
 
-    What EXIF says goes before what XMP says. (0, False) where the file does not say, or says nonsense.
+    EXIF takes precedence over XMP. (0, False) where the file does not say, or says nonsense.
     """
     blocks = list(_blocks(content))
     for block in blocks:

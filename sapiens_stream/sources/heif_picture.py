@@ -62,7 +62,7 @@ def heif_size(content: bytes) -> tuple[int, int] | None:
 
 
 def read_heif(content: bytes, *, max_pixels: int) -> HeifPicture:
-    """Decodes the primary picture. Raises InputError where it can not be had whole."""
+    """Decodes the primary picture. Raises InputError where it cannot be had whole."""
     file = HeifFile(content)
     return _Assembly(file, max_pixels).picture(file.items[file.primary])
 
@@ -121,7 +121,7 @@ class _Assembly:
             return self._rgb(self._made_of(item)[0], depth + 1)
         if item.kind not in _CODECS:
             name = item.kind.decode("ascii", "replace")
-            raise InputError(f"its picture is of a kind that can not be read ({name!r}); convert it to JPEG or PNG")
+            raise InputError(f"its picture is of a kind that cannot be read ({name!r}); convert it to JPEG or PNG")
         return self._to_rgb([self._decode(item)], 1, None, item)
 
     def _grid(self, item: Item) -> UInt8Array:

@@ -233,7 +233,7 @@ def _from_upright_pil(image: PIL.Image.Image) -> UInt8Array:
         converted = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
         assert converted is not None
         image = converted
-    if mode in ("P", "PA", "La", "RGBa"):  # which have colours only once their alpha is told apart
+    if mode in ("P", "PA", "La", "RGBa"):  # which have colours only once their alpha is separated
         image = image.convert("LA" if mode == "La" else "RGBA")
     return np.array(image.convert("RGB"), np.uint8)
 

@@ -84,7 +84,7 @@ _SUBFILE_TYPE = 254
 
 
 def is_photo(path: Path) -> bool:
-    """Whether a name is that of a kind that is read, or should be told of; only decoding tells for certain."""
+    """Whether a name is that of a kind that is read, or should be reported; only decoding tells for certain."""
     return path.suffix.lower() in EXTENSIONS or path.suffix.lower() in KINDS_NOT_READ
 
 

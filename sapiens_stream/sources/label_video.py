@@ -54,7 +54,7 @@ class LabelVideo(Sequence[npt.NDArray[np.uint8]]):
         times: the time of each frame in seconds, a sequence of Fraction; those of the source to the tick.
         size: (height, width) of the class maps, pixels.
         frame_rate: frames a second, on average; None where the file does not tell.
-        model: the name of the model that told the classes apart, "" where the file does not tell.
+        model: the name of the model that found the classes, "" where the file does not tell.
         fingerprint: a hash over what made the class maps: input, model, settings; "" where the file does not tell.
 
     Raises InputError where it cannot be opened, or is no label video; and, by `[i]`, iteration and `times`, for a
@@ -260,5 +260,5 @@ def _clock(tags: dict[str, str], tick: Fraction) -> tuple[Fraction, Fraction]:
         time_base, shift = Fraction(tags[TIME_BASE]), Fraction(tags.get(SHIFT, "0"))
     except (KeyError, ValueError, ZeroDivisionError):
         return tick, Fraction(0)
-    # Whoever wrote the file anew may have used a coarser clock, from which the source's ticks can't be told.
+    # Whoever wrote the file anew may have used a coarser clock, from which the source's ticks can't be recovered.
     return (time_base, shift) if time_base >= tick else (tick, shift)

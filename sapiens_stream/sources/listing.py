@@ -34,7 +34,7 @@ def list_photos(what: str | Path, *, recursive: bool = False, exclude: Path | No
     """The photos of a folder, a `.txt` list (a path a line), a glob, or a single file, sorted except for a list.
 
     A folder's sub-folders are listed if `recursive`; `exclude` is a folder below it that is left out with all it holds.
-    A list's relative lines are sought from the list's folder, then from the working directory. What can not become a
+    A list's relative lines are sought from the list's folder, then from the working directory. What cannot become a
     result of its own (a missing file, a name that is taken, a kind that is not read) is a `Skipped` in its place; a
     companion in which macOS keeps what a disk has no place for (`._NAME`) is passed over.
 
@@ -58,7 +58,7 @@ def _in_folder(folder: Path, recursive: bool, exclude: Path | None) -> list[List
     unreadable: list[OSError] = []
     paths = []
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
-        # A folder called "x.jpg" is listed too: it is better told of than passed over.
+        # A folder called "x.jpg" is listed too: it is better reported than passed over.
         paths += [Path(parent, name) for name in (*files, *folders) if is_photo(Path(name)) and not _is_companion(name)]
         folders[:] = [name for name in folders if recursive and not _is_within(Path(parent, name), exclude)]
     if unreadable and not paths:

@@ -143,7 +143,7 @@ class MatroskaFile:
             at = head.end
 
     def _end_of(self, head: Header) -> int:
-        """Of a cluster whose length is not told, the beginning of the next element that can't be in one."""
+        """Of a cluster of unknown length, the beginning of the next element that can't be in one."""
         if head.end is not None:
             return head.end
         at = head.content

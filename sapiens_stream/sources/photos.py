@@ -27,11 +27,11 @@ class Photos(Source):
     ...         print(frame.name)
 
     What `list_photos` says of the names holds for `Frame.name`. `decoder` is "pyav", or "opencv" for the pixels that
-    `cv2.imread` gives; where one can not read a file, the other does. `workers` photos are decoded at once, fewer where
+    `cv2.imread` gives; where one cannot read a file, the other does. `workers` photos are decoded at once, fewer where
     they are very large. A photo that neither can read is a `Skipped`, and so is one with more than `max_pixels`. Of an
     animation, and of a file with several pictures, the first is taken.
 
-    Raises InputError where there is no such input or no photo in it, UsageError for a setting that can not be.
+    Raises InputError where there is no such input or no photo in it, UsageError for an impossible setting.
     """
 
     def __init__(

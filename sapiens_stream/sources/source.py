@@ -11,7 +11,7 @@ from sapiens_stream.frame import Frame, Skipped, SourceInfo
 
 
 class Source(ABC):
-    """Yields each frame once, in order, and a `Skipped` for one that can not be read.
+    """Yields each frame once, in order, and a `Skipped` for one that cannot be read.
 
     One of your own needs `info` and `frames` alone.
     """

@@ -45,7 +45,7 @@ class Video(Source):
     before it. A damaged packet is a `Skipped`, and so is the missing end of a file that is cut short; of a frame
     that decodes with errors, the decoder's best is yielded, with `damaged` set where FFmpeg flags it corrupt.
 
-    Raises InputError where the file can not be opened, has no video that can be decoded, or pictures of more than
+    Raises InputError where the file cannot be opened, has no video that can be decoded, or pictures of more than
     `max_pixels`, and from `frames` where `MAX_CONSECUTIVE_FAILURES` packets in a row are damaged.
     """
 

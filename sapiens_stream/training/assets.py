@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sapiens_stream.training.body import ID, VERTICES, Body, Figure, Transforms
 from sapiens_stream.training.mesh import FloatArray, IntArray, Mesh
 
-UInt8Array = npt.NDArray[Any]  # OpenCV's stubs can not tell
+UInt8Array = npt.NDArray[Any]  # OpenCV's stubs cannot tell
 
 TEXTURE = 512
 AXES = (("x_scale", 0, 0), ("y_scale", 1, 2), ("z_scale", 2, 1))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sapiens_stream.training.camera import saturation_matrix
 
-# float32 and uint8: OpenCV's stubs can not tell.
+# float32 and uint8: OpenCV's stubs cannot tell.
 FloatArray = npt.NDArray[Any]
 UInt8Array = npt.NDArray[Any]
 

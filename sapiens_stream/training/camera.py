@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-# float32 and uint8: OpenCV's stubs can not tell.
+# float32 and uint8: OpenCV's stubs cannot tell.
 FloatArray = npt.NDArray[Any]
 UInt8Array = npt.NDArray[Any]
 

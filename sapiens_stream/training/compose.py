@@ -16,7 +16,7 @@ from sapiens_stream.training.photos import StreetPhotos
 from sapiens_stream.training.shards import Cutout, Cutouts
 from sapiens_stream.training.targets import LEFT_RIGHT
 
-# float32 and uint8: OpenCV's stubs can not tell.
+# float32 and uint8: OpenCV's stubs cannot tell.
 FloatArray = npt.NDArray[Any]
 UInt8Array = npt.NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""What a run of training is told: where its data lies, how long and how hard it trains."""
+"""The settings of a run of training: where its data lies, how long and how hard it trains."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from sapiens_stream.training.plan import Plan, read_plan
 AVERAGE = 0.99
 """Of the weights that are kept: over a hundred steps, since with few steps a longer mean stays behind."""
 FROZEN_STAGES = 2
-"""The stem and so many stages keep ImageNet's features, which know real photographs."""
+"""The stem and this many stages keep ImageNet's features, which know real photographs."""
 CHECKPOINT_SECONDS = 60.0
 EVALUATION_SECONDS = 600.0
 HELD_OUT_PICTURES = 48

@@ -38,7 +38,7 @@ class Drawing:
     """Draws what has come from the run in the way the viewer wants it.
 
     `keep_background` and `only` (class ids; None: all) are the run's, as for its video; a viewer's own choice of one
-    class goes before `only`.
+    class takes precedence over `only`.
 
     `now` is in seconds by any clock that goes on.
     """

@@ -12,7 +12,7 @@ from sapiens_stream.viewers.lettering import fitted, line_height, text_width, wr
 from sapiens_stream.viewers.theme import DIM, GAP, INK, TRACK, Box, Colour, UInt8Array, fill
 from sapiens_stream.viewers.window.shared_frames import Picture
 
-_EVERY = 0.25  # seconds between two counts: figures that change faster can not be read
+_EVERY = 0.25  # seconds between two counts: figures that change faster cannot be read
 _LINGER = 2.0  # seconds that a class stays in the list after it was last seen, lest the list jump
 
 

@@ -17,7 +17,7 @@ class View:
     """The latest picture of one camera.
 
     `camera` is safe to print (no credentials). `latest` is None until the first picture is there. Its class map was
-    inferred from this very picture where `carried` is 0; else it was carried along from the one that many frames
+    inferred from this very picture where `carried` is 0; otherwise it was carried along from that many frames
     before. `trouble` says in a line why no newer picture comes (the picture is then stale), None while all is well.
     """
 

@@ -41,7 +41,7 @@ def which_audio(audio: Audio | bool) -> Audio:
 class Companions:
     """Opens what a source reads once more. In an mp4 or mov that grows there are only streams that begin early.
 
-    `note_left_out` is told once, in one line, what the container can't hold.
+    `note_left_out` is called once, with one line that says what the container can't hold.
     """
 
     def __init__(self, source: SourceInfo, audio: Audio, extension: str, warn: Callable[[str], None]) -> None:

@@ -25,7 +25,7 @@ from sapiens_stream.sources.source import Source
 EventKind = Literal["lost", "reconnecting", "back", "resized", "ended"]
 
 STALL_SECONDS = 2.5
-"""How long a picture may be awaited before it is called lost; less than the three seconds within which it is told."""
+"""How long a picture may be awaited before it is called lost, so that it is reported within three seconds."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 CLOSE_SECONDS = 1.0
 """How long closing waits for FFmpeg to come back from what it waits for; it does so by itself later on."""
@@ -33,7 +33,7 @@ CLOSE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class LiveEvent:
-    """What befell a live source.
+    """What happened to a live source.
 
     `lost`: no picture since; `reconnecting`: it is opened again in `seconds_to_next_try`; `back`: a picture came;
     `resized`: they are of another size from now on; `ended`: the stream is over, and is not opened again.
@@ -61,9 +61,9 @@ class Live(Source):
     decoded in a thread of its own; what nobody takes in time is dropped for the newest, and counted in `dropped`.
     Names are "STEM/000000", times begin at 0 with the first frame and go on across connections.
 
-    What breaks is opened again, after pauses that grow from 0.5 to 30 seconds: "forever", never ("no"), or at most so
-    many times in a row. `on_event` is told of it, in the thread that reads the frames; without it, `warn` is. A file,
-    on a server too, and a lavfi graph are played at their own speed and not opened again.
+    What breaks is opened again, after pauses that grow from 0.5 to 30 seconds: "forever", never ("no"), or at most
+    this often in a row. `on_event` is called with it, in the thread that reads the frames; without it, `warn` is. A
+    file, on a server too, and a lavfi graph are played at their own speed and not opened again.
 
     `timeout` bounds how long there may be no picture, at the start or later, whatever `reconnect` says. A source that
     does not open at all is tried again like one that breaks, unless `await_first` is false: then it has to open at the
@@ -71,8 +71,8 @@ class Live(Source):
 
     `info` knows size and rate once the first frame was read.
 
-    Raises UsageError for an address or a setting that can not be; InputError from `frames` where the source breaks,
-    or can not be opened, and is not to be opened again.
+    Raises UsageError for an impossible address or setting; InputError from `frames` where the source breaks,
+    or cannot be opened, and is not to be opened again.
     """
 
     def __init__(

@@ -202,7 +202,7 @@ class Connection(Thread):
         if isinstance(error, av.InvalidDataError):
             return "what comes is not a video stream"
         if isinstance(error, av.ProtocolNotFoundError):
-            return f"this build of FFmpeg can not read {self._address.url.partition(':')[0]}"
+            return f"this build of FFmpeg cannot read {self._address.url.partition(':')[0]}"
         if isinstance(error, av.ExternalError):
             return "the device failed"
         number = getattr(error, "errno", None)

@@ -23,7 +23,7 @@ class Arrived:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Why a connection is over. `final` says that trying again can not help."""
+    """Why a connection is over. `final` says that trying again cannot help."""
 
     reason: str
     ended: bool = False

@@ -32,7 +32,7 @@ class CameraMode:
 
 
 def camera_modes(device: str) -> tuple[CameraMode, ...]:
-    """The modes of a device such as /dev/video0. Raises OSError where it can not be asked."""
+    """The modes of a device such as /dev/video0. Raises OSError where it cannot be asked."""
     from fcntl import ioctl  # there is none on Windows
 
     descriptor = os.open(device, os.O_RDWR | os.O_NONBLOCK)

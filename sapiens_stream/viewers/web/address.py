@@ -47,7 +47,7 @@ def listen(host: str, port: int) -> socket.socket:
         reason = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:
             reason = "another program has that port; give another one, or 0 for any that is free"
-        raise OutputError(f"the browser preview can not listen at {_joined(host, port)}: {reason}") from error
+        raise OutputError(f"the browser preview cannot listen on {_joined(host, port)}: {reason}") from error
 
 
 def is_loopback(listening: socket.socket) -> bool:

@@ -55,7 +55,7 @@ class Connection:
 
 
 class Connections:
-    """All of them, at most `most`; `warn` is told of trouble, at most once a minute."""
+    """All of them, at most `most`; `warn` is called with trouble, at most once a minute."""
 
     def __init__(self, most: int, warn: Callable[[str], None]) -> None:
         self._most = most

@@ -62,7 +62,7 @@ class Guard:
         return None
 
     def _redirection(self, connection: HTTPConnection) -> Response | None:
-        """To the page without the token, which would else stay in the address bar and the history."""
+        """To the page without the token, which would otherwise stay in the address bar and the history."""
         if connection.scope["type"] == "http" and connection.url.path == "/" and self._bears_token(connection):
             return RedirectResponse("/", 303)
         return None

@@ -27,11 +27,11 @@ class WebPreview(Viewer):
 
     Pictures are shrunk to `max_width` pixels. `opacity`, `keep_background` and `only` (class ids; None: all) are what a
     viewer starts with, and how `/stream.mjpg` is painted. Connections beyond what viewers need are not kept, nor silent
-    ones; `warn` is told, at most once a minute, where that or the lack of descriptors shows.
+    ones; `warn` is called, at most once a minute, where that or the lack of descriptors shows.
 
     Anyone who can reach `host` from another machine needs the token that is then part of `url`. Port 0 stands for any
     free one. Raises UsageError where the packages of the extra `web` are missing, OutputError where `host`
-    and `port` can not be listened at.
+    and `port` cannot be listened on.
     """
 
     def __init__(

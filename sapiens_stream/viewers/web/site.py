@@ -82,7 +82,7 @@ class Site:
             painted.offer(screen)
 
     async def close(self) -> None:
-        """Sends everybody away, and returns when those who watch the page were told why, or can not be."""
+        """Sends everybody away, and returns once those who watch the page know why, or cannot be reached."""
         self._screens.close()
         for painted in self._painted.values():
             painted.close()

@@ -175,7 +175,7 @@ class Window(Viewer):
 
 
 def _no_display() -> str:
-    """Why no window can be shown, as far as can be told without trying; empty if nothing speaks against it."""
+    """Why no window can be shown, as far as can be known without trying; empty if nothing speaks against it."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "there is no display (DISPLAY is not set)"
     if not cv2.currentUIFramework():

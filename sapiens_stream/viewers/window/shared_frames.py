@@ -142,7 +142,7 @@ class SharedSlots:
 
 
 def _within(size: tuple[int, int], pixels: int) -> tuple[int, int]:
-    """The largest (height, width) of the same shape, not above `size`, with at most so many pixels."""
+    """The largest (height, width) of the same shape, not above `size`, with at most `pixels` pixels."""
     height, width = size
     scale = min((pixels / (height * width)) ** 0.5, 1.0)
     return max(int(height * scale), 1), max(int(width * scale), 1)

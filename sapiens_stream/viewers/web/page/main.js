@@ -41,7 +41,7 @@ function welcome(run) {
 }
 
 function lose(reason) {
-  // What ended the connection stays, however often it can not be made anew.
+  // What ended the connection stays, however often it cannot be made anew.
   lost ||= reason ? `${reason[0].toUpperCase()}${reason.slice(1)}.` : "The connection is lost.";
   refresh();
 }
