@@ -12,6 +12,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.stream import VideoStream
 
 from sapiens_stream.errors import cause
+from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import PRESET
 from sapiens_stream.sinks.video.encoders import ENCODERS, about_hardware, pixel_format
 
@@ -76,6 +77,7 @@ def _encoder_problem(name: str) -> str | None:
 
 def _encoded(name: str, container: str) -> io.BytesIO:
     """Five grey frames of 256x256."""
+    keep_quiet()
     file = io.BytesIO()
     form = pixel_format(name)
     options = ENCODERS[name].settings(None, PRESET)

@@ -17,6 +17,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
+from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.sinks.files import not_written
 from sapiens_stream.sinks.growing import GrowingFile
 from sapiens_stream.sinks.label_head import LabelHead
@@ -186,6 +187,7 @@ class _Frames:
 
 def _encoder(size: tuple[int, ...]) -> VideoCodecContext:
     """FFV1 for class maps of a size, (height, width). Raises OutputError for one that it does not take."""
+    keep_quiet()
     height, width = size
     for slices in sorted(_SLICES, key=int) if height * width < _SMALL else _SLICES:
         encoder = av.CodecContext.create("ffv1", "w")

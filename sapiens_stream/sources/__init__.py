@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import av.logging
-
 from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
 from sapiens_stream.sources.decoding import Decoder
 from sapiens_stream.sources.kinds import ANIMATIONS, is_photo
@@ -31,9 +29,6 @@ __all__ = [
     "open_source",
     "parse_address",
 ]
-
-# FFmpeg's messages go through a Python callback that can deadlock with the threads that decode (PyAV#2276, #751).
-av.logging.set_level(None)
 
 
 def open_source(

@@ -15,6 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import UInt8Array
+from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources import jpeg, png
 from sapiens_stream.sources.exif import ORIENTATION_TAG, upright_turns
@@ -31,9 +32,6 @@ BYTES_PER_PIXEL = 12
 """What a pixel takes while its photo is decoded: the decoder's planes, RGB, and one step between them."""
 
 _FILE_BYTES_PER_PIXEL = 8  # an uncompressed one with 16 bits of red, green, blue and alpha
-
-# OpenCV writes to standard error what the caller learns by an exception.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +60,7 @@ class PhotoFile:
 
 def open_photo(path: Path, max_pixels: int = MAX_PIXELS) -> PhotoFile:
     """Reads a photo's file and its header. Raises InputError, which says why but not which file."""
+    keep_quiet()
     content = _content(path, max_pixels)
     kind = kind_of(content)
     if kind is None:

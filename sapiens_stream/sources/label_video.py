@@ -19,6 +19,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.classes import ClassSet, numbered
 from sapiens_stream.errors import InputError, cause
+from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources import ebml
 from sapiens_stream.sources.frame_index import OWN_LAYOUT, FrameIndex
@@ -175,6 +176,7 @@ class LabelVideo(Sequence[npt.NDArray[np.uint8]]):
             raise InputError("it is not a label video: its frames have no size")
         if height * width > self._max_pixels:
             raise InputError(too_large((height, width), self._max_pixels))
+        keep_quiet()
         decoder = av.CodecContext.create("ffv1", "r")
         assert isinstance(decoder, VideoCodecContext)
         decoder.height, decoder.width = height, width

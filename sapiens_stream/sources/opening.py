@@ -10,6 +10,7 @@ import av
 from av.container import InputContainer
 
 from sapiens_stream.errors import InputError, cause
+from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.too_large import ffmpeg_limit
 
@@ -35,6 +36,7 @@ def open_file(path: Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
 
     FFmpeg decodes the first pictures to know what they are: none with more than `max_pixels`.
     """
+    keep_quiet()
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": _readers(),
@@ -61,6 +63,7 @@ def open_address(
     max_pixels: int = MAX_PIXELS,
 ) -> InputContainer:
     """Opens a URL or a device. Raises av.FFmpegError or OSError, whose texts may hold the URL."""
+    keep_quiet()
     network = {"protocol_whitelist": NETWORK_PROTOCOLS} if "://" in url else {}
     return av.open(
         url,

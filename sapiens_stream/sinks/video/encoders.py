@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,9 @@ from av.codec import Codec
 from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.errors import OutputError, UsageError
+from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import PRESET
 from sapiens_stream.sinks.video.scheduling import kept_scheduling
-
-# SVT-AV1 writes to standard error whatever FFmpeg's log level is; 1 is errors only.
-os.environ.setdefault("SVT_LOG", "1")
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 """x264's words from fast to small; other encoders get what comes closest."""
@@ -169,6 +166,7 @@ def pixel_format(codec: str, *, deep: bool = False) -> str:
 
 def _problem(codec: str) -> str | None:
     """What opening the encoder fails with. A build knows hardware encoders that its machine lacks, so each is tried."""
+    keep_quiet()
     try:
         context = av.CodecContext.create(codec, "w")
         assert isinstance(context, VideoCodecContext)

@@ -16,6 +16,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from sapiens_stream.frame import Frame, SourceInfo
+from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import Audio
 from sapiens_stream.sinks.video.companions import Companions
 from sapiens_stream.sinks.video.encoders import encoder_named, pixel_format
@@ -97,6 +98,7 @@ class VideoWriter:
         self._codec = settings.codec
         self._begin = self._frame_count = 0
         self._end = Fraction(0)
+        keep_quiet()
         with ExitStack() as stack:
             self._companions = Companions(source, settings.audio, path.suffix, warn)
             stack.enter_context(self._companions)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import av
 
+from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.sources.live.v4l2 import CameraMode, camera_modes
 
 DEVICE_FORMATS = {"darwin": "avfoundation", "win32": "dshow"}
@@ -34,6 +35,7 @@ def list_cameras(platform: str = sys.platform) -> list[Camera]:
 
 
 def _devices(platform: str) -> list[av.DeviceInfo]:
+    keep_quiet()
     try:
         devices = av.enumerate_input_devices(DEVICE_FORMATS.get(platform, "v4l2"))
     except (av.FFmpegError, ValueError):  # a build of FFmpeg without cameras
