@@ -36,9 +36,9 @@ class Worker:
     """Runs a model over batches on one device. All of it is called from one thread.
 
     `dtype` and `batch_size` are those in use: the latter, the largest batch that is computed at once, shrinks where the
-    device runs out of memory, the former widens where logits overflow. `warn` is called with a sentence, `note`
-    with what takes long and what was found. Of the `options`, a `batch_size` of "auto" is the fastest, which is tried for a few
-    seconds; with `compile` the network is compiled for batches of that size, and smaller ones are filled up to it.
+    device runs out of memory, the former widens where logits overflow. `warn` is called with a sentence, `note` with
+    what takes long and what was found. Of the `options`, a `batch_size` of "auto" is the fastest, which is tried for a
+    few seconds; with `compile` the network is compiled for batches of that size, and smaller ones are filled up to it.
     Device and precision are resolved already.
 
     On CUDA a batch is resized and copied up while the one before it computes: `start` the next before you `finish`.
