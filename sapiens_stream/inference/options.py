@@ -42,7 +42,8 @@ class InferenceOptions(ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "device", str(self.device))  # a torch.device goes by its name
+        for name in ("device", "precision"):  # a torch.device goes by its name; what is none is named where it is used
+            object.__setattr__(self, name, str(getattr(self, name)))
         if self.batch_size not in (None, "auto") and (type(self.batch_size) is not int or self.batch_size < 1):
             raise UsageError(f"a batch size of {self.batch_size!r}; it is 1 or more, or auto")
         if self.fit not in get_args(Fit):
