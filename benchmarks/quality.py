@@ -6,8 +6,8 @@
 recipe's `evaluate` writes one of held-out renders; hand-labelled photographs are looked for in ../shared/labelled.
 `--parsing`: the same with the 20 labels of human parsing. `--clothing`: ID.jpg, ID.png and labels.json, as Clothing
 Co-Parsing has them; the photographs that training keeps for measuring. In these two a label is a set of classes that
-are right: "right set" is the share of people's pixels that are given one of them. "swapped": of the pixels of limbs and
-shoes found as such, the share on the wrong side.
+are right: "right set" is the share of people's pixels that are given one of them, of all and by set. "swapped": of the
+pixels of limbs and shoes found as such, the share on the wrong side.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def figures(found: Agreement) -> dict[str, float]:
         rows |= {"mean over classes": found.mean, "head (face and hair)": found.merged(HEAD)}
     else:
         rows |= {"right set": found.right_set} | {name: found.merged(names) for name, names in STREET.items()}
+        rows |= {f"right set: {name}": share for name, share in found.right_by_set.items()}
     return rows | found.by_class
 
 

@@ -307,6 +307,14 @@ class TestAgreement:
         assert agreement.merged(["Left_Shoe", "Right_Shoe"]) == shoes
         assert math.isnan(agreement.swapped)
 
+    def test_the_share_of_right_classes_is_told_by_set(self):
+        names = ["null", "coat", "jacket", "shoes", "bag"]
+        labels = Labels.of(names, CLOTHING)
+        label = np.array([0, 1, 2, 2, 3, 3, 4], np.uint8)
+        found = ["Hair", "Upper_Clothing", "Upper_Clothing", "Hair", "Left_Shoe", "Right_Shoe", "Hair"]
+        agreement = Agreement.of([(label, np.array([ID[name] for name in found], np.uint8))], labels)
+        assert agreement.right_by_set == {"Upper_Clothing": pytest.approx(2 / 3), "shoes": 1.0}
+
     @pytest.mark.parametrize(
         ("label", "found", "swapped"),
         [

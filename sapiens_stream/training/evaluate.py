@@ -83,6 +83,22 @@ class Agreement:
         return float(self.pixels[people][self.labels.sets[people]].sum() / max(self.pixels[people].sum(), 1))
 
     @property
+    def right_by_set(self) -> dict[str, float]:
+        """Of the pixels of people by what their label may mean, the share that is given one of its classes; named by
+        the class, or by the first label that means the set."""
+        people = np.flatnonzero((self.labels.within(SAPIENS.names[1:]) == 1) & (self.pixels.sum(1) > 0)).tolist()
+        rows: dict[bytes, list[int]] = {}
+        for row in people:
+            rows.setdefault(self.labels.sets[row].tobytes(), []).append(row)
+        found = {}
+        for alike in rows.values():
+            meant = self.labels.sets[alike[0]]
+            name = SAPIENS.names[meant.argmax()] if meant.sum() == 1 else self.labels.names[alike[0]]
+            pixels = self.pixels[alike]
+            found[name] = float(pixels[:, meant].sum() / pixels.sum())
+        return found
+
+    @property
     def swapped(self) -> float:
         """Of the pixels of limbs and shoes that are found as some limb or shoe, the share on the wrong side.
 
