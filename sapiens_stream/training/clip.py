@@ -1,4 +1,4 @@
-"""Renders the sample clip: two people, one walking by, one talking and waving, with sound.
+"""Renders the sample clip: five people of different ages, who walk, turn, wave and put hands to their face; with sound.
 
 python -m sapiens_stream.training.clip --assets makehuman --panorama lobby.exr.js --out people.mp4
 """
@@ -6,7 +6,8 @@ python -m sapiens_stream.training.clip --assets makehuman --panorama lobby.exr.j
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,18 @@ import numpy.typing as npt
 from sapiens_stream.training.backgrounds import read_panorama
 from sapiens_stream.training.body import Transforms
 from sapiens_stream.training.dressing import dress
+from sapiens_stream.training.motions import STEPS_A_SECOND, Motion, hands_to_face, smooth, turning, walking, waving
 from sapiens_stream.training.person import Casting, Person
 from sapiens_stream.training.photographer import look, perspective, shadow_camera
-from sapiens_stream.training.poses import AHEAD, Pose, X, Y, Z, turn
+from sapiens_stream.training.poses import Z, turn
 from sapiens_stream.training.scene import Canvas, Shot
 
 UInt8Array = npt.NDArray[np.uint8]
 
 WIDTH, HEIGHT, RATE, SECONDS = 1280, 720, 25, 5
+ONE_WIDTH = 480
+"""Columns of the piece of the picture in which one person is drawn."""
 SOUND_RATE = 44100
-STEPS_A_SECOND = 1.8
-WALK_SPEED = 0.75
-"""Metres a second; he strolls."""
 EYE, AT, FOV = np.array([0.0, -5.2, 1.45]), np.array([0.0, 0.0, 0.95]), np.deg2rad(30)
 KEY = np.array([0.5, -0.75, 0.75]) / np.linalg.norm([0.5, -0.75, 0.75])
 LIGHT = {
@@ -43,48 +44,6 @@ LIGHT = {
     "ground": (0.22, 0.2, 0.18),
     "aside": (0.05, 0.0, -0.05),
 }
-SIDES = (("L", 1), ("R", -1))
-
-
-def _arms_down(pose: Pose, swing: dict[str, float], bend: float) -> None:
-    """`swing` ahead and `bend` of the elbow, degrees, from arms that hang; they rest half raised."""
-    for side, sign in SIDES:
-        pose[f"upperarm01.{side}"] = turn(X, -swing[side]) @ turn(Y, sign * 38)
-        pose[f"lowerarm01.{side}"] = turn(Z, -sign * bend)
-        for finger in range(2, 6):
-            for joint in (1, 2, 3):
-                pose[f"finger{finger}-{joint}.{side}"] = turn(np.cross([sign, 0, -1.0], -Z), 18)
-
-
-def walking(time: float) -> Pose:
-    phase = np.pi * STEPS_A_SECOND * time
-    pose: Pose = {}
-    for side, sign in SIDES:
-        stride = np.sin(phase + (0 if side == "L" else np.pi))
-        lift = max(0.0, np.cos(phase + (0 if side == "L" else np.pi)))
-        pose[f"upperleg01.{side}"] = turn(np.cross(-Z, AHEAD), 24 * stride + 8 * lift) @ turn(Y, sign * 2)
-        pose[f"lowerleg01.{side}"] = turn(np.cross(-Z, -AHEAD), 8 + 48 * lift)
-        pose[f"foot.{side}"] = turn(X, 8 * stride)
-    _arms_down(pose, {"L": -20 * np.sin(phase) - 8, "R": 20 * np.sin(phase) - 8}, -8)
-    pose["spine02"] = turn(Z, 5 * np.sin(phase))
-    pose["head"] = turn(Z, -12 + 6 * np.sin(time * 1.3)) @ turn(X, 4)
-    return pose
-
-
-def waving(time: float) -> Pose:
-    pose: Pose = {}
-    _arms_down(pose, {"L": 0.0, "R": 0.0}, 0)
-    sway = np.sin(time * 1.6)
-    raised = float(np.clip((time - 0.4) / 0.7, 0, 1) * np.clip((4.5 - time) / 0.7, 0, 1))
-    raised = raised * raised * (3 - 2 * raised)
-    pose["upperarm01.L"] = turn(X, -4 - 20 * raised) @ turn(Y, 38 - 62 * raised)
-    pose["lowerarm01.L"] = turn(Y, (-75 - 14 * np.sin(time * 8.5)) * raised) @ turn(Z, -12 * (1 - raised))
-    gesture = 0.5 - 0.5 * np.cos(time * 2.2)
-    pose["upperarm01.R"] = turn(X, -4 - 22 * gesture) @ turn(Y, -38 + 4 * gesture)
-    pose["lowerarm01.R"] = turn(X, -55 * gesture) @ turn(Z, 20)
-    pose["spine02"] = turn(Y, 2 * sway)
-    pose["head"] = turn(Z, 8 * np.sin(time * 1.1)) @ turn(Y, 4 * sway) @ turn(X, 3)
-    return pose
 
 
 def placed(x: float, y: float, yaw: float, lowest: float) -> Transforms:
@@ -95,42 +54,83 @@ def placed(x: float, y: float, yaw: float, lowest: float) -> Transforms:
     return matrix
 
 
+@dataclass(frozen=True, eq=False)
+class Actor:
+    """Somebody in the clip: what they do, and where they stand (x, y in metres, degrees they are turned by)."""
+
+    person: Person
+    clothes: Any
+    """State of the random numbers from which they are dressed: the same clothes in each frame."""
+    motion: Motion
+    place: Callable[[float], tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class _Role:
+    male: bool
+    ages: tuple[float, float]
+    place: Callable[[float], tuple[float, float, float]]
+    motion: Motion | None
+    """None: hands to the face, which depends on whose it is."""
+
+
+ROLES = (
+    _Role(True, (0.55, 0.75), lambda time: (-2.2 + 0.75 * time, 0.9, 84.0), walking),
+    _Role(False, (0.5, 0.65), lambda time: (-0.75 + 0.04 * time, 3.4 - 0.75 * time, -4.0), walking),
+    _Role(True, (0.44, 0.54), lambda time: (-1.75, 0.1, 20 + 340 * smooth(time, 0.4, 4.6)), turning),
+    _Role(False, (0.8, 1.0), lambda _: (0.5, 0.0, -6.0), None),
+    _Role(False, (0.2, 0.28), lambda _: (1.4, -0.45, -14.0), waving),
+)
+
+
 class Scene:
-    """Two people who keep their clothes from frame to frame."""
+    """Five people who keep their clothes from frame to frame."""
 
     def __init__(self, assets: Path, panorama: UInt8Array, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.casting = Casting(assets, self.rng)
-        self.canvas = Canvas(WIDTH, HEIGHT)
-        self.people: list[tuple[Person, Any]] = []
-        while len(self.people) < 2:
-            person = self.casting.person()
-            if not person.child and person.male == bool(self.people):
-                self.people.append((person, self.rng.bit_generator.state))
+        self.canvas = Canvas(ONE_WIDTH, HEIGHT)
+        self.actors = [self._cast(role) for role in ROLES]
         self.camera = perspective(FOV, WIDTH / HEIGHT) @ look(EYE, AT)
         self.backdrop = _backdrop(panorama)
+
+    def _cast(self, role: _Role) -> Actor:
+        while True:
+            person = self.casting.person()
+            if person.male == role.male and role.ages[0] <= person.age <= role.ages[1]:
+                motion = role.motion or hands_to_face(self.casting.poser, person.figure)
+                return Actor(person, self.rng.bit_generator.state, motion, role.place)
 
     def frame(self, time: float) -> UInt8Array:
         """(HEIGHT, WIDTH, 3) uint8 RGB."""
         image = self.backdrop.copy()
-        stroll = -1.9 + WALK_SPEED * time
-        acts = (
-            (self.people[1], walking(time), (stroll, 0.9, 90.0 - 6)),
-            (self.people[0], waving(time), (0.55, -0.3, -8.0)),
-        )
-        for (person, state), pose, (x, y, yaw) in acts:
-            self.rng.bit_generator.state = state  # the same clothes again
-            still = self.casting.body.transforms(person.figure, pose)
-            lowest = float(self.casting.body.posed(person.figure.rest, still)[:, 2].min())
-            posed = dress(self.casting, person, pose, placed(x, y, yaw, lowest))
-            light = {**LIGHT, "neck_at": posed.neck_at}
-            shot = Shot(camera=self.camera, sun=shadow_camera(posed.vertices, KEY), light=light)
-            rgba, _ = self.canvas.draw(posed.parts, shot)
-            _floor_shadow(image, self.camera, x, y)
-            image *= 1 - rgba[..., 3:] / np.float32(255)
-            image += rgba[..., :3]
+        for actor in sorted(self.actors, key=lambda actor: -actor.place(time)[1]):  # the farther ones first
+            self._draw(image, actor, time)
         grain = np.random.default_rng(int(time * 1000)).normal(0, 1.5, image.shape[:2])[..., None]
         return np.asarray(np.clip(image + grain, 0, 255), np.uint8)
+
+    def _draw(self, image: npt.NDArray[np.float32], actor: Actor, time: float) -> None:
+        self.rng.bit_generator.state = actor.clothes
+        person, pose, (x, y, yaw) = actor.person, actor.motion(time), actor.place(time)
+        still = self.casting.body.transforms(person.figure, pose)
+        lowest = float(self.casting.body.posed(person.figure.rest, still)[:, 2].min())
+        posed = dress(self.casting, person, pose, placed(x, y, yaw, lowest))
+        left = int(np.clip(_seen_at(self.camera, x, y, 0)[0] - ONE_WIDTH / 2, 0, WIDTH - ONE_WIDTH))
+        zoom = np.eye(4)
+        zoom[0, 0], zoom[0, 3] = WIDTH / ONE_WIDTH, (WIDTH - 2 * left) / ONE_WIDTH - 1
+        light = {**LIGHT, "neck_at": posed.neck_at}
+        shot = Shot(camera=zoom @ self.camera, sun=shadow_camera(posed.vertices, KEY), light=light)
+        rgba, _ = self.canvas.draw(posed.parts, shot)
+        _floor_shadow(image, self.camera, x, y)
+        here = image[:, left : left + ONE_WIDTH]
+        here *= 1 - rgba[..., 3:] / np.float32(255)
+        here += rgba[..., :3]
+
+
+def _seen_at(camera: npt.NDArray[np.float64], x: float, y: float, z: float) -> tuple[float, float]:
+    """Column and row of a point of the world."""
+    clip = camera @ (x, y, z, 1)
+    return float((clip[0] / clip[3] * 0.5 + 0.5) * WIDTH), float((0.5 - clip[1] / clip[3] * 0.5) * HEIGHT)
 
 
 def _backdrop(panorama: UInt8Array) -> npt.NDArray[np.float32]:
@@ -148,11 +148,10 @@ def _backdrop(panorama: UInt8Array) -> npt.NDArray[np.float32]:
 
 def _floor_shadow(image: npt.NDArray[np.float32], camera: npt.NDArray[np.float64], x: float, y: float) -> None:
     """A soft dark ellipse where the person stands, in place."""
-    clip = camera @ (x, y, 0, 1)
-    column = (clip[0] / clip[3] * 0.5 + 0.5) * WIDTH
-    row = (0.5 - clip[1] / clip[3] * 0.5) * HEIGHT
+    (column, row), (edge, _) = _seen_at(camera, x, y, 0), _seen_at(camera, x + 0.36, y, 0)
+    width = edge - column
     mask = np.zeros(image.shape[:2], np.float32)
-    cv2.ellipse(mask, (int(column), int(row)), (95, 20), 0, 0, 360, 1.0, -1)
+    cv2.ellipse(mask, (round(column), round(row)), (round(width), round(0.21 * width)), 0, 0, 360, 1.0, -1)
     image *= 1 - 0.45 * cv2.GaussianBlur(mask, (0, 0), 16)[..., None]
 
 
@@ -191,7 +190,7 @@ def main() -> None:
     parser.add_argument("--assets", type=Path, required=True)
     parser.add_argument("--panorama", type=Path, required=True, help="an .exr.js of npm's @pmndrs/assets")
     parser.add_argument("--out", type=Path, required=True, help="a .mp4, or a .png of a few frames to look at")
-    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=8)
     given = parser.parse_args()
     scene = Scene(given.assets, read_panorama(given.panorama), given.seed)
     if given.out.suffix == ".png":

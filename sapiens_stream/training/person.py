@@ -24,7 +24,7 @@ HAIR_COLOURS = (
     (0.04, (0.85, 0.85, 0.85)),
 )
 CHILD_AGE = 0.42
-"""Of anny's 0 (newborn) to 1 (old)."""
+"""Below it clothes are a child's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +33,14 @@ class Person:
 
     figure: Figure
     male: bool
-    child: bool
+    age: float
+    """anny's: 0 newborn, 1 old."""
     skin: str
     hair_colour: tuple[float, float, float]
+
+    @property
+    def child(self) -> bool:
+        return self.age < CHILD_AGE
 
 
 class Casting:
@@ -72,7 +77,7 @@ class Casting:
         fitting = [name for name in skins if ("female" not in name) == male and ("dark" in name) == dark]
         colour = np.array(HAIR_COLOURS[rng.choice(len(HAIR_COLOURS), p=[c for c, _ in HAIR_COLOURS])][1])
         red, green, blue = colour * between(0.7, 1.5)
-        return Person(figure, male, age < CHILD_AGE, str(rng.choice(fitting or skins)), (red, green, blue))
+        return Person(figure, male, age, str(rng.choice(fitting or skins)), (red, green, blue))
 
     def _expression(self) -> dict[str, float]:
         rng, between = self.rng, self.rng.uniform

@@ -87,14 +87,11 @@ class Poser:
         return pose
 
     def _arm(self, pose: Pose, figure: Figure, side: str, sign: int, kind: str, reach: str | None) -> None:
-        rng, index = self.rng, self.body.index
-        shoulder, elbow, wrist = (
-            figure.heads[index[f"{bone}.{side}"]] for bone in ("upperarm01", "lowerarm01", "wrist")
-        )
-        upper, lower = (elbow - shoulder, wrist - elbow)
+        rng = self.rng
+        _, upper, lower = self._arm_of(figure, side)
         hinge = np.cross(lower, AHEAD)
         if reach is not None:
-            arm, bend = self._aim(shoulder, upper, lower, hinge, sign, self._target(figure, sign, reach))
+            arm, bend = self.reach(figure, side, sign, self._target(figure, sign, reach))
         elif kind == "loose":
             arm = (
                 turn(Z, -sign * rng.uniform(-20, 80))
@@ -130,10 +127,18 @@ class Poser:
         target: Matrix = np.add(start, (sign * between(*aside), between(*ahead), between(*up)))
         return target
 
-    def _aim(
-        self, shoulder: Matrix, upper: Matrix, lower: Matrix, hinge: Matrix, sign: int, target: Matrix
-    ) -> tuple[Matrix, Matrix]:
-        """The best of many random shoulders and elbows: simple, and as varied as people are."""
+    def _arm_of(self, figure: Figure, side: str) -> tuple[Matrix, Matrix, Matrix]:
+        """The shoulder, and from there to the elbow, and from there to the wrist."""
+        shoulder, elbow, wrist = (
+            figure.heads[self.body.index[f"{bone}.{side}"]] for bone in ("upperarm01", "lowerarm01", "wrist")
+        )
+        return shoulder, elbow - shoulder, wrist - elbow
+
+    def reach(self, figure: Figure, side: str, sign: int, target: Matrix) -> tuple[Matrix, Matrix]:
+        """Rotations of shoulder and elbow that bring the wrist to the target: the best of many random ones, which is
+        simple, and as varied as people are."""
+        shoulder, upper, lower = self._arm_of(figure, side)
+        hinge = np.cross(lower, AHEAD)
         rng, best = self.rng, (np.inf, np.eye(3), np.eye(3))
         for _ in range(60):
             arm = (
