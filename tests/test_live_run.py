@@ -22,9 +22,10 @@ from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.live import Camera, LiveRun, Recorder
-from sapiens_stream.live.background_writer import BackgroundWriter
 from sapiens_stream.live.delays import Delay, Delays, Histogram
 from sapiens_stream.models.model import InputSpec, Model
+from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.sinks import Outputs, Sink
 from sapiens_stream.sources import Live
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
@@ -318,14 +319,14 @@ class TestRecording:
 
     def test_a_slow_disk_drops_and_does_not_hold_up(self) -> None:
         sink = SlowSink(0.02)
-        writer = BackgroundWriter([sink], pytest.fail)
+        writers = Writers([sink], Statistics(), when_full="drop", on_failure=pytest.fail)
         start = time.monotonic()
         for index in range(100):
-            writer.offer(result_of(index))
+            writers.write(result_of(index))
         assert time.monotonic() - start < 0.5
-        writer.end()
-        writer.join()
-        assert writer.written + writer.dropped == 100 and writer.written == len(sink.indices) < 50
+        writers.close()
+        written = writers.statistics.written
+        assert written + writers.dropped == 100 and written == len(sink.indices) < 50
         assert sink.indices == sorted(sink.indices) and sink.indices[-1] == 99 and sink.closed
 
     def test_a_full_disk_ends_the_recording_and_not_the_picture(self, tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from threading import Lock
 
 from sapiens_stream.errors import SapiensStreamError, cause
 from sapiens_stream.frame import Segmentation
-from sapiens_stream.live.background_writer import BackgroundWriter
+from sapiens_stream.live.background import step_back
 from sapiens_stream.live.camera import Camera
 from sapiens_stream.live.file_per_size import FilePerSize
 from sapiens_stream.models.model import Model
 from sapiens_stream.pipeline.file_list import FileList
+from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.settings import MOST_FRAMES, RUN_FILE, frame_name
 from sapiens_stream.sinks import Outputs, Sink, container_for, registry
 from sapiens_stream.sinks.registry import OutputKind, Target
@@ -57,17 +59,14 @@ class Recorder:
         self._lock = Lock()
         self._painter = outputs.painter(model.classes)
         self._kinds = [kind for kind in outputs.kinds if kind.option != "overlay"]
-        self._videos: list[BackgroundWriter] = []
+        self._videos: list[Writers] = []
         self._saved = (
-            [
-                BackgroundWriter([self._sink(kind, camera) for kind in self._kinds], self._fail)
-                for camera in range(len(cameras))
-            ]
+            [self._writers_of([self._sink(kind, camera) for kind in self._kinds]) for camera in range(len(cameras))]
             if self._kinds
             else []
         )
-        self._snapshots: list[BackgroundWriter] = []
-        self._done: list[BackgroundWriter] = []
+        self._snapshots: list[Writers] = []
+        self._done: list[Writers] = []
         if first is not None:
             self._begin(first)
 
@@ -96,15 +95,15 @@ class Recorder:
     @property
     def recording(self) -> bool:
         """Whether a recording is going on."""
-        return any(not video.failed for video in self._videos)
+        return any(video.failure is None for video in self._videos)
 
     def write(self, camera: int, result: Segmentation) -> None:
         """Takes what was shown of a camera, by its place; returns at once."""
         if self._videos:
-            self._videos[camera].offer(result)
+            self._videos[camera].write(result)
         if self._saved:
             name = frame_name(self._for_camera(self.stem, camera), result.frame.index)
-            self._saved[camera].offer(_named(result, name))
+            self._saved[camera].write(_named(result, name))
 
     def toggle(self) -> None:
         """Begins a recording, named by the time, or ends the one that is going on."""
@@ -118,11 +117,11 @@ class Recorder:
         """Writes what is shown of each camera: picture, class map and JSON, named by the time; returns at once."""
         if not self._snapshots:
             sinks = [self._sink(registry.kind(option, word), 0) for option, word in SNAPSHOT]
-            self._snapshots = [BackgroundWriter(sinks, self._fail)]
+            self._snapshots = [self._writers_of(sinks)]
         name = f"snapshot_{time_stamp()}"
         for camera, result in enumerate(latest):
             if result is not None:
-                self._snapshots[0].offer(_named(result, self._for_camera(name, camera)))
+                self._snapshots[0].write(_named(result, self._for_camera(name, camera)))
 
     def close(self) -> None:
         """Finishes all files."""
@@ -136,19 +135,19 @@ class Recorder:
     def writes(self) -> bool:
         """Whether there is a file of this run, or will be."""
         planned = self._outputs.overlay_file is not None or bool(self._kinds)
-        return planned or any(writer.written for writer in self._writers)
+        return planned or any(writer.statistics.written for writer in self._writers)
 
     @property
     def files(self) -> list[Path]:
         """The files that span many frames and are finished: recordings, and what else was asked for."""
-        return [Path(path) for writer in [*self._done, *self._saved] for path in writer.files]
+        return [path for writer in [*self._done, *self._saved] for path in writer.files]
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """For the run record, as JSON types: frames written, and left out because the disk or encoder fell behind."""
         kinds = {"video": [*self._done, *self._videos], "frames": self._saved, "snapshots": self._snapshots}
         return {
             kind: {
-                "written": sum(writer.written for writer in writers),
+                "written": sum(writer.statistics.written for writer in writers),
                 "dropped": sum(writer.dropped for writer in writers),
             }
             for kind, writers in kinds.items()
@@ -156,17 +155,19 @@ class Recorder:
         }
 
     @property
-    def _writers(self) -> list[BackgroundWriter]:
+    def _writers(self) -> list[Writers]:
         return [*self._done, *self._videos, *self._saved, *self._snapshots]
 
     def _begin(self, path: Path) -> None:
         video = registry.kind("overlay", "video")
         self._videos = [
-            BackgroundWriter(
-                [self._spanning(video, path.with_stem(self._for_camera(path.stem, place)), place)], self._fail
-            )
-            for place in range(len(self._cameras))
+            self._writers_of([self._spanning(video, path.with_stem(self._for_camera(path.stem, camera)), camera)])
+            for camera in range(len(self._cameras))
         ]
+
+    def _writers_of(self, sinks: Sequence[Sink]) -> Writers:
+        """What they can't keep up with is left out, never waited for."""
+        return Writers(sinks, Statistics(), when_full="drop", on_failure=self._fail, on_start=step_back)
 
     def _end_videos(self) -> None:
         for video in self._videos:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import cv2
 
 from sapiens_stream.errors import FolderTaken, SapiensStreamError
+from sapiens_stream.frame import SourceInfo
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.live.camera import Camera
 from sapiens_stream.live.inference import Inference
 from sapiens_stream.live.metrics import Metrics
 from sapiens_stream.live.recorder import Recorder, time_stamp
 from sapiens_stream.live.scheduler import Scheduler, Showing
-from sapiens_stream.pipeline.record import Status
-from sapiens_stream.pipeline.run import RECORD_EVERY
+from sapiens_stream.pipeline.record import RunRecord, Status
 from sapiens_stream.pipeline.run_folder import RunFolder
+from sapiens_stream.pipeline.run_log import RunLog
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.viewers.viewer import Command, Screen, View, Viewer
@@ -50,8 +51,6 @@ class LiveRun:
         max_frames: int | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.error: BaseException | None = None
-        self.status: Status = "interrupted"
         self.stopping = False
         self._changed = Event()
         self._cameras = cameras
@@ -62,17 +61,28 @@ class LiveRun:
         # What a viewer asks for is named by the time, and so may be the record of a run that has nothing else.
         by_time = fitting(record_path.parent, f"{record_path.name.removesuffix(RUN_FILE)}_{time_stamp()}", RUN_FILE)
         self._folder = RunFolder(record_path, recorder.planned, spare=by_time)
-        self._overwrite = overwrite
-        self._claimed = self._ended = False
+        names = ", ".join(camera.name for camera in cameras)
+        record = RunRecord(source=SourceInfo(name=names, kind="live"), engine=engine, settings=settings or {})
+        self._log = RunLog(record, self._folder, overwrite=overwrite)
         recorder.on_file = self._list_file
         self._inference = Inference(engine, cameras, self._changed.set)
         self._schedulers = [Scheduler(camera, self._inference, propagate=propagate) for camera in cameras]
-        self.metrics = Metrics(cameras, engine, self._inference, settings or {})
+        self.metrics = Metrics(cameras, engine, self._inference)
         self._views = [View(camera=camera.name) for camera in cameras]
         self._paused = self._quit = False
         self._stale_screen = True
         """Whether something but a new frame is to be shown."""
-        self._screened = self._saved = time.monotonic()
+        self._screened = time.monotonic()
+
+    @property
+    def status(self) -> Status:
+        """How it stands, or ended."""
+        return self._log.status
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with, if it has."""
+        return self._log.error
 
     def stop(self) -> None:
         """Ends the run: what is on its way is dropped, and the files are closed. Safe in a signal handler."""
@@ -88,8 +98,7 @@ class LiveRun:
 
         `on_screen` is called with each screen, in this thread.
         """
-        hashing = Thread(target=self.metrics.hash_model, name="sha256", daemon=True)
-        hashing.start()
+        self._log.start()
         # A step shared by threads waits for the last of them to get a core, which the model has: for steps of a
         # millisecond that is seven times as long.
         threads = cv2.getNumThreads()
@@ -100,19 +109,18 @@ class LiveRun:
                 for camera in self._cameras:
                     camera.start(self._on_camera)
                 self._show_all(on_screen)
-            self.error = self.error or self._inference.error
-            self.status = "interrupted" if self.stopping else "complete"
+            self._fail_with(self._inference.error)
+            if self.error is None:
+                self._log.status = "interrupted" if self.stopping else "complete"
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self.error = error
+            self._log.fail(error)
         finally:
             cv2.setNumThreads(threads)
             self.metrics.stop()
             self._close()
-            self.error = self.error or self._recorder.failure
-            self.status = "failed" if self.error else self.status
-            hashing.join()
+            self._fail_with(self._recorder.failure)
             self._end()
 
     @property
@@ -122,8 +130,13 @@ class LiveRun:
 
     def record(self) -> dict[str, Any]:
         """The record as it stands now, as JSON types."""
-        listed = self._folder.files(ended=self._ended) if self._claimed else None
-        return self.metrics.as_dict(self.status, self.error, self._recorder.as_dict(), self._recorder.files, listed)
+        recorded = self._recorder.as_dict()
+        record = self._log.as_dict(self.metrics.statistics(recorded), self._recorder.files)
+        return {**record, "live": self.metrics.as_dict(recorded)}
+
+    def _fail_with(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._log.fail(error)
 
     def _list_file(self, name: str, ending: str, size: int) -> None:
         self._folder.wrote(name, ending, size)
@@ -144,7 +157,7 @@ class LiveRun:
                     on_screen(screen)
                 if self._over():
                     break
-            if time.monotonic() - self._saved > RECORD_EVERY:
+            if self._log.is_due:
                 self._save_record()
 
     def _over(self) -> bool:
@@ -217,36 +230,25 @@ class LiveRun:
         self._recorder.close()
 
     def _save_record(self) -> None:
-        self._saved = time.monotonic()
         if not self._recorder.writes:
             return
         try:
-            self._claim()
+            self._log.claim()
             self._folder.require_present()
-            self._folder.save(self.record())
+            self._log.save(self.record())
         except SapiensStreamError as error:
-            self.error, self.status = self.error or error, "failed"
-
-    def _claim(self) -> None:
-        if not self._claimed:
-            self._folder.claim(self.metrics.fingerprint, overwrite=self._overwrite)
-            self._claimed = True
+            self._log.fail(error)
 
     def _end(self) -> None:
         """Makes sure that what was written is there, and says so in the last record."""
-        refused = isinstance(self.error, FolderTaken)
-        if not self._recorder.writes or refused:
+        self._log.wait_for_checksum()
+        if not self._recorder.writes or isinstance(self.error, FolderTaken):
             return
-        self._ended = True
-        try:
-            self._claim()
+        with self._log.ending():
+            self._log.claim()
             try:
                 self._folder.finish([path for path in self._recorder.files if self.error is None or path.exists()])
                 self._folder.require_complete()
             except SapiensStreamError as error:
-                self.error, self.status = self.error or error, "failed"
-            self._folder.save(self.record(), last=True)
-        except SapiensStreamError as error:
-            self.error, self.status = self.error or error, "failed"
-        finally:
-            self._folder.release()
+                self._log.fail(error)
+            self._log.save(self.record())

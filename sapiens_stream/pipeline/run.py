@@ -14,6 +14,7 @@ from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.file_list import planned_files
 from sapiens_stream.pipeline.record import RunRecord, Status
 from sapiens_stream.pipeline.run_folder import RunFolder
+from sapiens_stream.pipeline.run_log import HASHING_PATIENCE, RunLog
 from sapiens_stream.pipeline.space import require_space
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.stream import Stream
@@ -25,17 +26,15 @@ from sapiens_stream.sources.source import Source
 if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
     from sapiens_stream.inference.engine import Engine
 
-RECORD_EVERY = 30.0  # seconds: what a killed run's record may lag behind
 LOOK_EVERY = 1.0  # seconds: how soon a deleted folder is noticed
-HASHING_PATIENCE = 0.5  # seconds that the first record waits for a small model's checksum
 
 
 class Run:
     """Takes every frame of `source` through `engine` into `sinks`, and keeps the record at `record_path` current.
 
-    Until the end the record on disk says "interrupted", which is what a killed process leaves.
-    What `RunFolder` says of other runs' results, of `overwrite` and of `spare_record` holds for the record's folder.
-    `note` is called with the disk space that the run will need.
+    What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results, of `overwrite` and
+    of `spare_record` for its folder. `note` is called with the disk space that the run
+    will need.
     """
 
     def __init__(
@@ -55,22 +54,18 @@ class Run:
         note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.statistics = Statistics()
-        self.error: BaseException | None = None
-        self.status: Status = "interrupted"
         self.name = source.info.name
         self.frame_count = source.info.frame_count
         self._source = source.info
         self._sinks = sinks
-        self._record = RunRecord(source=source.info, engine=engine, settings=settings or {})
         self._folder: RunFolder | None = None
         if record_path is not None:
             self._folder = RunFolder(record_path, planned_files(source, sinks, record_path.parent), spare=spare_record)
-        self._overwrite = overwrite
-        self._claimed = self._ended = False
+        record = RunRecord(source=source.info, engine=engine, settings=settings or {})
+        self._log = RunLog(record, self._folder, overwrite=overwrite, keep=source.info.path)
         self._workers = workers
         self._note = note
         self.stopping = False
-        self._sha256: str | None = None
         self._on_skip = on_skip
         self._skipping = Lock()
         self._stream = Stream(
@@ -81,6 +76,16 @@ class Run:
             on_damage=on_damage,
             strict=strict,
         )
+
+    @property
+    def status(self) -> Status:
+        """How it stands, or ended."""
+        return self._log.status
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with, if it has."""
+        return self._log.error
 
     def stop(self) -> None:
         """Ends the run early: the frames in flight are finished and the files closed. Safe in a signal handler."""
@@ -101,41 +106,34 @@ class Run:
 
         `on_result` is called after each result, in this thread.
         """
-        hashing = Thread(target=self._hash_model, name="sha256", daemon=True)
-        hashing.start()
+        self._log.start()
         try:
             self._claim()
-            hashing.join(HASHING_PATIENCE)
-            self._save_record()
-            self._write_all(on_result, hashing)
+            self._log.wait_for_checksum(HASHING_PATIENCE)
+            self._log.save(self.record())
+            self._write_all(on_result)
             self._conclude()
-            self.status = "interrupted" if self.stopping else "complete"
+            self._log.status = "interrupted" if self.stopping else "complete"
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self.error, self.status = error, "failed"
+            self._log.fail(error)
         finally:
             self.statistics.stop()
-            hashing.join()
             self._end()
         if check and self.error is not None:
             raise self.error
 
-    def _hash_model(self) -> None:
-        self._sha256 = self._record.engine.model.sha256
-
     def _claim(self) -> None:
         if self._folder is None:
             return
-        self._folder.claim(self._record.fingerprint, overwrite=self._overwrite, keep=self._source.path)
+        self._log.claim()
         self._require_space()
-        self._claimed = True
         for sink in self._sinks:
             sink.on_file = self._folder.wrote
 
-    def _write_all(self, on_result: Callable[[Statistics], None] | None, hashing: Thread) -> None:
-        saved = looked = time.monotonic()
-        unhashed = hashing.is_alive()
+    def _write_all(self, on_result: Callable[[Statistics], None] | None) -> None:
+        looked = time.monotonic()
         with self._stream as stream:
             writers = Writers(
                 self._sinks,
@@ -155,9 +153,8 @@ class Run:
                     if now - looked > LOOK_EVERY:
                         looked = now
                         self._require_folder()
-                    if now - saved > RECORD_EVERY or (unhashed and not hashing.is_alive()):
-                        saved, unhashed = now, hashing.is_alive()
-                        self._save_record()
+                    if self._log.is_due:
+                        self._log.save(self.record())
             finally:
                 writers.close()
 
@@ -201,20 +198,14 @@ class Run:
             self._folder.require_complete()
 
     def _end(self) -> None:
-        self._ended = True
-        if self._folder is None:
-            return
-        try:
-            if self._claimed:
-                if self.status == "complete":
-                    self._folder.remove_stale()
-                else:
-                    self._folder.finish([path for path in self.outputs if path.exists()])
-                self._save_record()
-        except Exception as error:
-            self.error, self.status = self.error or error, "failed"
-        finally:
-            self._folder.release()
+        with self._log.ending():
+            if self._folder is None or not self._log.claimed:
+                return
+            if self.status == "complete":
+                self._folder.remove_stale()
+            else:
+                self._folder.finish([path for path in self.outputs if path.exists()])
+            self._log.save(self.record())
 
     @property
     def outputs(self) -> list[Path]:
@@ -223,15 +214,4 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """The record as it stands now, as JSON types."""
-        return self._record.as_dict(
-            self.status,
-            self.statistics,
-            outputs=self.outputs,
-            error=cause(self.error) if self.error else None,
-            sha256=self._sha256,
-            files=self._folder.files(ended=self._ended) if self._folder is not None else None,
-        )
-
-    def _save_record(self) -> None:
-        if self._folder is not None:
-            self._folder.save(self.record(), last=self._ended)
+        return self._log.as_dict(self.statistics, self.outputs)

@@ -1,11 +1,12 @@
-"""The threads that hand results to sinks: one for each ordered sink, a small pool for all others and for painting."""
+"""The threads that hand results to sinks, and what happens where those fall behind: the run waits, or drops."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, Literal
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.pipeline.channel import Cancelled, Channel
@@ -13,7 +14,9 @@ from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
 
-QUEUED_RESULTS = 4  # a sink; a 4K frame holds some 50 MB until it is written
+# A sink; a 4K frame holds some 50 MB until it is written. Where the oldest are dropped, an encoder may fall behind for
+# a moment without a loss.
+QUEUED_RESULTS = {"wait": 4, "drop": 8}
 
 
 class _Job:
@@ -37,11 +40,16 @@ class _Job:
 
 
 class Writers:
-    """Writes results to all sinks at once. `write` waits when a sink falls behind, so that memory is bounded.
+    """Writes results to all sinks at once, in threads. Memory is bounded, by one of two policies.
 
-    The first failure of a sink is raised by the next `write`, or by `close`; the other sinks finish what they have.
-    But where `spare`, called with the result and the failure, returns True, only this result is lost.
-    `on_written` is called with each result that all sinks have written.
+    `when_full="wait"`: `write` waits when a sink falls behind. Each ordered sink has a thread of its own, all others
+    and what can be painted ahead a pool of `workers`. `"drop"`: `write` returns at once, and the oldest results that
+    wait give way, for all sinks alike; one thread writes, so that a result is in all files or in none.
+
+    The first failure of a sink is raised by the next `write` that waits, or by `close`; the other sinks finish what
+    they have. `on_failure` is called with each failure, in the thread that had it. But where `spare`, called with the
+    result and the failure, returns True, only this result is lost. `on_written` is called with each result that all
+    sinks have written, `on_start` by each thread before it begins.
     """
 
     def __init__(
@@ -49,46 +57,117 @@ class Writers:
         sinks: Sequence[Sink],
         statistics: Statistics,
         *,
+        when_full: Literal["wait", "drop"] = "wait",
         workers: int = WRITE_WORKERS,
         on_written: Callable[[Segmentation], None] = lambda result: None,
+        on_failure: Callable[[BaseException], None] = lambda error: None,
+        on_start: Callable[[], None] = lambda: None,
         spare: Callable[[Segmentation, BaseException], bool] = lambda result, error: False,
     ) -> None:
+        self.statistics = statistics
+        self.failure: BaseException | None = None
         self._sinks = sinks
-        self._statistics = statistics
+        self._when_full = when_full
         self._on_written = on_written
+        self._on_failure = on_failure
+        self._on_start = on_start
         self._spare = spare
-        self._failure: BaseException | None = None
+        self._lost = 0
         self._lock = Lock()
         self._channels: list[Channel[_Job]] = []
         self._threads: list[Thread] = []
-        self._ordered = [sink for sink in sinks if sink.ordered]
         self._ahead = ThreadPoolExecutor(workers, "paint")
-        self._statistics.threads["paint"] = workers
-        for sink in self._ordered:
-            self._start("encode", [sink], 1)
-        if pooled := [sink for sink in sinks if not sink.ordered]:
-            self._start("write", pooled, workers)
-
-    def _start(self, stage: str, sinks: Sequence[Sink], count: int) -> None:
-        channel: Channel[_Job] = Channel(QUEUED_RESULTS)
-        self._channels.append(channel)
-        self._statistics.threads[stage] = self._statistics.threads.get(stage, 0) + count
-        for _ in range(count):
-            thread = Thread(target=self._work, args=(stage, sinks, channel), name=stage, daemon=True)
-            self._threads.append(thread)
+        self._painted_ahead: list[Sink] = []
+        if when_full == "drop":
+            self._add("write", sinks, 1)
+        else:
+            self._painted_ahead = [sink for sink in sinks if sink.ordered]
+            statistics.threads["paint"] = workers
+            for sink in self._painted_ahead:
+                self._add("encode", [sink], 1)
+            self._add("write", [sink for sink in sinks if not sink.ordered], workers)
+        self._busy = len(self._threads)
+        for thread in self._threads:
             thread.start()
 
+    @property
+    def dropped(self) -> int:
+        """Results that were not written because a sink fell behind, or had failed."""
+        return self._lost + sum(channel.dropped for channel in self._channels)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that span many frames, once closed."""
+        return [path for sink in self._sinks for path in sink.written]
+
+    def write(self, result: Segmentation) -> None:
+        """Queues one result for every sink. Raises what a sink failed with, if it waits for them."""
+        job = _Job(result, len(self._channels), self.statistics)
+        for sink in self._painted_ahead:
+            if (work := sink.prepare(result)) is not None:
+                job.prepared[sink] = self._ahead.submit(self._timed, "paint", work)
+        try:
+            for channel in self._channels:
+                channel.put(job)
+        except Cancelled:
+            self._lose(1)
+        if self.failure is not None and self._when_full == "wait":
+            raise self.failure
+
+    def end(self) -> None:
+        """Takes no more; what waits is written and the sinks are closed, in the threads."""
+        for channel in self._channels:
+            channel.close()
+
+    def join(self) -> None:
+        """Waits until the sinks are closed; call it after `end`."""
+        for thread in self._threads:
+            thread.join()
+        self._ahead.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """Finishes what was queued, closes every sink, and raises the first failure."""
+        self.end()
+        self.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def _add(self, stage: str, sinks: Sequence[Sink], count: int) -> None:
+        if not sinks:
+            return
+        drop = self._when_full == "drop"
+        channel: Channel[_Job] = Channel(QUEUED_RESULTS[self._when_full], newest_wins=drop)
+        self._channels.append(channel)
+        self.statistics.threads[stage] = self.statistics.threads.get(stage, 0) + count
+        self._threads += [
+            Thread(target=self._work, args=(stage, sinks, channel), name=stage, daemon=True) for _ in range(count)
+        ]
+
     def _work(self, stage: str, sinks: Sequence[Sink], channel: Channel[_Job]) -> None:
+        self._on_start()
         try:
             for job in channel:
                 wait(job.prepared[sink] for sink in sinks if sink in job.prepared)
-                with self._statistics.timed(stage):
+                with self.statistics.timed(stage):
                     self._write(job, sinks)
                 if job.done() and not job.spoiled:
                     self._on_written(job.result)
         except BaseException as error:
-            self._fail(error)
+            self._lose(1 + len(channel))
             channel.cancel()
+            self._fail(error)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The last thread closes the sinks."""
+        with self._lock:
+            self._busy -= 1
+            last = not self._busy
+        for sink in self._sinks if last else ():
+            try:
+                sink.close()
+            except BaseException as error:
+                self._fail(error)
 
     def _write(self, job: _Job, sinks: Sequence[Sink]) -> None:
         try:
@@ -102,39 +181,15 @@ class Writers:
                 raise
             job.spoiled = True
 
+    def _lose(self, count: int) -> None:
+        with self._lock:
+            self._lost += count
+
     def _fail(self, error: BaseException) -> None:
         with self._lock:
-            self._failure = self._failure or error
-
-    def write(self, result: Segmentation) -> None:
-        """Queues one result for every sink. Raises what a sink failed with."""
-        job = _Job(result, len(self._channels), self._statistics)
-        for sink in self._ordered:
-            if (work := sink.prepare(result)) is not None:
-                job.prepared[sink] = self._ahead.submit(self._timed, "paint", work)
-        try:
-            for channel in self._channels:
-                channel.put(job)
-        except Cancelled:
-            pass
-        if self._failure is not None:
-            raise self._failure
+            self.failure = self.failure or error
+        self._on_failure(error)
 
     def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
-        with self._statistics.timed(stage):
+        with self.statistics.timed(stage):
             return work()
-
-    def close(self) -> None:
-        """Finishes what was queued, closes every sink, and raises the first failure."""
-        for channel in self._channels:
-            channel.close()
-        for thread in self._threads:
-            thread.join()
-        self._ahead.shutdown(cancel_futures=True)
-        for sink in self._sinks:
-            try:
-                sink.close()
-            except BaseException as error:
-                self._fail(error)
-        if self._failure is not None:
-            raise self._failure

@@ -1,0 +1,100 @@
+"""What becomes of a run, of files or live: its status, its failure, and the record that says so, kept on the disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from sapiens_stream.errors import cause
+from sapiens_stream.pipeline.record import RunRecord, Status
+from sapiens_stream.pipeline.run_folder import RunFolder
+from sapiens_stream.pipeline.statistics import Statistics
+
+RECORD_EVERY = 30.0  # seconds: what a killed run's record may lag behind
+HASHING_PATIENCE = 0.5  # seconds that the first record waits for a small model's checksum
+
+
+class RunLog:
+    """Holds `status` and `error`, reads the model's checksum beside the run, and keeps the record in `folder`, if any.
+
+    Until the end the record says "interrupted", which is what a killed process leaves. `start` comes first, then
+    `claim`, `save` whenever `is_due`, and `ending` last.
+    """
+
+    def __init__(
+        self, record: RunRecord, folder: RunFolder | None, *, overwrite: bool, keep: Path | None = None
+    ) -> None:
+        self.error: BaseException | None = None
+        self.status: Status = "interrupted"
+        self.claimed = False
+        self._record = record
+        self._folder = folder
+        self._overwrite = overwrite
+        self._keep = keep
+        self._sha256: str | None = None
+        self._hashing = Thread(target=self._hash_model, name="sha256", daemon=True)
+        self._unhashed = True
+        self._saved = time.monotonic()
+        self._ended = False
+
+    def start(self) -> None:
+        """Begins to read the model's file; takes seconds for a large one."""
+        self._hashing.start()
+
+    def wait_for_checksum(self, timeout: float | None = None) -> None:
+        """Until the model's file is read."""
+        self._hashing.join(timeout)
+
+    def fail(self, error: BaseException) -> None:
+        """Takes note of a failure; the first one stays."""
+        self.error, self.status = self.error or error, "failed"
+
+    def claim(self) -> None:
+        """Takes the folder, once; raises what `RunFolder.claim` does."""
+        self._saved = time.monotonic()  # where it is refused, it is not to be asked for again at once
+        if self._folder is not None and not self.claimed:
+            self._folder.claim(self._record.fingerprint, overwrite=self._overwrite, keep=self._keep)
+            self.claimed = True
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the record on disk has become old, or lacks a checksum that is known now."""
+        hashed = self.claimed and self._unhashed and not self._hashing.is_alive()
+        return hashed or time.monotonic() - self._saved > RECORD_EVERY
+
+    def save(self, record: Mapping[str, Any]) -> None:
+        """Writes the record."""
+        self._saved, self._unhashed = time.monotonic(), self._hashing.is_alive()
+        if self._folder is not None:
+            self._folder.save(record, last=self._ended)
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """What is saved in the block is the last record. A failure is noted; the folder is let go of in any case."""
+        self.wait_for_checksum()
+        self._ended = True
+        try:
+            yield
+        except Exception as error:
+            self.fail(error)
+        finally:
+            if self._folder is not None:
+                self._folder.release()
+
+    def as_dict(self, statistics: Statistics, outputs: Sequence[Path]) -> dict[str, Any]:
+        """The record as it stands now, as JSON types."""
+        return self._record.as_dict(
+            self.status,
+            statistics,
+            outputs=outputs,
+            error=cause(self.error) if self.error else None,
+            sha256=self._sha256,
+            files=self._folder.files(ended=self._ended) if self._folder is not None and self.claimed else None,
+        )
+
+    def _hash_model(self) -> None:
+        self._sha256 = self._record.engine.model.sha256
