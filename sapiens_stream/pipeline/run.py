@@ -127,8 +127,7 @@ class Run:
     def _claim(self) -> None:
         if self._folder is None:
             return
-        self._log.claim()
-        self._require_space()
+        self._log.claim(self._require_space)
         for sink in self._sinks:
             sink.on_file = self._folder.wrote
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -53,11 +53,12 @@ class RunLog:
         """Takes note of a failure; the first one stays."""
         self.error, self.status = self.error or error, "failed"
 
-    def claim(self) -> None:
-        """Takes the folder, once; raises what `RunFolder.claim` does."""
+    def claim(self, check: Callable[[], object] = lambda: None) -> None:
+        """Takes the folder, once. Raises what `RunFolder.claim` or `check` does; no record is left there then."""
         self._saved = time.monotonic()  # where it is refused, it is not to be asked for again at once
         if self._folder is not None and not self.claimed:
             self._folder.claim(self._record.fingerprint, overwrite=self._overwrite, keep=self._keep)
+            check()
             self.claimed = True
 
     @property
