@@ -166,7 +166,7 @@ class Recorder:
         ]
 
     def _writers_of(self, sinks: Sequence[Sink]) -> Writers:
-        """What they can't keep up with is left out, never waited for."""
+        """What they cannot keep up with is left out, never waited for."""
         return Writers(sinks, Statistics(), when_full="drop", on_failure=self._fail, on_start=step_back)
 
     def _end_videos(self) -> None:
