@@ -19,6 +19,7 @@ from sapiens_stream.models import open_model
 from sapiens_stream.models.builtin import unsuited_shape
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.options import ModelOptions, ModelSettings
+from sapiens_stream.people import refiner_for
 from sapiens_stream.pipeline import Stream
 from sapiens_stream.result import Result, result_of
 from sapiens_stream.settings import MAX_PIXELS, MODEL, RECONNECT, Reconnect, picture_name
@@ -153,6 +154,7 @@ def segment(
     max_pixels: int | None = None,
     reconnect: Reconnect | None = None,
     timeout: float | None = None,
+    steady: int = 0,
     **settings: Unpack[Settings],
 ) -> Iterator[Result]:
     """Segments every frame of a source, streamed: decoding and inference run ahead, memory stays flat.
@@ -170,6 +172,8 @@ def segment(
             times in a row it is tried again.
         timeout: the seconds that a live source may be without a picture. Without it, a source that does not open is not
             tried again, and one that was open is waited for as `reconnect` says; with it, both are tried until then.
+        steady: how many frames before and after each have a say in its class map, 0 to 2: maps flicker less, and differ
+            from what the model says of each frame alone.
         settings: those of a Segmenter.
 
     Returns:
@@ -192,6 +196,7 @@ def segment(
         on_skip=on_skip or _warn_of_skip,
         on_damage=on_damage or _warn_of_damage,
         strict=strict,
+        refiner=refiner_for(segmenter.model, steady=steady),
     )
     return _results(stream, segmenter if segmenter is not model else None)
 

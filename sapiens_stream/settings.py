@@ -57,6 +57,9 @@ RUN_SCHEMA = "sapiens-stream-run/1"
 MOST_FRAMES = 1_000_000
 """Of a clip or a live run, that have names of one length."""
 
+MOST_STEADY = 2
+"""Frames before and after one that may have a say in its class map."""
+
 
 def frame_name(stem: str, index: int) -> str:
     """What the files of a frame are called, below the folder of the results, without their endings."""

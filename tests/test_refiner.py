@@ -56,6 +56,9 @@ class Late:
         self.ended = True
         return [self._as(frame, self._newest.frames[0].index) for frame in self._waiting if self._newest]
 
+    def record(self) -> dict[str, Any]:
+        return {}
+
     def _as(self, frame: Frame, index: int) -> PendingBatch:
         assert self._newest is not None
         return replace(self._newest, frames=[frame], carried=[abs(index - frame.index)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sapiens_stream.settings import MOST_STEADY
 from sapiens_stream.sinks import registry
 
 RegionFormat = Literal["polygons", "rle", "none"]
@@ -27,6 +28,16 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", hel
 OpacityOption = Annotated[float, typer.Option("--opacity", min=0.0, max=1.0, help="Of the classes' colours.")]
 BackgroundOption = Annotated[
     bool, typer.Option("--keep-background", help="Leave the background as it is; it is dimmed by default.")
+]
+SteadyOption = Annotated[
+    int,
+    typer.Option(
+        "--steady",
+        metavar="N",
+        min=0,
+        max=MOST_STEADY,
+        help="Class maps that flicker less: the N frames before and after each have a say in it.",
+    ),
 ]
 ClassesOption = Annotated[
     str | None,

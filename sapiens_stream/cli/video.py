@@ -38,6 +38,7 @@ def video(
     save: options.SaveOption = "classes,json",
     *,
     inference: InferenceOptions,
+    steady: options.SteadyOption = 0,
     opacity: options.OpacityOption = 0.5,
     keep_background: options.BackgroundOption = False,
     classes: options.ClassesOption = None,
@@ -120,6 +121,7 @@ def video(
                     fetch_named(model, quiet=quiet)
                 check_address_space()
                 from sapiens_stream.api import Segmenter
+                from sapiens_stream.people import refiner_for
 
                 segmenter = Segmenter(model, options=inference, warn=display.warn, note=display.note)
                 known = segmenter.model.classes
@@ -142,6 +144,7 @@ def video(
                 on_skip=tally.skip,
                 on_damage=tally.damage,
                 strict=strict,
+                refiner=refiner_for(segmenter.model, steady=steady),
                 note=display.note,
             )
             tally.execute(run, str(overlay_file or output))

@@ -147,7 +147,7 @@ def _zoomed(field: Field, size: tuple[int, int], box: tuple[int, int, int, int])
     across, down = size[1] / field.shape[1], size[0] / field.shape[0]
     # The field's pixels are the centres of cells; a row of cells more on each side reaches beyond the picture's edge.
     wider = np.asarray(cv2.copyMakeBorder(field, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.float32)
-    centres = (_places(wider) - np.float32(0.5)) * np.array((across, down), np.float32) - np.float32(0.5)
+    centres = (destinations(wider) - np.float32(0.5)) * np.array((across, down), np.float32) - np.float32(0.5)
     top, left, bottom, right = box
     matrix = np.array([[1 / across, 0, (left + 0.5) / across + 0.5], [0, 1 / down, (top + 0.5) / down + 0.5]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -156,12 +156,12 @@ def _zoomed(field: Field, size: tuple[int, int], box: tuple[int, int, int, int])
 
 def _added(newer: Field, older: Field) -> Field:
     """The flow over two steps."""
-    return newer + np.asarray(_remapped(older, _places(newer), cv2.INTER_LINEAR), np.float32)
+    return newer + np.asarray(_remapped(older, destinations(newer), cv2.INTER_LINEAR), np.float32)
 
 
 def _taken(picture: UInt8Array, field: Field) -> UInt8Array:
     """An older picture as the newer one would be if nothing had changed but by motion."""
-    return np.asarray(_remapped(picture, _places(field), cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(_remapped(picture, destinations(field), cv2.INTER_LINEAR), np.uint8)
 
 
 def _remapped(picture: npt.NDArray[Any], places: Field, interpolation: int) -> npt.NDArray[Any]:
@@ -172,7 +172,7 @@ def _difference(one: UInt8Array, other: UInt8Array) -> UInt8Array:
     return np.asarray(cv2.boxFilter(cv2.absdiff(one, other), -1, _WINDOW), np.uint8)
 
 
-def _places(field: Field) -> Field:
+def destinations(field: Field) -> Field:
     return _grid(*field.shape[:2]) + field
 
 

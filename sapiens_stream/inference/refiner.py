@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from sapiens_stream.frame import Frame
 from sapiens_stream.inference.pending import PendingBatch
@@ -34,3 +34,6 @@ class Refiner(Protocol):
 
     def rest(self) -> list[PendingBatch]:
         """The frames that are left."""
+
+    def record(self) -> dict[str, Any]:
+        """What the run record tells of it so far, as JSON types; asked for from any thread."""

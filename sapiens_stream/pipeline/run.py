@@ -25,6 +25,7 @@ from sapiens_stream.sources.source import Source
 
 if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
     from sapiens_stream.inference.engine import Engine
+    from sapiens_stream.inference.refiner import Refiner
 
 LOOK_EVERY = 1.0  # seconds: how soon a deleted folder is noticed
 
@@ -33,8 +34,8 @@ class Run:
     """Takes every frame of `source` through `engine` into `sinks`, and keeps the record at `record_path` current.
 
     What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results, of `overwrite` and
-    of `spare_record` for its folder. `note` is called with the disk space that the run
-    will need.
+    of `spare_record` for its folder. `note` is called with the disk space that the run will need. `refiner` is the
+    clip's own, if its class maps are to be refined.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Run:
         on_skip: Callable[[Skipped], None] | None = None,
         on_damage: Callable[[Damaged], None] | None = None,
         strict: bool = False,
+        refiner: Refiner | None = None,
         note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self.statistics = Statistics()
@@ -58,6 +60,7 @@ class Run:
         self.frame_count = source.info.frame_count
         self._source = source.info
         self._sinks = sinks
+        self._refiner = refiner
         self._folder: RunFolder | None = None
         if record_path is not None:
             self._folder = RunFolder(record_path, planned_files(source, sinks, record_path.parent), spare=spare_record)
@@ -75,6 +78,7 @@ class Run:
             on_skip=self._tell_skipped,
             on_damage=on_damage,
             strict=strict,
+            refiner=refiner,
         )
 
     @property
@@ -213,4 +217,5 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """The record as it stands now, as JSON types."""
-        return self._log.as_dict(self.statistics, self.outputs)
+        record = self._log.as_dict(self.statistics, self.outputs)
+        return record if self._refiner is None else record | self._refiner.record()

@@ -1,0 +1,23 @@
+"""What spans frames and people: between the logits of a clip's frames and their class maps."""
+
+from __future__ import annotations
+
+from sapiens_stream.errors import UsageError
+from sapiens_stream.inference.refiner import Refiner
+from sapiens_stream.models.model import Model
+from sapiens_stream.people.steady import Steady
+from sapiens_stream.settings import MOST_STEADY
+
+
+def refiner_for(model: Model, *, steady: int = 0) -> Refiner | None:
+    """What stands between the logits of one clip and its class maps; None where nothing is asked for.
+
+    Args:
+        model: the one that infers.
+        steady: how many frames before and after each have a say in it; 0: none.
+
+    Raises UsageError for settings that there are not.
+    """
+    if type(steady) is not int or not 0 <= steady <= MOST_STEADY:
+        raise UsageError(f"steady is {steady!r}; it is a number of frames, 0 to {MOST_STEADY}")
+    return Steady(steady, model.threshold) if steady else None

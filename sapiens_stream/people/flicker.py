@@ -1,0 +1,37 @@
+"""How much class maps flicker: the share of foreground that changes its class from frame to frame, along the flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sapiens_stream.people.probabilities import Way
+
+_SURE = 0.99
+
+
+@dataclass
+class Flicker:
+    """Counted at the logits' own resolution, where the flow between two frames leads there and back."""
+
+    places: int = 0
+    """That are foreground in one of the two frames."""
+    changed: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """Of the foreground that changed; None if there was none."""
+        return round(self.changed / self.places, 4) if self.places else None
+
+    def count(self, counts: tuple[int, int]) -> None:
+        """Adds what `compared` gave for two frames."""
+        self.places += counts[0]
+        self.changed += counts[1]
+
+
+def compared(now: Tensor, before: Tensor, way: Way) -> tuple[Tensor, Tensor]:
+    """How many foreground places of two frames' winners the flow connects, and how many change their class."""
+    came = way(before, "nearest")
+    foreground = (way.sure > _SURE) & ((now > 0) | (came > 0))
+    return foreground.sum(), (foreground & (now != came)).sum()

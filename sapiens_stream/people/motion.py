@@ -1,0 +1,106 @@
+"""How the pictures of a clip move: optical flow both ways, computed once a pair, beside the model, and checked."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.frame import Frame, UInt8Array
+from sapiens_stream.inference.propagation import Field, destinations, low_resolution
+
+_THREADS = 2
+_ASTRAY = 1.0  # low-resolution pixels that a way there and back may miss its start by
+_BINS = 64
+_UNLIKE = 40  # grey levels that a place may differ by from where it came from, its surroundings taken together
+_SURROUNDINGS = (5, 5)
+# A cut is where the flow leads back from less of the picture than this, or the brightnesses have less in common, or
+# both are middling. Real clips have 0.89 and 0.97 at least from frame to frame, and over cuts 0.05 and 0.68 at most.
+_LOST, _OTHER = 0.3, 0.3
+_MIDDLING = 0.6, 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """From one picture to another."""
+
+    field: Field
+    """For each pixel of the one, how far right and down it lies in the other, low-resolution pixels."""
+    sure: UInt8Array
+    """(h, w) 255 where the other's own flow leads back, else 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two pictures of a clip."""
+
+    forth: Motion
+    """From the later to the earlier."""
+    back: Motion
+    """From the earlier to the later."""
+    cut: bool
+    """Whether they belong to two scenes; nothing is carried from one to the other."""
+
+
+Picture = Future[UInt8Array]
+"""(h, w): a frame's low-resolution picture, grey."""
+
+
+def picture_of(frame: Frame) -> Picture:
+    """What the flow is computed of."""
+    return _pool().submit(low_resolution, frame)
+
+
+def pair_of(later: Picture, earlier: Picture) -> Future[Pair]:
+    """The flow between two pictures, computed in a thread of its own."""
+    return _pool().submit(_pair, later, earlier)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    # Pictures are queued before the pairs that wait for them, so that those cannot take up all threads.
+    return ThreadPoolExecutor(_THREADS, "flow")
+
+
+_local = threading.local()
+
+
+def _pair(later: Picture, earlier: Picture) -> Pair:
+    new, old = later.result(), earlier.result()
+    if new.shape != old.shape:
+        still = Motion(np.zeros((*new.shape, 2), np.float32), np.zeros_like(new))
+        return Pair(still, still, cut=True)
+    if not hasattr(_local, "flow"):  # not for several threads at once
+        _local.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    forth, back = (np.asarray(_local.flow.calc(*each, None), np.float32) for each in ((new, old), (old, new)))
+    motions = Motion(forth, _sure(forth, back, new, old)), Motion(back, _sure(back, forth, old, new))
+    return Pair(*motions, cut=_is_cut(new, old, motions[0].sure))
+
+
+def _sure(field: Field, other: Field, here: UInt8Array, there: UInt8Array) -> UInt8Array:
+    """Where `field`, from the one picture to the other, leads back by the other's field, and to what looks like it."""
+    returned, came = (_remapped(each, destinations(field)) for each in (other, there))
+    missed = np.abs(field + returned).max(axis=2)
+    unlike = cv2.boxFilter(cv2.absdiff(here, came), -1, _SURROUNDINGS)
+    return np.where((missed < _ASTRAY) & (unlike < _UNLIKE), np.uint8(255), np.uint8(0))
+
+
+def _remapped(plane: npt.NDArray[Any], to: Field) -> npt.NDArray[Any]:
+    return cv2.remap(plane, to, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
+
+
+def _is_cut(new: UInt8Array, old: UInt8Array, sure: UInt8Array) -> bool:
+    led, common = float(np.count_nonzero(sure)) / sure.size, alike(new, old)
+    return led < _LOST or common < _OTHER or (led < _MIDDLING[0] and common < _MIDDLING[1])
+
+
+def alike(one: UInt8Array, other: UInt8Array) -> float:
+    """How much the brightnesses of two pictures have in common, 0 to 1: the overlap of their histograms."""
+    first, second = (np.bincount(each.ravel() >> 2, minlength=_BINS) / each.size for each in (one, other))
+    return float(np.minimum(first, second).sum())
