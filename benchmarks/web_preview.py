@@ -19,7 +19,7 @@ import numpy as np
 
 from sapiens_stream import Segmenter
 from sapiens_stream.frame import Frame, Segmentation
-from sapiens_stream.viewers.viewer import LiveFigures, Screen, View
+from sapiens_stream.viewers.viewer import CameraView, LiveFigures, Screen
 from sapiens_stream.viewers.web import WebPreview
 from tests.browser import Page, chromium
 
@@ -76,14 +76,16 @@ def delays(browser: Page, preview: WebPreview, pictures: list[Segmentation], sec
     """Milliseconds from `show` to the canvas, of every picture that was seen."""
     figures = LiveFigures(model="builtin", device="cpu")
     browser.open(preview.url + ("nowhere" if way == "stream" else ""))
-    preview.show(Screen(views=[View(camera="clip", latest=bearing(pictures[0], 0))], figures=figures))
+    preview.show(Screen(views=[CameraView(camera="clip", latest=bearing(pictures[0], 0))], figures=figures))
     time.sleep(0.5)
     browser.evaluate(STREAM if way == "stream" else PAGE)
     browser.evaluate(WATCH % {"bits": BITS, "row": BAR_HEIGHT // 2})
     shown = {}
     start = time.monotonic()
     for number in range(1, int(seconds * RATE)):
-        screen = Screen(views=[View(camera="clip", latest=bearing(pictures[number % 4], number))], figures=figures)
+        screen = Screen(
+            views=[CameraView(camera="clip", latest=bearing(pictures[number % 4], number))], figures=figures
+        )
         # Not in step with the browser's own 60 pictures a second, whose phase would otherwise decide the result.
         time.sleep(max(0.0, start + (number + random.random() / 2) / RATE - time.monotonic()))
         shown[number] = time.time() * 1000

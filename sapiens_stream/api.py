@@ -29,7 +29,7 @@ from sapiens_stream.sources.in_memory import Pictures, frame_of
 if TYPE_CHECKING:
     import torch
 
-    from sapiens_stream.sources.in_memory import Picture
+    from sapiens_stream.sources.in_memory import ImageLike
 
 
 class Settings(ModelSettings, total=False):
@@ -93,10 +93,10 @@ class Segmenter:
         return self.model.classes.names
 
     @overload
-    def __call__(self, image: list[Picture] | tuple[Picture, ...]) -> list[Result]: ...
+    def __call__(self, image: list[ImageLike] | tuple[ImageLike, ...]) -> list[Result]: ...
     @overload
-    def __call__(self, image: Picture) -> Result: ...
-    def __call__(self, image: Picture | list[Picture] | tuple[Picture, ...]) -> Result | list[Result]:
+    def __call__(self, image: ImageLike) -> Result: ...
+    def __call__(self, image: ImageLike | list[ImageLike] | tuple[ImageLike, ...]) -> Result | list[Result]:
         """Segments a picture, or a list of them as one batch.
 
         Args:
@@ -145,7 +145,7 @@ class Segmenter:
 
 
 def segment(
-    source: Picture | int | Source | Iterable[Picture],
+    source: ImageLike | int | Source | Iterable[ImageLike],
     *,
     model: str | os.PathLike[str] | Model | Segmenter = MODEL,
     on_skip: Callable[[Skipped], None] | None = None,

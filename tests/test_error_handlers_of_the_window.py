@@ -26,12 +26,12 @@ import pytest
 from sapiens_stream import DeviceError
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.viewers import window as window_module
-from sapiens_stream.viewers.viewer import Command, LiveFigures, Screen, View
+from sapiens_stream.viewers.viewer import CameraView, Command, LiveFigures, Screen
 from sapiens_stream.viewers.window import Window, process
 from sapiens_stream.viewers.window.shared_frames import SLOTS
 from tests.display import eventually
 
-SCREEN = Screen(views=[View(camera="0", trouble="refused")], figures=LiveFigures(model="", device=""))
+SCREEN = Screen(views=[CameraView(camera="0", trouble="refused")], figures=LiveFigures(model="", device=""))
 TRACEBACK = "Traceback (most recent call last):\n  File ...\nRuntimeError: no font\n"
 QT = "qt.qpa.xcb: could not connect to display :4711\nqt.qpa.plugin: Could not load\n"
 WAITS = "sys.stdin.read()"
@@ -199,5 +199,5 @@ class TestItsProcess:
         ended: list[int] = []
         monkeypatch.setattr(process, "os", SimpleNamespace(_exit=ended.append))
         monkeypatch.setattr(sys, "stdin", io.StringIO("show 0\n"))
-        process.Mailbox().listen()
+        process.NewestSlot().listen()
         assert ended == [0]

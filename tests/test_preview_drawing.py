@@ -11,18 +11,18 @@ from sapiens_stream.painting import Painter
 from sapiens_stream.viewers.controls import Look, press
 from sapiens_stream.viewers.drawing import Drawing, first_size
 from sapiens_stream.viewers.theme import GROUND, PANEL
-from sapiens_stream.viewers.viewer import LiveFigures, Screen, View
+from sapiens_stream.viewers.viewer import CameraView, LiveFigures, Screen
 from sapiens_stream.viewers.window.shared_frames import PIXELS, SharedSlots
 
 FIGURES = LiveFigures(model="builtin", device="cpu", delay_median=4.0, parts_median=(("decode", 1.5), ("infer", 2.5)))
 
 
-def view(size: tuple[int, int], classes: ClassSet = SAPIENS, **more: object) -> View:
+def view(size: tuple[int, int], classes: ClassSet = SAPIENS, **more: object) -> CameraView:
     random = np.random.default_rng(0)
     rgb = random.integers(0, 256, (*size, 3), np.uint8)
     class_map = random.integers(0, len(classes), size, np.uint8)
     result = Segmentation(frame=Frame(index=0, name="x", decoded=rgb), class_map=class_map, classes=classes)
-    return View(**{"camera": "0", "latest": result, **more})  # type: ignore[arg-type]
+    return CameraView(**{"camera": "0", "latest": result, **more})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -52,15 +52,15 @@ def test_keys_change_the_look(keys: str, look: Look) -> None:
 @pytest.mark.parametrize("sizes", [[(480, 640)], [(2160, 3840)], [(3000, 100), (480, 640), (1080, 1920)], []])
 def test_a_screen_passes_through_shared_memory(sizes: list[tuple[int, int]]) -> None:
     views = [view(size, camera=str(place), carried=place) for place, size in enumerate(sizes)]
-    views.append(View(camera="gone", trouble="refused"))
+    views.append(CameraView(camera="gone", trouble="refused"))
     slots = SharedSlots.create()
     slots.write(1, Screen(views=views, figures=FIGURES, recording=True))
-    sight = slots.read(1)
-    assert (sight.figures, sight.recording, sight.paused) == (FIGURES, True, False)
-    assert [picture.camera for picture in sight.pictures] == [view.camera for view in views]
-    assert (sight.pictures[-1].rgb, sight.pictures[-1].trouble) == (None, "refused")
+    shared = slots.read(1)
+    assert (shared.figures, shared.recording, shared.paused) == (FIGURES, True, False)
+    assert [picture.camera for picture in shared.views] == [view.camera for view in views]
+    assert (shared.views[-1].rgb, shared.views[-1].trouble) == (None, "refused")
     shown = 0
-    for size, sent, picture in zip(sizes, views, sight.pictures, strict=False):
+    for size, sent, picture in zip(sizes, views, shared.views, strict=False):
         assert picture.rgb is not None and picture.class_map is not None and sent.latest is not None
         shown += picture.class_map.size
         if size[0] * size[1] * len(views) <= PIXELS:
@@ -77,14 +77,14 @@ def test_a_screen_passes_through_shared_memory(sizes: list[tuple[int, int]]) -> 
 @pytest.mark.parametrize("size", [(64, 64), (320, 240), (1920, 1080)])
 @pytest.mark.parametrize("look", [Look(help=True), Look(beside=True, only=3, legend=False)])
 def test_any_screen_can_be_drawn(classes: ClassSet, size: tuple[int, int], look: Look) -> None:
-    views = [view((60, 80), classes), view((80, 60), classes, trouble="stalled " * 40), View(camera="c" * 200)]
+    views = [view((60, 80), classes), view((80, 60), classes, trouble="stalled " * 40), CameraView(camera="c" * 200)]
     slots = SharedSlots.create()
     slots.write(0, Screen(views=views, figures=FIGURES, recording=True, paused=True))
-    sight = slots.read(0)
-    picture = Drawing(classes).draw(sight, look, size, 0.0, "snapshot")
+    shared = slots.read(0)
+    picture = Drawing(classes).draw(shared, look, size, 0.0, "snapshot")
     assert picture.shape == (size[1], size[0], 3)
     assert picture.any()
-    assert min(first_size(sight, look)) >= 240
+    assert min(first_size(shared, look)) >= 240
     slots.close()
 
 
@@ -102,7 +102,7 @@ def test_background_and_classes_look_as_in_the_video(
     class_map = np.repeat(np.array([0, 2, 5], np.uint8), 80)[:, None].repeat(320, 1)
     result = Segmentation(frame=Frame(index=0, name="x", decoded=rgb), class_map=class_map, classes=SAPIENS)
     slots = SharedSlots.create()
-    slots.write(0, Screen(views=[View(camera="0", latest=result)], figures=FIGURES))
+    slots.write(0, Screen(views=[CameraView(camera="0", latest=result)], figures=FIGURES))
     look = Look(only=alone, legend=False)
     drawing = Drawing(SAPIENS, keep_background=keep_background, only=only)
     screen = drawing.draw(slots.read(0), look, (640, 480), 0.0)

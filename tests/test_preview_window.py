@@ -17,7 +17,7 @@ import pytest
 
 from sapiens_stream import DeviceError, Frame, Segmentation, UsageError
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.viewers.viewer import Command, LiveFigures, Screen, View
+from sapiens_stream.viewers.viewer import CameraView, Command, LiveFigures, Screen
 from sapiens_stream.viewers.window import Window, display_available
 from sapiens_stream.viewers.window.shared_frames import SLOTS
 from tests.display import UInt8Array, VirtualDisplay, eventually
@@ -29,16 +29,18 @@ GREEN, BLUE, GREY = (20, 200, 40), (30, 40, 220), (90, 90, 90)
 FIGURES = LiveFigures(model="builtin", device="cpu", shown_per_second=29.9, delay_median=42.0)
 
 
-def view(colour: tuple[int, int, int], size: tuple[int, int] = (480, 640), label: int = 0, **more: object) -> View:
+def view(
+    colour: tuple[int, int, int], size: tuple[int, int] = (480, 640), label: int = 0, **more: object
+) -> CameraView:
     """A camera that shows one colour, its left third of the class `label`."""
     rgb = np.full((*size, 3), colour, np.uint8)
     class_map = np.zeros(size, np.uint8)
     class_map[:, : size[1] // 3] = label
     result = Segmentation(frame=Frame(index=0, name="camera", decoded=rgb), class_map=class_map, classes=SAPIENS)
-    return View(**{"camera": "0", "latest": result, **more})  # type: ignore[arg-type]
+    return CameraView(**{"camera": "0", "latest": result, **more})  # type: ignore[arg-type]
 
 
-def screen(*views: View, recording: bool = False) -> Screen:
+def screen(*views: CameraView, recording: bool = False) -> Screen:
     return Screen(views=views, figures=FIGURES, recording=recording)
 
 
@@ -123,7 +125,7 @@ def test_cameras_are_tiled_and_the_stale_one_is_grey(on_display: VirtualDisplay,
         view(GREEN, camera="0"),
         view(BLUE, camera="1"),
         view((255, 0, 0), camera="2", trouble="no picture for 3 s"),
-        View(camera="3", trouble="refused"),
+        CameraView(camera="3", trouble="refused"),
     ]
     window.show(screen(*cameras))
     assert eventually(lambda: _count(on_display.screenshot(), GREEN) > 20000)
@@ -246,14 +248,14 @@ import sys, time
 import numpy as np
 from sapiens_stream import Frame, Segmentation
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.viewers.viewer import LiveFigures, Screen, View
+from sapiens_stream.viewers.viewer import LiveFigures, Screen, CameraView
 from sapiens_stream.viewers.window import Window
 window = Window("sapiens-stream orphan", SAPIENS)
 frame = Frame(index=0, name="camera", decoded=np.full((480, 640, 3), 99, np.uint8))
 result = Segmentation(frame=frame, class_map=np.zeros((480, 640), np.uint8), classes=SAPIENS)
 print("open", flush=True)
 while True:
-    window.show(Screen(views=[View(camera="0", latest=result)], figures=LiveFigures(model="", device="")))
+    window.show(Screen(views=[CameraView(camera="0", latest=result)], figures=LiveFigures(model="", device="")))
     time.sleep(0.01)
 """
 

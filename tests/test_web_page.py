@@ -13,7 +13,7 @@ import pytest
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.frame import Frame, Segmentation
-from sapiens_stream.viewers.viewer import Command, LiveFigures, Screen, View
+from sapiens_stream.viewers.viewer import CameraView, Command, LiveFigures, Screen
 from sapiens_stream.viewers.web import WebPreview
 from tests import media
 
@@ -41,7 +41,7 @@ def segmentation(number, size=SIZE):
 
 
 def one_camera(number):
-    return (View(camera="rtsp://door/", latest=segmentation(number)),)
+    return (CameraView(camera="rtsp://door/", latest=segmentation(number)),)
 
 
 class Run(threading.Thread):
@@ -244,8 +244,8 @@ def test_cameras_are_tiled_and_trouble_stands_over_the_stale_one(browser):
     def views(number):
         return (
             *one_camera(number),
-            View(camera="cam <b>2</b>", latest=stale, trouble="unplugged; trying again in 4 s"),
-            View(camera="0"),
+            CameraView(camera="cam <b>2</b>", latest=stale, trouble="unplugged; trying again in 4 s"),
+            CameraView(camera="0"),
         )
 
     with seen(browser, views) as (page, _):

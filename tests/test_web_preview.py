@@ -25,7 +25,7 @@ from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.install_line import install_line
 from sapiens_stream.painting import Painter
-from sapiens_stream.viewers.viewer import Command, LiveFigures, Screen, View
+from sapiens_stream.viewers.viewer import CameraView, Command, LiveFigures, Screen
 from sapiens_stream.viewers.web import WebPreview, parse_address
 from tests import media
 
@@ -48,7 +48,7 @@ def segmentation(number=0, size=media.SIZE):
 
 
 def screen(*latest, trouble=None, **state):
-    views = tuple(View(camera=f"camera {place}", latest=one, trouble=trouble) for place, one in enumerate(latest))
+    views = tuple(CameraView(camera=f"camera {place}", latest=one, trouble=trouble) for place, one in enumerate(latest))
     return Screen(views=views, figures=LiveFigures(model="tiny", device="cpu", shown=7), **state)
 
 

@@ -89,14 +89,14 @@ def images(
     from sapiens_stream.cli.address_space import check_address_space
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.download import fetch_named
-    from sapiens_stream.cli.runner import Tally
+    from sapiens_stream.cli.runner import Runner
     from sapiens_stream.models import open_model
     from sapiens_stream.pipeline import Run
     from sapiens_stream.sinks import Outputs
     from sapiens_stream.sinks.files import fitting
 
     display = Display(quiet=quiet, json=json)
-    tally = Tally(display)
+    runner = Runner(display)
     folder = _folder(input_)
     root = output_root or folder / "output"
     if os.path.realpath(root) == os.path.realpath(folder):
@@ -136,12 +136,12 @@ def images(
             overwrite=overwrite,
             settings=settings,
             workers=num_workers,
-            on_skip=tally.skip,
-            on_damage=tally.damage,
+            on_skip=runner.skip,
+            on_damage=runner.damage,
             strict=strict,
         )
-        tally.execute(run, str(root))
-    raise typer.Exit(tally.exit_code)
+        runner.execute(run, str(root))
+    raise typer.Exit(runner.exit_code)
 
 
 def _photos(what: str, **choices: Any) -> Photos:

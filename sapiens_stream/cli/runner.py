@@ -21,8 +21,8 @@ from sapiens_stream.pipeline.record import as_line, rejection
 IMPATIENCE = 2.0  # seconds
 
 
-class Tally:
-    """What became of a command's inputs, and so its exit code."""
+class Runner:
+    """Executes the runs of a command, one after the other; what became of its inputs makes its exit code."""
 
     def __init__(self, display: Display) -> None:
         self.display = display

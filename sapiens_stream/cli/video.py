@@ -17,7 +17,7 @@ from sapiens_stream.settings import MAX_PIXELS
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter
-    from sapiens_stream.cli.runner import Tally
+    from sapiens_stream.cli.runner import Runner
     from sapiens_stream.sinks import Outputs
 
 
@@ -81,7 +81,7 @@ def video(
     from sapiens_stream.cli.address_space import check_address_space
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.download import fetch_named
-    from sapiens_stream.cli.runner import Tally
+    from sapiens_stream.cli.runner import Runner
     from sapiens_stream.pipeline import Run
     from sapiens_stream.sinks import Outputs, parse_save
     from sapiens_stream.sinks.files import fitting
@@ -89,7 +89,7 @@ def video(
     from sapiens_stream.sources.video_input import parse_video, printable
 
     display = Display(quiet=quiet, json=json)
-    tally = Tally(display)
+    runner = Runner(display)
     outputs = Outputs(
         overlay=overlay,
         overlay_file=overlay_file,
@@ -105,7 +105,7 @@ def video(
         audio=audio,
         contact_sheet=contact_sheet,
     )
-    accepted = _without_clashes(inputs, outputs, output, tally)
+    accepted = _without_clashes(inputs, outputs, output, runner)
     segmenter: Segmenter | None = None
     for name in accepted:
         try:
@@ -113,7 +113,7 @@ def video(
                 raise InputError(problem)
             source = Video(name, max_pixels=max_pixels)
         except InputError as error:
-            tally.reject(printable(name), error)
+            runner.reject(printable(name), error)
             continue
         with source:
             if segmenter is None:  # after the first input proved readable: torch and a large model take a while
@@ -132,7 +132,7 @@ def video(
             try:
                 sinks = outputs.sinks(output, stem, source.info, known, display.warn)
             except OutputError as refusal:
-                tally.reject(source.info.name, refusal)
+                runner.reject(source.info.name, refusal)
                 continue
             run = Run(
                 source,
@@ -141,16 +141,16 @@ def video(
                 record_path=fitting(output, stem, "_run.json"),
                 overwrite=overwrite,
                 settings=settings,
-                on_skip=tally.skip,
-                on_damage=tally.damage,
+                on_skip=runner.skip,
+                on_damage=runner.damage,
                 strict=strict,
                 refiner=refiner_for(segmenter.model, steady=steady),
                 note=display.note,
             )
-            tally.execute(run, str(overlay_file or output))
-        if tally.interrupted:
+            runner.execute(run, str(overlay_file or output))
+        if runner.interrupted:
             break
-    raise typer.Exit(tally.exit_code)
+    raise typer.Exit(runner.exit_code)
 
 
 def _overlay_file(output: Path, inputs: list[str], overlay: str) -> Path | None:
@@ -173,7 +173,7 @@ def _refuse(inputs: list[str]) -> NoReturn:
     raise typer.Exit(exit_codes.FAILED)
 
 
-def _without_clashes(inputs: list[str], outputs: Outputs, root: Path, tally: Tally) -> list[str]:
+def _without_clashes(inputs: list[str], outputs: Outputs, root: Path, runner: Runner) -> list[str]:
     """The inputs whose results overwrite neither another's nor an input; the others are named and counted."""
     from sapiens_stream.frame import Skipped
     from sapiens_stream.sources.video_input import parse_video, printable
@@ -184,13 +184,13 @@ def _without_clashes(inputs: list[str], outputs: Outputs, root: Path, tally: Tal
         try:
             stem = parse_video(name).stem
         except InputError as problem:
-            tally.reject(printable(name), problem)
+            runner.reject(printable(name), problem)
             continue
         if stem in taken:
             reason = f"its results would overwrite those of {printable(taken[stem])}; give it another --output"
-            tally.skip(Skipped(printable(name), reason))
+            runner.skip(Skipped(printable(name), reason))
         elif taking := next((path for path in outputs.paths(root, stem) if os.path.realpath(path) in originals), None):
-            tally.skip(Skipped(name, f"{taking} is an input itself; choose another --output"))
+            runner.skip(Skipped(name, f"{taking} is an input itself; choose another --output"))
         else:
             taken[stem] = name
     return list(taken.values())

@@ -21,7 +21,7 @@ _JOIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
-class Arrival:
+class LiveFrame:
     """A frame, when it had arrived and when it was decoded, by `time.monotonic()`."""
 
     frame: Frame
@@ -30,7 +30,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, eq=False)
-class Inferred:
+class InferenceResult:
     """What the model said of a frame, and how many seconds that took."""
 
     result: Segmentation
@@ -52,14 +52,14 @@ class Camera:
         self.paused = False
         self.period = USUAL_PERIOD
         """Seconds between two frames, of late."""
-        self.inferred: Inferred | None = None
+        self.inferred: InferenceResult | None = None
         """Of the newest frame of which the model has said something."""
         self.shown = self.carried = self.inferences = self.reconnects = 0
         self.events: deque[tuple[str, LiveEvent]] = deque(maxlen=EVENTS_KEPT)
         """With the time of day at which they came, ISO 8601."""
         self._read = self._dropped = 0
-        self._to_show: Arrival | None = None
-        self._to_infer: Arrival | None = None
+        self._to_show: LiveFrame | None = None
+        self._to_infer: LiveFrame | None = None
         self._last: float | None = None
         self._lock = Lock()
         self._tell = tell
@@ -87,13 +87,13 @@ class Camera:
         """Frames that gave way to newer ones."""
         return self._dropped + self.source.dropped
 
-    def take_to_show(self) -> Arrival | None:
+    def take_to_show(self) -> LiveFrame | None:
         """The newest frame that nobody has seen to; it is now the caller's to show or to drop."""
         with self._lock:
             taken, self._to_show = self._to_show, None
             return taken
 
-    def take_to_infer(self) -> Arrival | None:
+    def take_to_infer(self) -> LiveFrame | None:
         """The newest frame that was not yet inferred, each once."""
         with self._lock:
             taken, self._to_infer = self._to_infer, None
@@ -119,7 +119,7 @@ class Camera:
         with self._lock:
             self._dropped += count
 
-    def deliver(self, inferred: Inferred) -> None:
+    def deliver(self, inferred: InferenceResult) -> None:
         """Takes what the model said, unless it has already said something of a newer frame."""
         with self._lock:
             self.inferences += 1
@@ -157,7 +157,7 @@ class Camera:
 
     def _put(self, frame: Frame) -> None:
         now = time.monotonic()
-        arrival = Arrival(frame, now if frame.arrived is None else frame.arrived, now)
+        arrival = LiveFrame(frame, now if frame.arrived is None else frame.arrived, now)
         with self._lock:
             self._read += 1
             if self._last is not None and (period := arrival.at - self._last) < LONGEST_PERIOD:

@@ -14,7 +14,7 @@ from threading import Condition
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
-from sapiens_stream.live.camera import Arrival, Camera, Inferred
+from sapiens_stream.live.camera import Camera, InferenceResult, LiveFrame
 from sapiens_stream.live.delays import per_second
 
 _TIMES_KEPT = 1000
@@ -80,7 +80,7 @@ class Inference:
             waiting = camera.is_to_infer(frame) and not self._closed
             return waiting or any(each is frame for batch in self._pending for each in batch.frames)
 
-    def expected(self, arrival: Arrival) -> float:
+    def expected(self, arrival: LiveFrame) -> float:
         """When the class map of a frame that has just arrived will be there, by `time.monotonic()`."""
         with self._changed:
             if not self._latencies:
@@ -117,7 +117,7 @@ class Inference:
         seconds = now - batch.started
         try:
             for camera, result in zip(batch.cameras, results.result(), strict=True):
-                camera.deliver(Inferred(result, seconds))
+                camera.deliver(InferenceResult(result, seconds))
         except InputError:  # of one damaged frame; the next may be whole
             self.unreadable += 1
         except (Exception, CancelledError) as error:

@@ -17,13 +17,13 @@ from sapiens_stream.live.camera import Camera
 from sapiens_stream.live.inference import Inference
 from sapiens_stream.live.metrics import Metrics
 from sapiens_stream.live.recorder import Recorder, time_stamp
-from sapiens_stream.live.scheduler import Scheduler, Showing
+from sapiens_stream.live.scheduler import DueFrame, Scheduler
 from sapiens_stream.pipeline.record import RunRecord, Status
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.pipeline.run_log import RunLog
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import fitting
-from sapiens_stream.viewers.viewer import Command, Screen, View, Viewer
+from sapiens_stream.viewers.viewer import CameraView, Command, Screen, Viewer
 
 LOOK_EVERY = 0.05  # seconds: how long a viewer's command may wait where no frame comes
 SCREEN_EVERY = 1.0  # seconds: where no frame comes, its figures tell that
@@ -68,7 +68,7 @@ class LiveRun:
         self._inference = Inference(engine, cameras, self._changed.set)
         self._schedulers = [Scheduler(camera, self._inference, propagate=propagate) for camera in cameras]
         self.metrics = Metrics(cameras, engine, self._inference)
-        self._views = [View(camera=camera.name) for camera in cameras]
+        self._views = [CameraView(camera=camera.name) for camera in cameras]
         self._paused = self._quit = False
         self._stale_screen = True
         """Whether something but a new frame is to be shown."""
@@ -194,12 +194,12 @@ class LiveRun:
                 self._recorder.write(place, showing.result)
         return screen
 
-    def _view(self, camera: Camera, before: View, due: Showing | None) -> View:
+    def _view(self, camera: Camera, before: CameraView, due: DueFrame | None) -> CameraView:
         latest = before.latest if due is None else due.result
         if latest is before.latest and camera.trouble == before.trouble:
             return before
         carried = latest.carried if latest is not None else 0
-        return View(camera=camera.name, latest=latest, carried=carried, trouble=camera.trouble)
+        return CameraView(camera=camera.name, latest=latest, carried=carried, trouble=camera.trouble)
 
     def _obey(self) -> None:
         for viewer in self._viewers:

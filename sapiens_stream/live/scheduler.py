@@ -10,16 +10,16 @@ import numpy as np
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.inference.propagation import MaskPropagator
-from sapiens_stream.live.camera import Arrival, Camera, Inferred
+from sapiens_stream.live.camera import Camera, InferenceResult, LiveFrame
 from sapiens_stream.live.delays import Delay
 from sapiens_stream.live.inference import Inference
 
 
 @dataclass(frozen=True, eq=False)
-class Showing:
+class DueFrame:
     """A frame that is to be shown now. `infer` is what its class map took, `ready` when it was there."""
 
-    arrival: Arrival
+    arrival: LiveFrame
     result: Segmentation
     infer: float
     ready: float
@@ -33,7 +33,7 @@ class Showing:
 
 @dataclass(frozen=True, eq=False)
 class _Held:
-    arrival: Arrival
+    arrival: LiveFrame
     until: float
     """When it is shown with a carried class map, if its own has not come."""
 
@@ -69,7 +69,7 @@ class Scheduler:
         self._take()
         self._drop(len(self._held))
 
-    def due(self) -> Showing | None:
+    def due(self) -> DueFrame | None:
         """What is to be shown now; call it again until there is nothing."""
         self._take()
         # Asked for before the newest class map is looked at: what comes between the two is not lost.
@@ -81,7 +81,7 @@ class Scheduler:
             self._drop(late)
             del awaited[:late]
             if self._held and self._held[0].arrival.frame.index == index:
-                return Showing(self._held.popleft().arrival, inferred.result, inferred.seconds, time.monotonic())
+                return DueFrame(self._held.popleft().arrival, inferred.result, inferred.seconds, time.monotonic())
         if not self._held:
             return None
         if self._propagate:
@@ -106,7 +106,7 @@ class Scheduler:
             self._held.popleft()
         self.camera.drop(count)
 
-    def _carry(self, inferred: Inferred | None, arrival: Arrival) -> Showing:
+    def _carry(self, inferred: InferenceResult | None, arrival: LiveFrame) -> DueFrame:
         start = time.monotonic()
         frame = arrival.frame
         if inferred is not None and inferred.result.frame.size == frame.size:
@@ -119,4 +119,4 @@ class Scheduler:
             frame=frame, class_map=class_map, classes=self._model.classes, model=self._model.name, carried=age
         )
         ready = time.monotonic()
-        return Showing(arrival, result, ready - start, ready)
+        return DueFrame(arrival, result, ready - start, ready)

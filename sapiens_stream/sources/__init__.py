@@ -11,14 +11,14 @@ from sapiens_stream.sources.kinds import ANIMATIONS, is_photo
 from sapiens_stream.sources.listing import is_glob, is_list
 from sapiens_stream.sources.live import Live, LiveEvent
 from sapiens_stream.sources.live.address import Address, is_live, parse_address
-from sapiens_stream.sources.live.cameras import Camera, list_cameras
+from sapiens_stream.sources.live.cameras import CameraDevice, list_cameras
 from sapiens_stream.sources.photos import Photos
 from sapiens_stream.sources.source import Source
 from sapiens_stream.sources.video import Video
 
 __all__ = [
     "Address",
-    "Camera",
+    "CameraDevice",
     "Decoder",
     "Live",
     "LiveEvent",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import PIL.Image
     import torch
 
-    Picture: TypeAlias = str | os.PathLike[str] | npt.NDArray[Any] | PIL.Image.Image | torch.Tensor | Frame
+    ImageLike: TypeAlias = str | os.PathLike[str] | npt.NDArray[Any] | PIL.Image.Image | torch.Tensor | Frame
 
 _FORMS = (
     "an image is the path of a photo, a PIL image, or an array or tensor of (H, W, 3) RGB, (H, W, 4) RGBA or (H, W)"
@@ -45,7 +45,7 @@ class Pictures(Source):
     whatever the iterable itself raises.
     """
 
-    def __init__(self, pictures: Iterable[Picture]) -> None:
+    def __init__(self, pictures: Iterable[ImageLike]) -> None:
         count = len(pictures) if isinstance(pictures, Sized) else None
         self.info = SourceInfo(name="pictures", kind="photos", frame_count=count)
         self._closed = False
@@ -57,7 +57,7 @@ class Pictures(Source):
     def close(self) -> None:
         self._closed = True  # the iterator itself belongs to the caller, and may be running in another thread
 
-    def _read(self, pictures: Iterable[Picture]) -> Iterator[Frame | Skipped]:
+    def _read(self, pictures: Iterable[ImageLike]) -> Iterator[Frame | Skipped]:
         index = 0
         for place, picture in enumerate(pictures):
             if self._closed:
@@ -74,7 +74,7 @@ class Pictures(Source):
             yield frame
 
 
-def frame_of(picture: Picture, *, index: int = 0, name: str = "image") -> Frame:
+def frame_of(picture: ImageLike, *, index: int = 0, name: str = "image") -> Frame:
     """A picture as a frame, upright, its alpha dropped.
 
     A path is that of a photo, whose stem names the frame. An array is (H, W, 3) RGB, (H, W, 4) RGBA, (H, W) or

@@ -19,7 +19,7 @@ from sapiens_stream.viewers.theme import (
     INK,
     PANEL,
     RED,
-    Box,
+    Rect,
     UInt8Array,
     fill,
     shade,
@@ -27,7 +27,7 @@ from sapiens_stream.viewers.theme import (
 )
 from sapiens_stream.viewers.tiles import draw_tile, grid, shape_of
 from sapiens_stream.viewers.viewer import LiveFigures
-from sapiens_stream.viewers.window.shared_frames import Sight
+from sapiens_stream.viewers.window.shared_frames import SharedScreen
 
 _FIGURES_EVERY = 0.25  # seconds: faster than that nobody reads
 _PANEL_LETTERS = "Right Upper Clothing 99.9 %"
@@ -55,32 +55,32 @@ class Drawing:
         self._figures = LiveFigures(model="", device="")
         self._figures_at = float("-inf")
 
-    def draw(self, sight: Sight, look: Look, size: tuple[int, int], now: float, word: str = "") -> UInt8Array:
+    def draw(self, screen: SharedScreen, look: Look, size: tuple[int, int], now: float, word: str = "") -> UInt8Array:
         """(height, width, 3) uint8 RGB of `size` (width, height); `word` is a short message to the viewer."""
         width, height = size
         canvas = np.empty((height, width, 3), np.uint8)
-        fill(canvas, Box(0, 0, width, height), GROUND)
+        fill(canvas, Rect(0, 0, width, height), GROUND)
         letters = text_size(height)
         area, panel, bar = _layout(size, look.legend)
-        self.legend.count(sight.pictures, now)
+        self.legend.count(screen.views, now)
         painter = self._painter(look.opacity, look.only)
-        boxes = grid(area, [shape_of(picture, look.beside) for picture in sight.pictures])
+        boxes = grid(area, [shape_of(picture, look.beside) for picture in screen.views])
         named = len(boxes) > 1
-        for box, picture in zip(boxes, sight.pictures, strict=True):
+        for box, picture in zip(boxes, screen.views, strict=True):
             draw_tile(canvas, box, picture, painter, beside=look.beside, named=named, size=letters)
         if now - self._figures_at >= _FIGURES_EVERY:
-            self._figures, self._figures_at = sight.figures, now
+            self._figures, self._figures_at = screen.figures, now
         if panel.width:
             self._draw_panel(canvas, panel, letters, look.only)
         _draw_bar(canvas, bar, self._figures, letters)
-        _draw_marks(canvas, area, sight, letters)
+        _draw_marks(canvas, area, screen, letters)
         if word:
             _draw_word(canvas, area, word, letters)
         if look.help:
             _draw_help(canvas, area, letters)
         return canvas
 
-    def _draw_panel(self, canvas: UInt8Array, panel: Box, letters: int, only: int | None) -> None:
+    def _draw_panel(self, canvas: UInt8Array, panel: Rect, letters: int, only: int | None) -> None:
         fill(canvas, panel, PANEL)
         inner = panel.inset(2 * GAP)
         parts = self._figures.parts_median
@@ -98,14 +98,14 @@ class Drawing:
             write(canvas, value, right, y + row * step, letters, DIM)
 
 
-def first_size(sight: Sight, look: Look) -> tuple[int, int]:
+def first_size(screen: SharedScreen, look: Look) -> tuple[int, int]:
     """(width, height) for a window that shows the pictures in their own size, or as much of it as is usual."""
-    pictures = [picture for picture in sight.pictures if picture.rgb is not None]
+    pictures = [picture for picture in screen.views if picture.rgb is not None]
     if not pictures:
         return 960, 600
     height, width = next(picture.rgb.shape[:2] for picture in pictures if picture.rgb is not None)
-    columns = round(len(sight.pictures) ** 0.5 + 0.4)
-    rows = -(-len(sight.pictures) // columns)
+    columns = round(len(screen.views) ** 0.5 + 0.4)
+    rows = -(-len(screen.views) // columns)
     width, height = columns * width, rows * height
     area, _, _ = _layout(_FIRST_SIZE, look.legend)
     scale = min(area.width / width, area.height / height, 1.0)
@@ -114,7 +114,7 @@ def first_size(sight: Sight, look: Look) -> tuple[int, int]:
     return width + (_panel_width(letters) if look.legend else 0), height + _bar_height(letters)
 
 
-def _layout(size: tuple[int, int], legend: bool) -> tuple[Box, Box, Box]:
+def _layout(size: tuple[int, int], legend: bool) -> tuple[Rect, Rect, Rect]:
     """Where pictures, legend (of no width without one) and figures go."""
     width, height = size
     letters = text_size(height)
@@ -122,8 +122,8 @@ def _layout(size: tuple[int, int], legend: bool) -> tuple[Box, Box, Box]:
     panel = _panel_width(letters) if legend else 0
     if panel > width // 2:  # the picture matters more
         panel = 0
-    area = Box(0, 0, width - panel, height - bar)
-    return area, Box(width - panel, 0, panel, height - bar), Box(0, height - bar, width, bar)
+    area = Rect(0, 0, width - panel, height - bar)
+    return area, Rect(width - panel, 0, panel, height - bar), Rect(0, height - bar, width, bar)
 
 
 def _panel_width(letters: int) -> int:
@@ -149,7 +149,7 @@ def _items(figures: LiveFigures) -> list[tuple[str, str]]:
     return items
 
 
-def _draw_bar(canvas: UInt8Array, bar: Box, figures: LiveFigures, letters: int) -> None:
+def _draw_bar(canvas: UInt8Array, bar: Rect, figures: LiveFigures, letters: int) -> None:
     fill(canvas, bar, PANEL)
     x, y = bar.x + 2 * GAP, bar.y + GAP // 2
     hint = text_width("h  help", letters)
@@ -165,38 +165,38 @@ def _draw_bar(canvas: UInt8Array, bar: Box, figures: LiveFigures, letters: int) 
         x += wide + 3 * GAP
 
 
-def _draw_marks(canvas: UInt8Array, area: Box, sight: Sight, letters: int) -> None:
+def _draw_marks(canvas: UInt8Array, area: Rect, screen: SharedScreen, letters: int) -> None:
     """REC and PAUSED, in the upper right corner."""
     right = area.x + area.width - GAP
-    for on, text, colour in ((sight.recording, "REC", RED), (sight.paused, "PAUSED", AMBER)):
+    for on, text, colour in ((screen.recording, "REC", RED), (screen.paused, "PAUSED", AMBER)):
         if not on:
             continue
         width = text_width(text, letters, bold=True) + letters + 3 * GAP
-        box = Box(right - width, area.y + GAP, width, line_height(letters) + 4)
+        box = Rect(right - width, area.y + GAP, width, line_height(letters) + 4)
         shade(canvas, box)
-        mark = Box(box.x + GAP, box.y + (box.height - letters) // 2, letters, letters)
+        mark = Rect(box.x + GAP, box.y + (box.height - letters) // 2, letters, letters)
         fill(canvas, mark, colour)
         if text == "PAUSED":  # two bars rather than a block
             third = letters // 3
-            fill(canvas, Box(mark.x + third, mark.y, letters - 2 * third, letters), GROUND)
+            fill(canvas, Rect(mark.x + third, mark.y, letters - 2 * third, letters), GROUND)
         write(canvas, text, mark.x + letters + GAP, box.y + 2, letters, colour, bold=True)
         right = box.x - GAP
 
 
-def _draw_word(canvas: UInt8Array, area: Box, word: str, letters: int) -> None:
+def _draw_word(canvas: UInt8Array, area: Rect, word: str, letters: int) -> None:
     width = text_width(word, letters) + 4 * GAP
     height = line_height(letters) + 2 * GAP
-    box = Box(area.x + (area.width - width) // 2, area.y + area.height - height - 2 * GAP, width, height)
+    box = Rect(area.x + (area.width - width) // 2, area.y + area.height - height - 2 * GAP, width, height)
     shade(canvas, box)
     write(canvas, word, box.x + 2 * GAP, box.y + GAP, letters, INK)
 
 
-def _draw_help(canvas: UInt8Array, area: Box, letters: int) -> None:
+def _draw_help(canvas: UInt8Array, area: Rect, letters: int) -> None:
     step = line_height(letters)
     left = max(text_width(key, letters, bold=True) for key, _ in KEYS)
     width = left + max(text_width(what, letters) for _, what in KEYS) + 7 * GAP
     height = len(KEYS) * step + 4 * GAP
-    box = Box(area.x + (area.width - width) // 2, area.y + (area.height - height) // 2, width, height)
+    box = Rect(area.x + (area.width - width) // 2, area.y + (area.height - height) // 2, width, height)
     shade(canvas, box, 0.88)
     for row, (key, what) in enumerate(KEYS):
         y = box.y + 2 * GAP + row * step

@@ -22,7 +22,7 @@ RED: Colour = (240, 72, 72)
 GAP = 6
 
 
-class Box(NamedTuple):
+class Rect(NamedTuple):
     """A part of the canvas."""
 
     x: int
@@ -30,8 +30,8 @@ class Box(NamedTuple):
     width: int
     height: int
 
-    def inset(self, by: int) -> Box:
-        return Box(self.x + by, self.y + by, max(self.width - 2 * by, 0), max(self.height - 2 * by, 0))
+    def inset(self, by: int) -> Rect:
+        return Rect(self.x + by, self.y + by, max(self.width - 2 * by, 0), max(self.height - 2 * by, 0))
 
     def of(self, canvas: UInt8Array) -> UInt8Array:
         """The part of the canvas itself, not a copy; smaller where the box leaves the canvas."""
@@ -44,13 +44,13 @@ def text_size(height: int) -> int:
     return min(max(round(8 + height / 90), 12), 26)
 
 
-def fill(canvas: UInt8Array, box: Box, colour: Colour) -> None:
+def fill(canvas: UInt8Array, box: Rect, colour: Colour) -> None:
     """Fills a box; several times as fast as numpy's broadcast."""
     if box.width > 0 and box.height > 0:
         cv2.rectangle(canvas, box, colour, cv2.FILLED)
 
 
-def shade(canvas: UInt8Array, box: Box, strength: float = 0.72) -> None:
+def shade(canvas: UInt8Array, box: Rect, strength: float = 0.72) -> None:
     """Darkens a box, so that text on it is legible whatever lies below."""
     part = box.of(canvas)
     if part.size:

@@ -9,19 +9,19 @@ import numpy as np
 
 from sapiens_stream.painting import Painter
 from sapiens_stream.viewers.lettering import fitted, line_height, text_width, wrapped, write
-from sapiens_stream.viewers.theme import AMBER, DIM, GAP, INK, PANEL, Box, UInt8Array, fill, shade
-from sapiens_stream.viewers.window.shared_frames import Picture
+from sapiens_stream.viewers.theme import AMBER, DIM, GAP, INK, PANEL, Rect, UInt8Array, fill, shade
+from sapiens_stream.viewers.window.shared_frames import SharedView
 
 _WIDE = 4 / 3  # width to height of a camera that has not shown a picture yet
 
 
-def shape_of(picture: Picture, beside: bool) -> float:
+def shape_of(picture: SharedView, beside: bool) -> float:
     """Width to height of what is shown of a camera."""
     shape = _WIDE if picture.rgb is None else picture.rgb.shape[1] / picture.rgb.shape[0]
     return 2 * shape if beside else shape
 
 
-def grid(area: Box, shapes: Sequence[float]) -> list[Box]:
+def grid(area: Rect, shapes: Sequence[float]) -> list[Rect]:
     """A box for each picture, in rows, of the columns that show the most of the pictures; `shapes` as `shape_of`."""
     count = len(shapes)
 
@@ -37,13 +37,13 @@ def grid(area: Box, shapes: Sequence[float]) -> list[Box]:
         left, right = column * area.width // columns, (column + 1) * area.width // columns
         top, bottom = row * area.height // rows, (row + 1) * area.height // rows
         gap = 1 if count > 1 else 0
-        boxes.append(Box(area.x + left, area.y + top, right - left, bottom - top).inset(gap))
+        boxes.append(Rect(area.x + left, area.y + top, right - left, bottom - top).inset(gap))
     return boxes
 
 
 def draw_tile(
-    canvas: UInt8Array, box: Box, picture: Picture, painter: Painter, *, beside: bool, named: bool, size: int
-) -> Box:
+    canvas: UInt8Array, box: Rect, picture: SharedView, painter: Painter, *, beside: bool, named: bool, size: int
+) -> Rect:
     """Paints a camera's picture as large as fits, and its marks; returns where. A stale one is grey."""
     if picture.rgb is None or picture.class_map is None:
         fill(canvas, box, PANEL)
@@ -64,13 +64,13 @@ def draw_tile(
     return place
 
 
-def _inscribed(box: Box, shape: float) -> Box:
+def _inscribed(box: Rect, shape: float) -> Rect:
     width = max(min(box.width, round(box.height * shape)), 1)
     height = max(min(box.height, round(box.width / shape)), 1)
-    return Box(box.x + (box.width - width) // 2, box.y + (box.height - height) // 2, width, height)
+    return Rect(box.x + (box.width - width) // 2, box.y + (box.height - height) // 2, width, height)
 
 
-def _painted(rgb: UInt8Array, class_map: UInt8Array, painter: Painter, place: Box, beside: bool) -> UInt8Array:
+def _painted(rgb: UInt8Array, class_map: UInt8Array, painter: Painter, place: Rect, beside: bool) -> UInt8Array:
     """The overlay, or [picture | overlay], in the size of `place`; painted in the smaller of the two sizes."""
     width = max(place.width // 2, 1) if beside else place.width
     target = (width, place.height)
@@ -94,15 +94,15 @@ def _resized(array: UInt8Array, size: tuple[int, int], how: int) -> UInt8Array:
     return np.asarray(cv2.resize(array, size, interpolation=how), np.uint8)
 
 
-def _tag(canvas: UInt8Array, place: Box, text: str, size: int) -> None:
+def _tag(canvas: UInt8Array, place: Rect, text: str, size: int) -> None:
     """A camera's name in the upper left corner."""
     text = fitted(text, size, place.width - 4 * GAP)
-    box = Box(place.x, place.y, text_width(text, size) + 2 * GAP, line_height(size) + 2)
+    box = Rect(place.x, place.y, text_width(text, size) + 2 * GAP, line_height(size) + 2)
     shade(canvas, box)
     write(canvas, text, box.x + GAP, box.y + 1, size, INK)
 
 
-def _notice(canvas: UInt8Array, place: Box, title: str, text: str, size: int) -> None:
+def _notice(canvas: UInt8Array, place: Rect, title: str, text: str, size: int) -> None:
     """A line or some in the middle of the picture."""
     width = place.width - 6 * GAP
     lines = [(fitted(title, size, width), AMBER, True)] if title else []
@@ -111,7 +111,7 @@ def _notice(canvas: UInt8Array, place: Box, title: str, text: str, size: int) ->
     widths = [text_width(line, size, bold=bold) for line, _, bold in lines]
     box_width, box_height = max(widths, default=0) + 4 * GAP, len(lines) * step + 2 * GAP
     x, y = place.x + (place.width - box_width) // 2, place.y + (place.height - box_height) // 2
-    shade(canvas, Box(x, y, box_width, box_height))
+    shade(canvas, Rect(x, y, box_width, box_height))
     for row, ((line, ink, bold), line_width) in enumerate(zip(lines, widths, strict=True)):
         left = place.x + (place.width - line_width) // 2
         write(canvas, line, left, y + GAP + row * step, size, ink, bold=bold)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # it loads av, which the window's process must not
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class CameraView:
     """The latest picture of one camera.
 
     `camera` is safe to print (no credentials). `latest` is None until the first picture is there. Its class map was
@@ -54,7 +54,7 @@ class LiveFigures:
 class Screen:
     """Everything a viewer shows at one moment."""
 
-    views: Sequence[View]
+    views: Sequence[CameraView]
     figures: LiveFigures
     recording: bool = False
     paused: bool = False

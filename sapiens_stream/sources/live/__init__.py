@@ -18,7 +18,7 @@ from sapiens_stream.settings import MAX_PIXELS, RECONNECT, Reconnect, frame_name
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.live.address import Address, parse_address
 from sapiens_stream.sources.live.connection import CONNECT_SECONDS, Connection
-from sapiens_stream.sources.live.mailbox import Arrived, Mailbox, Outcome
+from sapiens_stream.sources.live.latest_frames import DecodedFrame, LatestFrames, Outcome
 from sapiens_stream.sources.live.timeline import TIME_BASE, Timeline
 from sapiens_stream.sources.source import Source
 
@@ -105,7 +105,7 @@ class Live(Source):
         self._max_pixels = max_pixels
         self._on_event = on_event
         self._warn = warn
-        self._mailbox = Mailbox()
+        self._latest = LatestFrames()
         self._connection: Connection | None = None
         self._lock = threading.Lock()
         self._timeline = Timeline()
@@ -118,14 +118,14 @@ class Live(Source):
     @property
     def dropped(self) -> int:
         """Frames that arrived, but were left out for newer ones."""
-        return self._mailbox.dropped
+        return self._latest.dropped
 
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames
 
     def close(self) -> None:
         with self._lock:
-            self._mailbox.close()
+            self._latest.close()
             connection, self._connection = self._connection, None  # waited for once
         if connection is not None:
             connection.join(CLOSE_SECONDS)
@@ -152,10 +152,10 @@ class Live(Source):
 
     def _connect(self) -> Connection | None:
         with self._lock:
-            if self._mailbox.closed:
+            if self._latest.closed:
                 return None
             self._connection = connection = Connection(
-                self.address, self._mailbox, self._stall_seconds, self._max_pixels
+                self.address, self._latest, self._stall_seconds, self._max_pixels
             )
             connection.start()
         self._timeline.restart()
@@ -166,8 +166,8 @@ class Live(Source):
         while True:
             stall = self._stall_seconds if connection.endless and not self._lost else math.inf
             limit = min(stall, max(0.0, self._deadline - time.monotonic()))
-            received = self._mailbox.take(None if limit == math.inf else limit)
-            if self._mailbox.closed:
+            received = self._latest.take(None if limit == math.inf else limit)
+            if self._latest.closed:
                 return None
             if received is None and time.monotonic() >= self._deadline:
                 patience = self._patience if self._index else self._first_patience
@@ -191,10 +191,10 @@ class Live(Source):
         pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(self._tries, 10), LONGEST_PAUSE_SECONDS)
         self._tell("reconnecting", outcome.reason, pause)
         self._tries += 1
-        self._mailbox.sleep(min(pause, max(0.0, self._deadline - time.monotonic())))
+        self._latest.sleep(min(pause, max(0.0, self._deadline - time.monotonic())))
         return time.monotonic() < self._deadline
 
-    def _frame(self, received: Arrived, connection: Connection) -> Frame:
+    def _frame(self, received: DecodedFrame, connection: Connection) -> Frame:
         decoded = received.frame
         if not self._index:
             self.info = replace(self.info, frame_rate=connection.rate, sample_aspect_ratio=connection.aspect_ratio)

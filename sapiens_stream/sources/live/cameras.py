@@ -16,7 +16,7 @@ DEVICE_FORMATS = {"darwin": "avfoundation", "win32": "dshow"}
 
 
 @dataclass(frozen=True)
-class Camera:
+class CameraDevice:
     """A camera: the `address` to open it by, what it calls itself, and, on Linux, the modes that it offers."""
 
     address: str
@@ -24,14 +24,14 @@ class Camera:
     modes: tuple[CameraMode, ...] = ()
 
 
-def list_cameras(platform: str = sys.platform) -> list[Camera]:
+def list_cameras(platform: str = sys.platform) -> list[CameraDevice]:
     """The cameras there are, in the system's order; none is an empty list."""
     devices = _devices(platform)
     if platform == "darwin":
-        return [Camera(each.name, each.description) for each in devices]
+        return [CameraDevice(each.name, each.description) for each in devices]
     if platform == "win32":
-        return [Camera(f"video={each.description}", each.description) for each in devices]
-    return [Camera(each.name, each.description, _modes(each.name)) for each in devices]
+        return [CameraDevice(f"video={each.description}", each.description) for each in devices]
+    return [CameraDevice(each.name, each.description, _modes(each.name)) for each in devices]
 
 
 def _devices(platform: str) -> list[av.DeviceInfo]:

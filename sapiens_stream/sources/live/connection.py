@@ -22,7 +22,7 @@ from sapiens_stream.sources.demux import best_stream
 from sapiens_stream.sources.joins import Joins
 from sapiens_stream.sources.limits import limit_decoder
 from sapiens_stream.sources.live.address import Address
-from sapiens_stream.sources.live.mailbox import Arrived, Mailbox, Outcome
+from sapiens_stream.sources.live.latest_frames import DecodedFrame, LatestFrames, Outcome
 from sapiens_stream.sources.live.pace import Backlog, Pace
 from sapiens_stream.sources.opening import open_address, open_file
 from sapiens_stream.sources.spool import Spool, spool_address
@@ -54,13 +54,15 @@ _FINAL = (
 
 
 class Connection(Thread):
-    """Opens an address once, and puts what arrives into the mailbox until it is over, then the `Outcome`.
+    """Opens an address once, and puts what arrives into `latest` until it is over, then the `Outcome`.
 
-    It ends by itself once the mailbox is closed, or once nothing came for `stall_seconds`: FFmpeg's calls that wait
+    It ends by itself once `latest` is closed, or once nothing came for `stall_seconds`: FFmpeg's calls that wait
     for the network are given that time. A device may ignore it; then the thread waits for as long as the device does.
     """
 
-    def __init__(self, address: Address, mailbox: Mailbox, stall_seconds: float, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self, address: Address, latest: LatestFrames, stall_seconds: float, max_pixels: int = MAX_PIXELS
+    ) -> None:
         super().__init__(name="live", daemon=True)
         self.rate: Fraction | None = None
         self.aspect_ratio: Fraction | None = None
@@ -69,12 +71,12 @@ class Connection(Thread):
         self._begun = False
         self._spool: Spool | None = None
         self._address = address
-        self._mailbox = mailbox
+        self._latest = latest
         self._stall_seconds = stall_seconds
         self._max_pixels = max_pixels
 
     def run(self) -> None:
-        self._mailbox.finish(self._outcome())
+        self._latest.finish(self._outcome())
 
     def _outcome(self) -> Outcome:
         opened = False
@@ -152,7 +154,7 @@ class Connection(Thread):
         backlog = Backlog(asked)
         for packet in container.demux():
             at = time.monotonic()
-            if self._mailbox.closed:
+            if self._latest.closed:
                 return Outcome("closed", ended=True)
             if self.endless and at - asked >= self._stall_seconds:
                 # FFmpeg gave up waiting, and hands out the rest of what had come before.
@@ -160,7 +162,7 @@ class Connection(Thread):
             if packet.stream is not stream:
                 pass
             elif not pace and backlog.skips(packet, at - asked, at):
-                self._mailbox.skipped()
+                self._latest.skipped()
                 limit = max(limit, at + self._stall_seconds)
             else:
                 if pace:  # a clock that jumps ahead would be waited for
@@ -176,11 +178,11 @@ class Connection(Thread):
     def _deliver(self, frame: av.VideoFrame, at: float, pace: Pace | None, stamped: bool) -> None:
         arrived = frame.opaque if isinstance(frame.opaque, float) else at
         if pace and (wait := pace.wait(frame, time.monotonic())) > 0:
-            self._mailbox.sleep(wait)
+            self._latest.sleep(wait)
             arrived = time.monotonic()
         if not stamped:
             frame.pts = None
-        self._mailbox.put(Arrived(frame, arrived))
+        self._latest.put(DecodedFrame(frame, arrived))
 
     def _decoded(self, packet: av.Packet[Any], stream: VideoStream, at: float) -> Iterator[av.VideoFrame]:
         packet.opaque = at

@@ -15,14 +15,14 @@ from isal import isal_zlib
 
 from sapiens_stream.frame import Frame, Segmentation, UInt8Array
 from sapiens_stream.painting import Painter
-from sapiens_stream.viewers.viewer import Screen, View
+from sapiens_stream.viewers.viewer import CameraView, Screen
 
 _JPEG_QUALITY = 80
 _DEFLATE_LEVEL = 1  # a class map is long runs: more effort gains next to nothing
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class EncodedView:
     """A camera's picture for the page: JPEG, and the class ids, deflated (RFC 1950), a byte a pixel of the same size.
 
     `serial` tells one from another; `areas` holds (class id, share of the picture) of the classes in it.
@@ -41,7 +41,7 @@ class EncodedScreen:
     """A screen whose pictures were encoded, once for all viewers."""
 
     screen: Screen
-    pictures: tuple[Picture | None, ...]
+    pictures: tuple[EncodedView | None, ...]
 
     @property
     def serials(self) -> dict[int, int]:
@@ -85,13 +85,13 @@ class ScreenEncoder:
 
     def __init__(self, max_width: int) -> None:
         self._max_width = max_width
-        self._last: dict[int, tuple[Segmentation, Picture]] = {}
+        self._last: dict[int, tuple[Segmentation, EncodedView]] = {}
         self._serial = 0
 
     def encode(self, screen: Screen) -> EncodedScreen:
         return EncodedScreen(screen, tuple(self._picture(place, view) for place, view in enumerate(screen.views)))
 
-    def _picture(self, place: int, view: View) -> Picture | None:
+    def _picture(self, place: int, view: CameraView) -> EncodedView | None:
         if view.latest is None:
             return None
         segmentation, picture = self._last.get(place, (None, None))
@@ -99,7 +99,7 @@ class ScreenEncoder:
             self._serial += 1
             bgr, class_map = shrunk(view.latest, self._max_width)
             height, width = class_map.shape
-            picture = Picture(
+            picture = EncodedView(
                 self._serial,
                 width,
                 height,

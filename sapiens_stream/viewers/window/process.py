@@ -25,7 +25,7 @@ from sapiens_stream.classes import ClassSet
 from sapiens_stream.viewers.controls import Look, press
 from sapiens_stream.viewers.drawing import Drawing, first_size
 from sapiens_stream.viewers.viewer import Command
-from sapiens_stream.viewers.window.shared_frames import SharedSlots, Sight
+from sapiens_stream.viewers.window.shared_frames import SharedScreen, SharedSlots
 
 _WAIT = 0.01  # seconds for a new screen, before the keys are looked at again
 _WORD_LASTS = 1.2  # seconds
@@ -34,7 +34,7 @@ _KEYPAD = {0xFFAB: "+", 0xFFAD: "-"}  # X11's keysyms
 _SMALLEST = 64  # pixels of a side that are worth drawing on
 
 
-class Mailbox:
+class NewestSlot:
     """The newest screen's slot; one that was never looked at is freed when a newer comes."""
 
     def __init__(self) -> None:
@@ -78,24 +78,24 @@ class PreviewWindow:
         self._classes = classes
         self._look = Look(opacity=opacity)
         self._drawing = Drawing(classes, keep_background=keep_background, only=None if only is None else tuple(only))
-        self._sight: Sight | None = None
+        self._screen: SharedScreen | None = None
         self._drawn: tuple[Any, ...] = ()
         self._word, self._word_until = "", 0.0
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
 
-    def show(self, sight: Sight) -> None:
-        if self._sight is None:
-            cv2.resizeWindow(self._title, *first_size(sight, self._look))
-        self._sight = sight
+    def show(self, screen: SharedScreen) -> None:
+        if self._screen is None:
+            cv2.resizeWindow(self._title, *first_size(screen, self._look))
+        self._screen = screen
 
     def refresh(self) -> None:
         """Draws, if there is anything new to draw, or nothing was drawn for a while: legend and figures lag behind."""
         now = time.monotonic()
         word = self._word if now < self._word_until else ""
-        wanted = (self._sight, self._look, self._size(), word, int(now / _REDRAWN_EVERY))
-        if self._sight is None or wanted == self._drawn:
+        wanted = (self._screen, self._look, self._size(), word, int(now / _REDRAWN_EVERY))
+        if self._screen is None or wanted == self._drawn:
             return
-        picture = self._drawing.draw(self._sight, self._look, wanted[2], now, word)
+        picture = self._drawing.draw(self._screen, self._look, wanted[2], now, word)
         cv2.imshow(self._title, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         self._drawn = wanted
 
@@ -153,12 +153,12 @@ def main() -> None:
     except cv2.error as error:
         tell("failed " + " ".join(str(error.err or error).split()))
         return
-    mailbox = Mailbox()
-    threading.Thread(target=mailbox.listen, daemon=True).start()
+    newest = NewestSlot()
+    threading.Thread(target=newest.listen, daemon=True).start()
     tell("ready")
     held: int | None = None
     while True:
-        slot = mailbox.take(_WAIT)
+        slot = newest.take(_WAIT)
         if slot is not None:
             window.show(slots.read(slot))
         window.refresh()

@@ -35,7 +35,7 @@ _LONGEST_TEXT = 300  # characters of a camera's name or trouble
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Picture:
+class SharedView:
     """A camera's picture as it is to be painted.
 
     `rgb` is (H, W, 3) uint8 RGB and `class_map` (H, W) uint8; both None until the first one is there.
@@ -49,10 +49,10 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sight:
+class SharedScreen:
     """A `Screen` that has come through the shared memory; its arrays lie there, until its slot is freed."""
 
-    pictures: Sequence[Picture]
+    views: Sequence[SharedView]
     figures: LiveFigures
     recording: bool = False
     paused: bool = False
@@ -118,7 +118,7 @@ class SharedSlots:
         header = len(content).to_bytes(4, "little") + content
         self._bytes[start : start + len(header)] = np.frombuffer(header, np.uint8)
 
-    def read(self, slot: int) -> Sight:
+    def read(self, slot: int) -> SharedScreen:
         """The screen in a slot; its pictures are not copied."""
         start = slot * _SLOT_BYTES
         place = start + _TEXT_BYTES
@@ -131,9 +131,9 @@ class SharedSlots:
             if height:
                 rgb, class_map = self._arrays(place, (height, width))
                 place += 4 * height * width
-            pictures.append(Picture(camera=camera, rgb=rgb, class_map=class_map, carried=carried, trouble=trouble))
+            pictures.append(SharedView(camera=camera, rgb=rgb, class_map=class_map, carried=carried, trouble=trouble))
         figures["parts_median"] = tuple((name, value) for name, value in figures["parts_median"])
-        return Sight(pictures=pictures, figures=LiveFigures(**figures), recording=recording, paused=paused)
+        return SharedScreen(views=pictures, figures=LiveFigures(**figures), recording=recording, paused=paused)
 
     def _arrays(self, place: int, size: tuple[int, int]) -> tuple[UInt8Array, UInt8Array]:
         height, width = size

@@ -14,7 +14,7 @@ GRACE_SECONDS, MOST_WAITING = 0.05, 8
 
 
 @dataclass(frozen=True, eq=False)
-class Arrived:
+class DecodedFrame:
     """A decoded frame, and when its last packet had come, by `time.monotonic()`."""
 
     frame: av.VideoFrame
@@ -31,7 +31,7 @@ class Outcome:
     bug: BaseException | None = None
 
 
-class Mailbox:
+class LatestFrames:
     """From the thread that decodes to the one that reads: the newest frame wins.
 
     A frame that waited for `GRACE_SECONDS` is dropped once there is a newer one, counted in `dropped`. Those that a
@@ -41,11 +41,11 @@ class Mailbox:
     def __init__(self) -> None:
         self.dropped = 0
         self.closed = False
-        self._frames: deque[Arrived] = deque()
+        self._frames: deque[DecodedFrame] = deque()
         self._outcome: Outcome | None = None
         self._changed = Condition()
 
-    def put(self, arrived: Arrived) -> None:
+    def put(self, arrived: DecodedFrame) -> None:
         with self._changed:
             self._frames.append(arrived)
             if len(self._frames) > MOST_WAITING:
@@ -63,8 +63,8 @@ class Mailbox:
             self._outcome = outcome
             self._changed.notify_all()
 
-    def take(self, timeout: float | None) -> Arrived | Outcome | None:
-        """What comes next; None if nothing did in time, or the mailbox is closed."""
+    def take(self, timeout: float | None) -> DecodedFrame | Outcome | None:
+        """What comes next; None if nothing did in time, or these are closed."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or self._frames or self._outcome, timeout)
             if self.closed:
@@ -77,7 +77,7 @@ class Mailbox:
             return outcome
 
     def sleep(self, seconds: float) -> None:
-        """Until then, or until the mailbox is closed."""
+        """Until then, or until these are closed."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed, seconds)
 
