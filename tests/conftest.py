@@ -10,7 +10,7 @@ import torch
 
 from tests.checkpoints import tiny_export, tiny_torchscript
 
-pytest_plugins = ["tests.display", "tests.hub_server", "tests.program", "tests.small_disk"]
+pytest_plugins = ["tests.display", "tests.hub_server", "tests.program", "tests.schemas", "tests.small_disk"]
 
 DATA = Path(__file__).parent / "data"
 

@@ -50,6 +50,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         ("wheel", "sapiens_stream/models/builtin/MODEL_CARD.md"),
         ("wheel", "sapiens_stream/viewers/web/page/index.html"),
         ("wheel", "sapiens_stream/samples/people.mp4"),
+        ("wheel", "sapiens_stream/sinks/frame.schema.json"),
+        ("wheel", "sapiens_stream/sinks/run.schema.json"),
         ("sdist", "LICENSE"),
         ("sdist", "README.md"),
         ("sdist", "pyproject.toml"),
