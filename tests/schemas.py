@@ -110,11 +110,12 @@ def _json_is_as_the_schemas_say(
     _written: Written, _processes: Processes, request: pytest.FixtureRequest
 ) -> Iterator[None]:
     """What a test wrote in this process, and what others left in its folder if it began any."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     begun = _processes.begun
     yield
     found = _written.take()
-    if _processes.begun > begun and "tmp_path" in request.fixturenames:
-        found += mistakes_below(request.getfixturevalue("tmp_path"))
+    if folder is not None and _processes.begun > begun:
+        found += mistakes_below(folder)
     assert found == [], "declare in sapiens_stream/sinks/*.schema.json what is meant to be there"
 
 
