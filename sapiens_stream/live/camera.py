@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 from sapiens_stream.errors import cause
 from sapiens_stream.frame import Frame, Segmentation, Skipped
 from sapiens_stream.sources import Live, LiveEvent
+from sapiens_stream.threads import ThreadGroup
 
 EVENTS_KEPT = 1000  # a camera that flaps for a week must not fill the memory
 USUAL_PERIOD = 1 / 30
@@ -64,18 +65,16 @@ class Camera:
         self._lock = Lock()
         self._tell = tell
         self._on_change: Callable[[], None] = lambda: None
-        self._thread = Thread(target=self._take_all, name="camera", daemon=True)
+        self._threads = ThreadGroup(self.source.close, join_seconds=_JOIN_SECONDS)
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Begins to read. `on_change` is called when there is a new frame, a new `trouble`, or an end."""
         self._on_change = on_change
-        self._thread.start()
+        self._threads.start("camera", self._take_all)
 
     def close(self) -> None:
         """Ends reading."""
-        self.source.close()
-        if self._thread.ident is not None:
-            self._thread.join(_JOIN_SECONDS)
+        self._threads.close()
 
     @property
     def received(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from threading import Event, Thread
+from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -11,12 +11,11 @@ from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.sources.source import Source
+from sapiens_stream.threads import ThreadGroup
 
 if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
     from sapiens_stream.inference.engine import Engine
     from sapiens_stream.inference.refiner import Refiner
-
-JOIN_SECONDS = 10.0  # a decoder stuck in a system call must not hold the program for ever
 
 
 class Stream:
@@ -54,10 +53,7 @@ class Stream:
         self._results: Channel[Segmentation] = Channel(1 if self._live else engine.batch_size)
         self._stopping = Event()
         self._read_error: BaseException | None = None
-        self._threads = [
-            Thread(target=self._read, name="source", daemon=True),
-            Thread(target=self._infer, name="engine", daemon=True),
-        ]
+        self._threads = ThreadGroup(self.abandon)
 
     def stop(self) -> None:
         """Reads no more frames; those that were read still come out."""
@@ -71,15 +67,13 @@ class Stream:
 
     def close(self) -> None:
         """Drops what is in flight, ends the threads and closes the source."""
-        self.abandon()
+        self._threads.cancel()
         self._source.close()
-        for thread in self._threads:
-            if thread.ident is not None:
-                thread.join(JOIN_SECONDS)
+        self._threads.join()
 
     def __iter__(self) -> Iterator[Segmentation]:
-        for thread in self._threads:
-            thread.start()
+        self._threads.start("source", self._read)
+        self._threads.start("engine", self._infer)
         yield from self._results
 
     def _read(self) -> None:

@@ -7,13 +7,13 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Thread
 
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
 from sapiens_stream.install_line import install_line
 from sapiens_stream.painting import Painter
 from sapiens_stream.settings import OPACITY, WEB_HOST, WEB_PORT
+from sapiens_stream.threads import ThreadGroup
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
 from sapiens_stream.viewers.web.address import is_loopback, listen, url_of
 
@@ -98,8 +98,8 @@ class WebPreview(Viewer):
         )
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._loop = self._runner.get_loop()
-        self._thread = Thread(target=self._serve, name="web preview", daemon=True)
-        self._thread.start()
+        self._threads = ThreadGroup(self._leave, join_seconds=_SECONDS_TO_LEAVE)
+        self._threads.start("web preview", self._serve)
 
     def show(self, screen: Screen) -> None:
         self._loop.call_soon_threadsafe(self._site.show, screen)
@@ -109,12 +109,16 @@ class WebPreview(Viewer):
         return [self._commands.popleft() for _ in range(len(self._commands))]
 
     def close(self) -> None:
+        self._threads.close()
+
+    def _leave(self) -> None:
+        if self._loop.is_closed():  # the server has failed
+            return
         # The server would cut the viewers off without a word.
         told = asyncio.run_coroutine_threadsafe(self._site.close(), self._loop)
         with suppress(TimeoutError):
             told.result(_SECONDS_TO_LEAVE)
         self._server.should_exit = True
-        self._thread.join(_SECONDS_TO_LEAVE)
 
     def _serve(self) -> None:
         with self._runner:

@@ -18,6 +18,7 @@ import cv2
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import DeviceError, UsageError, cause
 from sapiens_stream.settings import OPACITY
+from sapiens_stream.threads import ThreadGroup
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
 from sapiens_stream.viewers.window.shared_frames import SLOTS, SharedSlots
 
@@ -72,9 +73,9 @@ class Window(Viewer):
             except OSError as error:
                 raise _no_window(cause(error)) from error
             undo.pop_all()
-        self._listener = threading.Thread(target=self._listen, name="preview window", daemon=True)
-        self._listener.start()
+        self._threads = ThreadGroup()
         try:
+            self._threads.start("preview window", self._listen)
             self._await_window()
         except BaseException:
             self.close()
@@ -104,7 +105,7 @@ class Window(Viewer):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._listener.join()
+        self._threads.close()
         self._slots.close()
         self._errors.close()
 
