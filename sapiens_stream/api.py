@@ -20,6 +20,7 @@ from sapiens_stream.models.builtin import unsuited_shape
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.options import ModelOptions, ModelSettings
 from sapiens_stream.people import refiner_for
+from sapiens_stream.people.closer import closer_for
 from sapiens_stream.pipeline import Stream
 from sapiens_stream.result import Result, result_of
 from sapiens_stream.settings import MAX_PIXELS, MODEL, RECONNECT, Reconnect, picture_name
@@ -40,6 +41,8 @@ class Settings(ModelSettings, total=False):
     batch_size: BatchSize | None
     fit: str
     compile: bool
+    people: str
+    boxes: str | os.PathLike[str] | None
     warn: Callable[[str], None]
     note: Callable[[str], None]
 
@@ -85,7 +88,7 @@ class Segmenter:
         self.model = model
         if (sentence := unsuited_shape(self.model)) is not None:
             warn(sentence)
-        self.engine = Engine(model, options, warn=warn, note=note)
+        self.engine = Engine(model, options, closer=closer_for(model, options), warn=warn, note=note)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -162,13 +162,29 @@ class Skipped:
     reason: str
 
 
+@dataclass(frozen=True)
+class PersonBox:
+    """Where in the upright picture a person is taken to be, pixels; it may reach beyond the picture."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    score: float = 1.0
+    """How sure that is, 0 to 1."""
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Segmentation:
     """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright.
 
     `model` is the name of the model that found them. `carried` is 0 where the class map was inferred from this
     very frame; otherwise it was carried along from that many frames before, or is empty where there was none
-    yet.
+    yet. `boxes` are where people were looked for, one by one; None where they were not.
     """
 
     frame: Frame
@@ -176,6 +192,7 @@ class Segmentation:
     classes: ClassSet
     model: str = ""
     carried: int = 0
+    boxes: tuple[PersonBox, ...] | None = None
 
     def __repr__(self) -> str:
         height, width = self.frame.size

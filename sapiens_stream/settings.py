@@ -40,6 +40,9 @@ OUTPUT_FOLDER = "output"
 MAX_PIXELS = 200_000_000
 """Of a picture. More than any camera's: files are untrusted, and 31 KB of PNG can ask for gigabytes."""
 
+MOST_PEOPLE = 64
+"""Of a frame, that are looked at one by one and told apart; the largest."""
+
 # What the names of files end in, after the clip's or the frame's.
 OVERLAY_FILE = "_overlay"
 """Of an overlay video; the codec's container follows."""

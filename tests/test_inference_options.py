@@ -31,7 +31,7 @@ def test_every_option_is_a_keyword_of_a_segmenter() -> None:
     ("command", "left_out", "other"),
     [
         (video, {"pull"}, {}),
-        (live, {"pull", "batch_size"}, {}),
+        (live, {"pull", "batch_size", "boxes"}, {}),
         (images, {"pull"}, {"precision": None, "batch_size": 4}),
         (demo, FIELDS.keys() - {"device"}, {}),
     ],
@@ -52,6 +52,9 @@ def test_every_option_is_one_of_the_commands(command: Any, left_out: set[str], o
         ({"shape": "64x48"}, "a shape of '64x48'"),
         ({"batch_size": 0}, "a batch size of 0; it is 1 or more, or auto"),
         ({"batch_size": True}, "a batch size of True"),
+        ({"people": "everyone"}, "people is 'everyone'; there are off, builtin"),
+        ({"people": "builtin", "boxes": "b.json"}, "people is 'builtin' and boxes 'b.json'; one of them"),
+        ({"boxes": 3}, "boxes is 3; it is the path of a file"),
         ({"fit": "squeeze"}, "no fit is called 'squeeze'; there are stretch, letterbox, crop"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from sapiens_stream.cli.grouped import grouped
-from sapiens_stream.inference.options import Fit, InferenceOptions
+from sapiens_stream.inference.options import Fit, InferenceOptions, People
 from sapiens_stream.models.options import ModelOptions
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -69,6 +70,23 @@ _OPTIONS: dict[str, Any] = {
             "--fit",
             help="How a picture meets the model's shape: stretched as the original does, "
             "letterboxed (aspect kept, padded), or its centre cropped.",
+        ),
+    ],
+    "people": Annotated[
+        People,
+        typer.Option(
+            "--people",
+            help="Have the model look again, from nearer, at each person who is small in the picture; "
+            "builtin finds them with the built-in model.",
+        ),
+    ],
+    "boxes": Annotated[
+        Path | None,
+        typer.Option(
+            "--boxes",
+            metavar="FILE",
+            help="The same with your own boxes: COCO's JSON, or a frame a line.",
+            show_default=False,
         ),
     ],
 }

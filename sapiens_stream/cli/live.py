@@ -43,7 +43,7 @@ class LiveCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-@takes_inference(leave_out=["batch_size"])
+@takes_inference(leave_out=["batch_size", "boxes"])
 def live(
     sources: Annotated[
         list[str] | None,

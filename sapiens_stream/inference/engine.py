@@ -15,6 +15,7 @@ import torch
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.inference.closer import Closer
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
@@ -35,6 +36,7 @@ class Engine:
         model: an open Model; what `options` say of opening one has no say in it.
         options: device, precision, batch size, fit and compile. The batch size is the largest batch that is computed at
             once, and shrinks where a device runs out of memory.
+        closer: makes of a device what chooses the parts of frames that the model looks at again, from nearer.
         warn: is called with a sentence about whatever has to be changed on the way.
         note: is called with what takes long and what was chosen.
 
@@ -55,6 +57,7 @@ class Engine:
         model: Model,
         options: InferenceOptions | None = None,
         *,
+        closer: Callable[[torch.device], Closer] | None = None,
         warn: Callable[[str], None],
         note: Callable[[str], None] = lambda sentence: None,
     ) -> None:
@@ -71,6 +74,7 @@ class Engine:
                     device=each,
                     dtype=resolve_precision(options.precision, each, model),
                     options=options,
+                    closer=closer,
                     warn=warned,
                     note=noted,
                 ),

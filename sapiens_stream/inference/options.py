@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
@@ -12,6 +13,9 @@ BatchSize = int | Literal["auto"]
 Fit = Literal["stretch", "letterbox", "crop"]
 """stretch: the whole picture to the input's size, as the original does; letterbox: the whole picture in its own aspect,
 the rest in the mean colour; crop: the largest centred part of the input's aspect."""
+
+People = Literal["off", "builtin"]
+"""Whether the model looks again at each person from nearer, and what finds them: the built-in model's own map."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,8 @@ class InferenceOptions(ModelOptions):
             fastest.
         fit: "stretch", "letterbox" or "crop".
         compile: have torch compile the network, which can take minutes and is kept for later runs.
+        people: "builtin" has the model look again at each person from nearer, where the built-in model sees one; "off".
+        boxes: a file with the boxes of the people to look at, COCO's JSON or a frame a line, in place of `people`.
 
     Those of ModelOptions, which say how the model is opened, matter where it is not open yet.
 
@@ -39,6 +45,8 @@ class InferenceOptions(ModelOptions):
     batch_size: BatchSize | None = None
     fit: Fit = "stretch"
     compile: bool = False
+    people: People = "off"
+    boxes: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,6 +56,14 @@ class InferenceOptions(ModelOptions):
             raise UsageError(f"a batch size of {self.batch_size!r}; it is 1 or more, or auto")
         if self.fit not in get_args(Fit):
             raise UsageError(f"no fit is called {self.fit!r}; there are {', '.join(get_args(Fit))}")
+        if self.people not in get_args(People):
+            raise UsageError(f"people is {self.people!r}; there are {', '.join(get_args(People))}")
+        if self.boxes is not None and not isinstance(self.boxes, (str, os.PathLike)):
+            raise UsageError(f"boxes is {self.boxes!r}; it is the path of a file")
+        if self.boxes is not None and self.people != "off":
+            raise UsageError(
+                f"people is {self.people!r} and boxes {str(self.boxes)!r}; one of them says where people are"
+            )
 
     def once_open(self) -> Self:
         """The same for a model that was opened with them, and is as it is."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from typing import Literal, TypeVar
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from sapiens_stream.errors import DeviceError, InputError, ModelError, SapiensStreamError, cause
 from sapiens_stream.frame import Frame, Segmentation, UInt8Array
 from sapiens_stream.inference.batch_probe import MOST, choose_batch_size
+from sapiens_stream.inference.closer import Closer, Look
 from sapiens_stream.inference.compilation import compiled, warm_up
 from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
 from sapiens_stream.inference.memory import most_frames, out_of_memory
@@ -35,6 +36,8 @@ BATCH_SIZES = {"cpu": 1, "cuda": 8, "mps": 8}
 class Worker:
     """Runs a model over batches on one device. All of it is called from one thread.
 
+    `closer` is made of the device; it has the model look a second time at parts of the frames.
+
     `dtype` and `batch_size` are those in use: the latter, the largest batch that is computed at once, shrinks where the
     device runs out of memory, the former widens where logits overflow. `warn` is called with a sentence, `note` with
     what takes long and what was found. Of the `options`, a `batch_size` of "auto" is the fastest, which is tried for a
@@ -53,6 +56,7 @@ class Worker:
         device: torch.device,
         dtype: torch.dtype,
         options: InferenceOptions,
+        closer: Callable[[torch.device], Closer] | None = None,
         warn: Callable[[str], None],
         note: Callable[[str], None],
     ) -> None:
@@ -72,6 +76,8 @@ class Worker:
             self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "resize")
         self._forward: Callable[[Tensor], Tensor] | None = None
         self._place()
+        self._closer = closer(device) if closer is not None else None
+        self._seconds_a_look: float | None = None
         if wanted == "auto":
             most = most_frames(MOST, model, device, dtype)
             self.batch_size = choose_batch_size(self._compute_zeros, device, note, most=most)
@@ -93,9 +99,13 @@ class Worker:
         for frame in frames:
             if frame.colour.unreadable:
                 self._warn(f"{frame.name.rpartition('/')[0] or frame.name}: {frame.colour.unreadable}")
+        return self._start(self._whole(frame) for frame in frames)
+
+    def _start(self, wanted: Iterable[Look]) -> list[PendingBatch]:
+        looks = list(wanted)
         pending: list[PendingBatch] = []
-        while frames:
-            part = self._alike(frames[: self.batch_size])
+        while looks:
+            part = _alike(looks[: self.batch_size])
             short: RuntimeError | None = None
             try:
                 pending.append(self._infer(part))
@@ -106,7 +116,7 @@ class Worker:
             if short is not None:
                 self._halve(part, short)
                 continue
-            frames = frames[len(part) :]
+            looks = looks[len(part) :]
         return pending
 
     def close(self) -> None:
@@ -116,20 +126,16 @@ class Worker:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _spec(self, frame: Frame) -> InputSpec:
-        """What the frame is brought to; a network is compiled for one size alone."""
-        return self.model.input if self._compile else self.model.input_for(frame.size)
-
-    def _alike(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        """The first of the frames, as far as they are brought to the same size."""
-        spec = self._spec(frames[0])
-        return list(takewhile(lambda frame: self._spec(frame) == spec, frames))
+    def _whole(self, frame: Frame) -> Look:
+        """All of a frame, brought to what a network takes; one is compiled for a single size."""
+        spec = self.model.input if self._compile else self.model.input_for(frame.size)
+        return Look(frame, spec, placement(frame.size, spec, self._fit))
 
     @torch.inference_mode()
-    def _infer(self, frames: Sequence[Frame]) -> PendingBatch:
+    def _infer(self, looks: Sequence[Look]) -> PendingBatch:
         start = time.perf_counter()
-        spec = self._spec(frames[0])
-        places = [placement(frame.size, spec, self._fit) for frame in frames]
+        spec = looks[0].spec
+        frames, places = [look.frame for look in looks], [look.place for look in looks]
         pixels = self._streams.buffer((self._computed_at_once(frames), spec.height, spec.width, 3))
         canvases = list(pixels.numpy())
         list((self._pool.map if self._pool else map)(partial(self._draw, spec), frames, places, canvases))
@@ -148,7 +154,7 @@ class Worker:
             finite = torch.stack(logits.aminmax()).isfinite().all()  # a NaN is both the least and the largest
         return PendingBatch(frames, spec, places, logits, finite, self.dtype, span)
 
-    def _computed_at_once(self, frames: Sequence[Frame]) -> int:
+    def _computed_at_once(self, frames: Sequence[object]) -> int:
         """The frames that the network is given for these: as many, or filled up to the one number it takes."""
         return self.model.fixed_batch or (max(self.batch_size, len(frames)) if self._compile else len(frames))
 
@@ -173,9 +179,9 @@ class Worker:
         """
         results: list[Segmentation] = []
         for batch in pending:
-            ready: list[PendingBatch] | None = [batch]
-            if refiner is not None:
-                ready = self._retried(partial(self._refine, refiner, batch), batch.frames)
+            ready = self._looked_closer(batch)
+            if ready is not None and refiner is not None:
+                ready = self._refined(refiner, ready)
             maps = self._retried(partial(self._reduce, ready, batch), batch.frames) if ready is not None else None
             self.seconds["infer"] += batch.span.seconds
             if ready is None or maps is None:
@@ -212,6 +218,52 @@ class Worker:
             self._streams.release()
         raise AssertionError("unreachable")
 
+    def _looked_closer(self, batch: PendingBatch) -> list[PendingBatch] | None:
+        """The batch, its frames with what a second look tells; None where the logits of that are not finite."""
+        if self._closer is None:
+            return [batch]
+        looks = self._retried(partial(self._looks, self._closer, batch), batch.frames)
+        seen = self._start(look for each in looks for look in each)
+        if not seen:
+            return [batch]
+        joined = self._retried(partial(self._join, self._closer, batch, looks, seen), batch.frames)
+        spent = sum(each.span.seconds for each in seen)
+        self.seconds["infer"] += spent
+        self._seconds_a_look = spent / sum(map(len, looks))
+        return joined
+
+    @torch.inference_mode()
+    def _looks(self, closer: Closer, batch: PendingBatch) -> Sequence[Sequence[Look]]:
+        with self._streams.reduce(batch.span) as span:
+            looks = closer.looks(batch, self._seconds_a_look) if batch.finite else []
+        self.seconds["class_map"] += span.seconds
+        return looks
+
+    @torch.inference_mode()
+    def _join(
+        self, closer: Closer, batch: PendingBatch, looks: Sequence[Sequence[Look]], seen: Sequence[PendingBatch]
+    ) -> list[PendingBatch] | None:
+        with self._streams.reduce(seen[-1].span) as span:
+            joined = None
+            if all(each.finite for each in seen):
+                logits = [logits for each in seen for logits in each.logits]
+                starts = accumulate(map(len, looks), initial=0)
+                joined = [
+                    closer.joined(alone, each, logits[start : start + len(each)])
+                    for alone, each, start in zip(batch.each(), looks, starts, strict=False)
+                ]
+        self.seconds["class_map"] += span.seconds  # which waits for it, so that the logits may go
+        return joined
+
+    def _refined(self, refiner: Refiner, batches: Sequence[PendingBatch]) -> list[PendingBatch] | None:
+        ready: list[PendingBatch] = []
+        for batch in batches:
+            found = self._retried(partial(self._refine, refiner, batch), batch.frames)
+            if found is None:
+                return None
+            ready += found
+        return ready
+
     @torch.inference_mode()
     def _refine(self, refiner: Refiner, batch: PendingBatch) -> list[PendingBatch] | None:
         """What the refiner has ready now; None where the logits are not finite, which no other frame may see."""
@@ -241,7 +293,12 @@ class Worker:
         host = iter(maps)
         return [
             Segmentation(
-                frame=frame, class_map=next(host), classes=self.model.classes, model=self.model.name, carried=carried
+                frame=frame,
+                class_map=next(host),
+                classes=self.model.classes,
+                model=self.model.name,
+                carried=carried,
+                boxes=self._closer.boxes(frame) if self._closer is not None else None,
             )
             for batch in batches
             for frame, carried in zip(batch.frames, batch.carried or [0] * len(batch.frames), strict=True)
@@ -302,13 +359,13 @@ class Worker:
         if self._compile:
             self._compile_network()
 
-    def _halve(self, frames: Sequence[Frame], error: RuntimeError) -> None:
+    def _halve(self, looks: Sequence[Look], error: RuntimeError) -> None:
         """Goes to half the batch that was too large for the device."""
-        at_once = self._computed_at_once(frames)
+        at_once = self._computed_at_once(looks)
         if at_once == 1 or self.model.fixed_batch:
-            spec = self._spec(frames[0])
+            spec = looks[0].spec
             raise DeviceError(
-                f"{frames[0].name}: {self.device} is out of memory for {self.model.name} on"
+                f"{looks[0].frame.name}: {self.device} is out of memory for {self.model.name} on"
                 f" {at_once} x {spec.height}x{spec.width} pixels in {PRECISION_NAMES[self.dtype]}"
             ) from error
         self._halve_batch_size(at_once)
@@ -319,6 +376,11 @@ class Worker:
         self._streams.release()
         self.batch_size = at_once // 2
         self._warn(f"{self.device} is out of memory for {at_once} frames at once; going on with {self.batch_size}")
+
+
+def _alike(looks: Sequence[Look]) -> Sequence[Look]:
+    """The first of the looks, as far as they are brought to the same size."""
+    return list(takewhile(lambda look: look.spec == looks[0].spec, looks))
 
 
 def _reason(error: BaseException) -> str:

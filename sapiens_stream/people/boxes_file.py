@@ -1,0 +1,148 @@
+"""Boxes of people that another detector found: COCO's JSON, or a frame a line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import orjson
+
+from sapiens_stream.errors import InputError, cause
+from sapiens_stream.frame import Frame, PersonBox
+
+_MOST_BYTES = 256 << 20
+_MOST_BOXES = 1_000_000
+_FARTHEST = 1e6  # pixels
+_PERSON = 1  # COCO's category, where the file names none
+
+
+class BoxesFile:
+    """The boxes of a file, by frame.
+
+    It is COCO's: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "bbox", "score"}], "categories"}, of
+    which the category "person" counts; or COCO's results, a list of {"image_id", "bbox", "score"}, where an image's id
+    is the frame's number. Or it has a frame a line: {"name" or "frame", "boxes": [[x, y, width, height], ...]} or
+    {..., "people": [{"bbox", "score"}, ...]}, as `--save jsonl` writes it. A frame goes by its name ("clip/000012", or
+    its last part), a line without one by its number.
+
+    Raises InputError for a file that cannot be read, or holds anything else.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._by_name: dict[str, list[PersonBox]] = {}
+        self._by_number: dict[int, list[PersonBox]] = {}
+        self._count = 0
+        content = self._read()
+        try:
+            whole = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            self._take_lines(content)
+            return
+        if isinstance(whole, dict) and not {"boxes", "people"} & whole.keys():
+            self._take_coco(whole)
+        elif isinstance(whole, list):
+            self._take_results(whole, {_PERSON})
+        else:
+            self._take_line(whole, "line 1")
+
+    def of(self, frame: Frame) -> list[PersonBox]:
+        """The boxes of a frame, none where the file has none."""
+        for name in (frame.name, frame.name.rpartition("/")[2]):
+            if name in self._by_name:
+                return self._by_name[name]
+        return self._by_number.get(frame.index, [])
+
+    def _read(self) -> bytes:
+        try:
+            if self._path.stat().st_size > _MOST_BYTES:
+                raise InputError(f"{self._path}: more than {_MOST_BYTES >> 20} MiB, which no file of boxes needs")
+            return self._path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be read: {cause(error)}") from error
+
+    def _take_lines(self, content: bytes) -> None:
+        for number, line in enumerate(content.splitlines(), 1):
+            if line.strip():
+                try:
+                    record = orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    raise self._wrong(f"line {number}", f"no JSON: {error}") from error
+                self._take_line(record, f"line {number}")
+
+    def _take_line(self, record: Any, place: str) -> None:
+        if not isinstance(record, dict):
+            raise self._wrong(place, 'not {"frame" or "name", "boxes" or "people"}')
+        boxes = record.get("boxes")
+        if boxes is None:
+            boxes = [
+                [*_list(each.get("bbox")), each.get("score", 1.0)] if isinstance(each, dict) else each
+                for each in _list(record.get("people"))
+            ]
+        found = self._checked(boxes, place)
+        name, number = record.get("name"), record.get("frame")
+        if isinstance(name, str):
+            self._by_name.setdefault(name, []).extend(found)
+        elif isinstance(number, int) and not isinstance(number, bool):
+            self._by_number.setdefault(number, []).extend(found)
+        else:
+            raise self._wrong(place, 'neither "frame", a number, nor "name"')
+
+    def _take_coco(self, whole: Mapping[str, Any]) -> None:
+        if not isinstance(whole.get("annotations"), list) or not isinstance(whole.get("images"), list):
+            raise self._wrong("the file", 'neither COCO, with "images" and "annotations", nor a frame a line')
+        names: dict[int, str] = {}
+        for place, image in enumerate(whole["images"]):
+            if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
+                raise self._wrong(f"image {place}", 'not {"id", "file_name"}')
+            names[_hashable(image.get("id"))] = str(PurePosixPath(image["file_name"]).with_suffix(""))
+        categories = [each for each in _list(whole.get("categories")) if isinstance(each, dict)]
+        people = {_hashable(each.get("id")) for each in categories if each.get("name") == "person"}
+        self._take_results(whole["annotations"], people or {_PERSON}, names)
+
+    def _take_results(
+        self, annotations: Sequence[Any], people: set[Any], names: Mapping[Any, str] | None = None
+    ) -> None:
+        for place, each in enumerate(annotations):
+            if not isinstance(each, dict):
+                raise self._wrong(f"annotation {place}", 'not {"image_id", "bbox"}')
+            if _hashable(each.get("category_id", next(iter(people)))) not in people:
+                continue
+            found = self._checked([[*_list(each.get("bbox")), each.get("score", 1.0)]], f"annotation {place}")
+            image = _hashable(each.get("image_id"))
+            if names is not None and image in names:
+                self._by_name.setdefault(names[image], []).extend(found)
+            elif names is None and isinstance(image, int):
+                self._by_number.setdefault(image, []).extend(found)
+            else:
+                raise self._wrong(f"annotation {place}", f"there is no image {image!r}")
+
+    def _checked(self, boxes: Any, place: str) -> list[PersonBox]:
+        if not isinstance(boxes, list):
+            raise self._wrong(place, '"boxes" is no list')
+        self._count += len(boxes)
+        if self._count > _MOST_BOXES:
+            raise self._wrong(place, f"more than {_MOST_BOXES} boxes")
+        return [PersonBox(*self._numbers(box, place)) for box in boxes]
+
+    def _numbers(self, box: Any, place: str) -> Iterator[float]:
+        numbers = box if isinstance(box, list) and len(box) in (4, 5) else []
+        right = bool(numbers) and all(isinstance(each, (int, float)) for each in numbers)
+        if not right or not all(math.isfinite(each) and abs(each) <= _FARTHEST for each in numbers):
+            raise self._wrong(place, f"{str(box)[:80]} is no box: [x, y, width, height], pixels")
+        if min(numbers[2:4]) <= 0:
+            raise self._wrong(place, f"{str(box)[:80]} is an empty box: width and height are above 0")
+        return map(float, numbers)
+
+    def _wrong(self, place: str, what: str) -> InputError:
+        return InputError(f"{self._path}: {place}: {what}")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, (int, str)) else str(value)

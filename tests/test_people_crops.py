@@ -1,0 +1,375 @@
+"""A second look at people who are small in the picture: what it shows, and how it is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sapiens_stream import Segmenter
+from sapiens_stream.errors import DeviceError, InputError, ModelError
+from sapiens_stream.frame import Frame, PersonBox, UInt8Array
+from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.options import InferenceOptions
+from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.inference.preprocess import Box, placement
+from sapiens_stream.models.model import Model
+from sapiens_stream.people.boxes_file import BoxesFile
+from sapiens_stream.people.closer import CloserToPeople, closer_for
+from sapiens_stream.people.crops import crop, larger
+from sapiens_stream.people.detection import boxes_in
+from sapiens_stream.people.track import Track
+from sapiens_stream.settings import MOST_PEOPLE
+from tests.test_engine import SPEC, by_brightness, model
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+LEVEL = 32  # of brightness, a class of the toy model
+
+
+class Given:
+    """Finds what it is told, by the frame's number."""
+
+    def __init__(self, *people: Sequence[PersonBox]) -> None:
+        self._people = people
+
+    def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
+        return [list(self._people[frame.index % len(self._people)]) for frame in batch.frames]
+
+
+def engine(given: Given | None, made: Model | None = None, **options: object) -> Engine:
+    made = made or model()
+
+    def closer(_device: torch.device) -> CloserToPeople:
+        assert given is not None
+        return CloserToPeople(made, SPEC, given, tracked=False)
+
+    settings = InferenceOptions(**{"device": "cpu", **options})  # type: ignore[arg-type]
+    return Engine(made, settings, closer=closer if given else None, warn=lambda sentence: None)
+
+
+def scene(*people: PersonBox, size: tuple[int, int] = (480, 640)) -> UInt8Array:
+    """A dark picture, each person a rectangle of a brightness, hence a class, of its own, 1 to 7."""
+    picture = np.full((*size, 3), LEVEL // 2, np.uint8)
+    for index, each in enumerate(people):
+        rows = slice(max(0, round(each.top)), max(0, round(each.top + each.height)))
+        picture[rows, max(0, round(each.left)) : max(0, round(each.left + each.width))] = _level(index)
+    return picture
+
+
+def _level(index: int) -> int:
+    return (1 + index % 7) * LEVEL + LEVEL // 2
+
+
+def truth(picture: UInt8Array) -> UInt8Array:
+    return picture[..., 0] // LEVEL
+
+
+def frame_of(picture: UInt8Array, index: int = 0, **changes: object) -> Frame:
+    return replace(Frame(index=index, name=f"clip/{index:06d}", decoded=picture), **changes)  # type: ignore[arg-type]
+
+
+def class_maps(subject: Engine, *frames: Frame) -> list[UInt8Array]:
+    return [each.class_map for each in subject.submit(frames).result()]
+
+
+def wrong(class_map: UInt8Array, picture: UInt8Array) -> float:
+    return float((class_map != truth(picture)).mean())
+
+
+CROWD = [PersonBox(40 + 95 * column, 20 + 90 * row, 12, 30) for row in range(5) for column in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("people", "times_better"),
+    [
+        ([PersonBox(100, 100, 20, 50)], 3),
+        ([PersonBox(300.4, 200.7, 33, 60), PersonBox(360, 210, 30, 45)], 2),
+        (CROWD, 3),
+        ([PersonBox(-15, 200, 40, 70)], 2),
+        ([PersonBox(600, 440, 60, 80)], 2),
+    ],
+    ids=["one", "two close together", "a crowd of 30", "half out at the left", "half out at the corner"],
+)
+def test_people_are_seen_as_large_as_the_model_takes_them(people: list[PersonBox], times_better: float) -> None:
+    picture = scene(*people)
+    [whole] = class_maps(engine(None), frame_of(picture))
+    [nearer] = class_maps(engine(Given(people)), frame_of(picture))
+    assert wrong(nearer, picture) * times_better < wrong(whole, picture)
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        [],
+        [PersonBox(0, 0, 640, 480)],
+        [PersonBox(30, 20, 580, 440)],
+        [PersonBox(700, 20, 50, 90), PersonBox(-60, 0, 50, 90), PersonBox(50, -91, 50, 90)],
+    ],
+    ids=["nobody", "who fills the picture", "who nearly fills it", "beyond the picture"],
+)
+@pytest.mark.parametrize("fit", ["stretch", "letterbox", "crop"])
+def test_the_whole_picture_stays_what_it_is(people: list[PersonBox], fit: str) -> None:
+    picture = scene(PersonBox(100, 80, 200, 350))
+    [whole] = class_maps(engine(None, fit=fit), frame_of(picture))
+    [result] = engine(Given(people), fit=fit).submit([frame_of(picture)]).result()
+    assert np.array_equal(result.class_map, whole)
+    assert result.boxes == tuple(people)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox", "crop"])
+def test_whatever_the_fit_a_look_lies_where_the_person_is(fit: str) -> None:
+    person = PersonBox(290, 200, 24, 60)
+    picture = scene(person)
+    [nearer] = class_maps(engine(Given([person]), fit=fit), frame_of(picture))
+    assert wrong(nearer, picture) < 0.0006
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_boxes_are_of_the_upright_picture(turns: int, mirrored: bool) -> None:
+    person = PersonBox(500, 60, 30, 60)
+    picture = scene(person)
+    stored = np.ascontiguousarray(np.rot90(picture[:, ::-1] if mirrored else picture, -turns))
+    turned = frame_of(stored, quarter_turns=turns, mirrored=mirrored)
+    subject = engine(Given([person]))
+    assert np.array_equal(*class_maps(subject, frame_of(picture), turned))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
+@pytest.mark.parametrize("at_once", [1, 3, 7])
+def test_frames_come_in_order_whatever_the_batches(batch_size: int, at_once: int) -> None:
+    people = [[PersonBox(20 + 80 * each, 30 * each, 20, 60) for each in range(count)] for count in (0, 3, 1, 2)]
+    frames = [frame_of(scene(*people[index % 4]), index) for index in range(7)]
+    subject = engine(Given(*people), batch_size=batch_size)
+    batches = [frames[start : start + at_once] for start in range(0, 7, at_once)]
+    results = [each for found in subject.run(batches) for each in found]
+    assert [each.frame for each in results] == frames
+    single = engine(Given(*people))
+    for frame, result in zip(frames, results, strict=True):
+        assert np.array_equal(result.class_map, *class_maps(single, frame))
+
+
+def test_a_look_that_misses_what_the_whole_picture_shows_is_left_out() -> None:
+    calls: list[int] = []
+
+    def blind_at_second_sight(pixels: Tensor) -> Tensor:
+        calls.append(len(pixels))
+        logits = by_brightness(pixels)
+        return logits if len(calls) == 1 else torch.cat((logits[:, :1] + 1000, logits[:, 1:]), 1)
+
+    person = PersonBox(100, 100, 60, 150)
+    picture = scene(person)
+    [result] = class_maps(engine(Given([person]), model(blind_at_second_sight)), frame_of(picture))
+    assert len(calls) == 2
+    assert np.array_equal(result, *class_maps(engine(None), frame_of(picture)))
+
+
+def test_logits_of_a_look_that_are_not_finite_are_never_put_back() -> None:
+    calls: list[int] = []
+
+    def broken_at_second_sight(pixels: Tensor) -> Tensor:
+        calls.append(len(pixels))
+        return by_brightness(pixels) * (1.0 if len(calls) == 1 else float("nan"))
+
+    person = PersonBox(100, 100, 20, 50)
+    with pytest.raises(ModelError, match="not finite"):
+        class_maps(engine(Given([person]), model(broken_at_second_sight)), frame_of(scene(person)))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("step", ["looks", "joined"])
+def test_memory_that_is_short_is_tried_for_once_more(monkeypatch: pytest.MonkeyPatch, step: str, times: int) -> None:
+    left, plain = [times], getattr(CloserToPeople, step)
+
+    def hungry(self: CloserToPeople, *args: object) -> object:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(self, *args)
+
+    person = PersonBox(100, 100, 20, 50)
+    picture = scene(person)
+    expected = class_maps(engine(Given([person])), frame_of(picture))
+    monkeypatch.setattr(CloserToPeople, step, hungry)
+    if times > 1:
+        with pytest.raises(DeviceError, match="out of memory"):
+            class_maps(engine(Given([person])), frame_of(picture))
+    else:
+        assert np.array_equal(*expected, *class_maps(engine(Given([person])), frame_of(picture)))
+
+
+def test_of_a_live_frame_as_many_are_looked_at_as_there_is_time_for() -> None:
+    picture, live = scene(*CROWD), {"arrived": 1.0}
+    closer = CloserToPeople(model(), SPEC, Given(CROWD), tracked=False)
+    spec = SPEC
+    frame = frame_of(picture, **live)
+    place = placement(frame.size, spec, "stretch")
+    batch = PendingBatch(
+        [frame],
+        spec,
+        [place],
+        torch.zeros(1, 8, 32, 24),
+        torch.tensor(True),
+        torch.float32,
+        None,  # type: ignore[arg-type]
+    )
+    assert [len(closer.looks(batch, seconds)[0]) for seconds in (None, 10.0, 0.01, 0.001)] == [1, 1, 3, 30]
+
+
+@pytest.mark.parametrize(
+    ("person", "seen", "shown"),
+    [
+        (PersonBox(100, 100, 48, 64), Box(92, 94, 80, 60), Box(0, 0, 64, 48)),
+        (PersonBox(0, 0, 48, 64), Box(0, 0, 80, 60), Box(0, 0, 64, 48)),
+        (PersonBox(592, 416, 48, 64), Box(400, 580, 80, 60), Box(0, 0, 64, 48)),
+        (PersonBox(100, 0, 48, 480), Box(0, 0, 480, 450), Box(6, 0, 51, 48)),
+        (PersonBox(100, 100, 48, 6), Box(63, 94, 80, 60), Box(0, 0, 64, 48)),
+        (PersonBox(640, 0, 5, 5), None, None),
+        (PersonBox(0, -5, 5, 5), None, None),
+    ],
+    ids=["within", "at the corner", "at the other corner", "as high as the picture", "lying", "beyond", "above"],
+)
+def test_the_geometry_of_a_crop(person: PersonBox, seen: Box | None, shown: Box | None) -> None:
+    place = crop(person, (480, 640), SPEC)
+    assert (place.seen, place.shown) == (seen, shown) if place else seen is None
+
+
+def test_a_person_fills_three_quarters_and_more_of_a_crop() -> None:
+    place = crop(PersonBox(100, 100, 48, 64), (480, 640), SPEC)
+    assert place is not None
+    assert larger(place, placement((480, 640), SPEC, "stretch")) == pytest.approx(np.sqrt(640 / 60 * 480 / 80))
+
+
+LINES = """{"frame": 3, "boxes": [[1, 2, 3, 4], [5, 6, 7, 8.5, 0.5]]}
+
+{"name": "a/b", "people": [{"bbox": [1, 2, 3, 4]}]}
+"""
+COCO = """{"images": [{"id": 9, "file_name": "a/b.jpg"}],
+"categories": [{"id": 4, "name": "person"}, {"id": 1, "name": "dog"}],
+"annotations": [{"image_id": 9, "category_id": 4, "bbox": [1, 2, 3, 4]},
+{"image_id": 9, "category_id": 1, "bbox": []}]}"""
+ONE = [PersonBox(1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "index", "found"),
+    [
+        (LINES, "clip/000003", 3, [*ONE, PersonBox(5, 6, 7, 8.5, 0.5)]),
+        (LINES, "a/b", 0, ONE),
+        (LINES, "clip/000004", 4, []),
+        (COCO, "a/b", 0, ONE),
+        (COCO, "elsewhere/a", 0, []),
+        ('[{"image_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}]', "x", 2, [PersonBox(1, 2, 3, 4, 0.5)]),
+        ('[{"image_id": 2, "bbox": [1, 2, 3, 4], "category_id": 7}]', "x", 2, []),
+        ('{"name": "b", "boxes": [[1, 2, 3, 4]]}', "a/b", 2, ONE),
+        ('{"frame": 0, "boxes": []}', "a", 0, []),
+    ],
+)
+def test_a_file_of_boxes(tmp_path: Path, text: str, name: str, index: int, found: list[PersonBox]) -> None:
+    (tmp_path / "boxes").write_text(text)
+    assert BoxesFile(tmp_path / "boxes").of(Frame(index=index, name=name, decoded=np.zeros((1, 1, 3), "u1"))) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", None),
+        ("no JSON", "line 1: no JSON"),
+        ("3", "line 1: not"),
+        ('{"frame": 1, "boxes": [[1, 2, 3]]}', "line 1: .* is no box"),
+        ('{"frame": 1, "boxes": [[1, 2, 0, 4]]}', "is an empty box"),
+        ('{"frame": 1, "boxes": [[1, 2, 3, 1e300]]}', "is no box"),
+        ('{"frame": 1, "boxes": [[1, 2, 3, true]]}', None),
+        ('{"frame": 1, "boxes": [["1", 2, 3, 4]]}', "is no box"),
+        ('{"frame": 1, "boxes": {}}', "is no list"),
+        ('{"boxes": [[1, 2, 3, 4]]}', "neither"),
+        ('{"images": []}', "neither COCO"),
+        ('{"images": [3], "annotations": []}', "image 0"),
+        ('{"images": [], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}', "there is no image 1"),
+        ("[3]", "annotation 0"),
+        ("[" * 100_000, "line 1: no JSON"),
+    ],
+)
+def test_a_file_of_no_boxes(tmp_path: Path, text: str, said: str | None) -> None:
+    path = tmp_path / "boxes.json"
+    path.write_text(text)
+    if said is None:
+        BoxesFile(path)
+        return
+    with pytest.raises(InputError, match=said) as refused:
+        BoxesFile(path)
+    assert str(refused.value).startswith(str(path))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: cannot be read"):
+        closer_for(model(), InferenceOptions(boxes=tmp_path / "nowhere"))
+
+
+def test_pieces_of_a_map_are_people_and_specks_are_not() -> None:
+    sure = np.zeros((72, 88), np.uint8)
+    sure[10:40, 10:20] = 255
+    sure[42:50, 12:18] = 128  # its legs, a gap below
+    sure[5:30, 60:70] = 255
+    sure[70:72, 80:82] = 255
+    spec = replace(SPEC, height=144, width=176)
+    found = boxes_in(sure, placement((720, 880), spec, "stretch"), spec)
+    assert [(each.left, each.top, each.width, each.height) for each in found] == [
+        (100, 100, 100, 400),
+        (600, 50, 100, 250),
+    ]
+    assert found[0].score == pytest.approx((300 * 255 + 48 * 128) / 348 / 255, abs=1e-3)
+    assert boxes_in(np.zeros((72, 88), np.uint8), placement((720, 880), spec, "stretch"), spec) == []
+
+
+def clip(*found: list[PersonBox]) -> list[list[PersonBox]]:
+    track = Track()
+    frames = (
+        Frame(index=index, name=f"clip/{index}", decoded=np.zeros((1, 1, 3), "u1"), pts=index) for index in range(99)
+    )
+    return [track.grown(frame, each) for frame, each in zip(frames, found, strict=False)]
+
+
+WHOLE, HALF, FAR = PersonBox(10, 10, 20, 60), PersonBox(10, 10, 20, 35), PersonBox(300, 10, 20, 60)
+
+
+@pytest.mark.parametrize(
+    ("found", "last"),
+    [
+        ([[WHOLE], [HALF]], [WHOLE]),
+        ([[WHOLE], [FAR]], [FAR]),
+        ([[WHOLE], [WHOLE], []], [replace(WHOLE, score=0.5)]),
+        ([[WHOLE], []], []),
+        ([[WHOLE], [WHOLE], [], []], []),
+        ([[PersonBox(0, 0, 200, 300)], [WHOLE]], [WHOLE]),
+        ([[WHOLE], [], [], [], [], [], [HALF]], [HALF]),
+    ],
+    ids=["grows", "another", "missed once", "seen once", "missed twice", "not beyond measure", "long ago"],
+)
+def test_boxes_grow_along_a_clip(found: list[list[PersonBox]], last: list[PersonBox]) -> None:
+    assert clip(*found)[-1] == last
+
+
+def test_no_more_people_than_there_may_be(tmp_path: Path) -> None:
+    many = [PersonBox(10 * (each % 60), 10 * (each // 60), 9, 9) for each in range(2000)]
+    made: Callable[[], list[UInt8Array]] = lambda: class_maps(engine(Given(many)), frame_of(scene()))  # noqa: E731
+    assert len(made()) == 1
+    result = engine(Given(many + many)).submit([frame_of(scene())]).result()[0]
+    assert result.boxes is not None
+    assert len(set(result.boxes)) == len(result.boxes) == MOST_PEOPLE
+
+
+def test_the_built_in_model_finds_them_itself() -> None:
+    with Segmenter("builtin", device="cpu", people="builtin") as segmenter:
+        result = segmenter(SAMPLES / "astronaut.jpg")
+    assert result.boxes
+    with Segmenter("builtin", device="cpu") as segmenter:
+        plain = segmenter(SAMPLES / "astronaut.jpg")
+    assert plain.boxes is None
+    assert (result.class_map == plain.class_map).mean() > 0.95
