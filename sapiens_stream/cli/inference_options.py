@@ -86,7 +86,7 @@ _OPTIONS: dict[str, Any] = {
             "--boxes",
             metavar="FILE",
             help="The same with your own boxes: COCO's JSON, or a frame a line.",
-            show_default=False,
+            show_default="none",
         ),
     ],
 }
