@@ -86,7 +86,7 @@ class Segmenter:
         else:
             raise UsageError(f"a model is a name, a checkpoint's path or an open Model; got {type(model).__name__}")
         self.model = model
-        if (sentence := unsuited_shape(self.model)) is not None:
+        for sentence in filter(None, (model.assumed, unsuited_shape(model))):
             warn(sentence)
         self.engine = Engine(model, options, closer=closer_for(model, options), warn=warn, note=note)
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sapiens_stream.classes import class_set
-from sapiens_stream.models.interface import input_spec
+from sapiens_stream.classes import numbered
+from sapiens_stream.models.families.sapiens import SAPIENS_NORMALISATION
 
 Shape = tuple[int, int]
 
@@ -26,9 +26,8 @@ class NearestColour(nn.Module):
 
     def __init__(self, channels: int, shape: Shape | None, stride: int, batch: int | None, returns: str) -> None:
         super().__init__()
-        spec = input_spec(channels, (0, 0))
-        colours = torch.from_numpy(class_set(channels).palette[:channels].astype("float32"))
-        colours = (colours - torch.tensor(spec.mean)) / torch.tensor(spec.std)
+        colours = torch.from_numpy(numbered(max(2, channels)).palette[:channels].astype("float32"))
+        colours = (colours - torch.tensor(SAPIENS_NORMALISATION.mean)) / torch.tensor(SAPIENS_NORMALISATION.std)
         if channels == 1:
             colours, offsets = torch.ones(1, 3), torch.zeros(1)
         else:

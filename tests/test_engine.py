@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sapiens_stream.classes import class_set
+from sapiens_stream.classes import numbered
 from sapiens_stream.errors import DeviceError, InputError, ModelError, UsageError
 from sapiens_stream.frame import Frame
 from sapiens_stream.inference import worker as worker_module
@@ -43,7 +43,7 @@ def model(forward: Forward = by_brightness, **changes: object) -> Model:
     made = Model(
         name="toy",
         kind="test",
-        classes=class_set(8),
+        classes=numbered(8),
         input=SPEC,
         logits_size=(32, 24),
         place=lambda device, dtype: forward,
@@ -414,7 +414,7 @@ def test_golden_photos(name: str, goliath: Path) -> None:
     network = torch.jit.load(str(goliath))
     made = replace(
         model(network),
-        classes=class_set(28),
+        classes=numbered(28),
         input=replace(SPEC, height=1024, width=768),
         logits_size=(512, 384),
     )
@@ -429,7 +429,7 @@ def test_cuda_gives_what_the_cpu_gives(goliath: Path) -> None:
     def place(device: torch.device, dtype: torch.dtype) -> Forward:
         return torch.jit.load(str(goliath)).to(device, dtype)  # type: ignore[no-any-return]
 
-    made = replace(model(place=place), classes=class_set(28), input=replace(SPEC, height=1024, width=768))
+    made = replace(model(place=place), classes=numbered(28), input=replace(SPEC, height=1024, width=768))
     array = cv2.imread(str(GOLDEN / "astronaut.png"))
     frames = [picture(np.ascontiguousarray(np.roll(array, 40 * index, 1))) for index in range(7)]
     batches = [frames[:3], frames[3:6], [], frames[6:]]

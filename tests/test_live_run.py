@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from sapiens_stream.classes import class_set
+from sapiens_stream.classes import numbered
 from sapiens_stream.errors import ModelError, OutputError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
@@ -52,7 +52,7 @@ def halves(seconds: float = 0.0, fail_after: int | None = None) -> Model:
     return Model(
         name="halves",
         kind="test",
-        classes=class_set(3),
+        classes=numbered(3),
         input=InputSpec(height=8, width=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
         logits_size=(4, 4),
         place=lambda device, dtype: forward,
@@ -305,7 +305,7 @@ class TestRecording:
                 pts=3000 * index,
                 time_base=Fraction(1, 90_000),
             )
-            result = Segmentation(frame=frame, class_map=np.ones(size, np.uint8), classes=class_set(3))
+            result = Segmentation(frame=frame, class_map=np.ones(size, np.uint8), classes=numbered(3))
             setting.recorder.write(0, result)
             if index < 3:
                 setting.recorder.write(1, result)
@@ -357,7 +357,7 @@ class SlowSink(Sink):
 
 def result_of(index: int) -> Segmentation:
     frame = Frame(index=index, name="x", decoded=np.zeros((4, 4, 3), np.uint8))
-    return Segmentation(frame=frame, class_map=np.zeros((4, 4), np.uint8), classes=class_set(3))
+    return Segmentation(frame=frame, class_map=np.zeros((4, 4), np.uint8), classes=numbered(3))
 
 
 def test_a_model_that_fails_ends_the_run(tmp_path: Path) -> None:

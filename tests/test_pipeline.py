@@ -14,7 +14,7 @@ import psutil
 import pytest
 import torch
 
-from sapiens_stream.classes import class_set
+from sapiens_stream.classes import numbered
 from sapiens_stream.errors import InputError, ModelError, OutputError
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, SourceInfo
 from sapiens_stream.inference.engine import Engine
@@ -98,7 +98,7 @@ def level_model(fail_at: int | None = None, seconds: float = 0.0) -> Model:
     return Model(
         name="levels",
         kind="test",
-        classes=class_set(256),
+        classes=numbered(256),
         input=InputSpec(height=8, width=6, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
         logits_size=(8, 6),
         place=lambda device, dtype: forward,

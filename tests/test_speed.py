@@ -18,8 +18,7 @@ from sapiens_stream.errors import DeviceError, UsageError
 from sapiens_stream.inference import batch_probe
 from sapiens_stream.inference.compilation import compiled, warm_up
 from sapiens_stream.models import open_model
-from sapiens_stream.models.interface import input_spec
-from sapiens_stream.models.model import Model
+from sapiens_stream.models.model import InputSpec, Model
 from tests.checkpoints import NearestColour
 from tests.program import Program
 
@@ -60,7 +59,7 @@ def colour_model(make: Callable[[], nn.Module]) -> Model:
         name="colour",
         kind="test",
         classes=SAPIENS,
-        input=input_spec(28, SHAPE),
+        input=InputSpec(height=SHAPE[0], width=SHAPE[1], mean=(123.5, 116.5, 103.5), std=(58.5, 57.0, 57.5)),
         logits_size=(SHAPE[0] // 2, SHAPE[1] // 2),
         place=place,
     )

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sapiens_stream.classes import class_set
+from sapiens_stream.classes import numbered
 from sapiens_stream.errors import DeviceError, ModelError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference import cells
@@ -58,7 +58,7 @@ def model(forward: Forward = by_brightness) -> Model:
         weights = centres.to(device, dtype)
         return lambda pixels: forward(pixels, weights)
 
-    return Model(name="toy", kind="test", classes=class_set(8), input=SPEC, logits_size=(32, 24), place=place)
+    return Model(name="toy", kind="test", classes=numbered(8), input=SPEC, logits_size=(32, 24), place=place)
 
 
 def grey(index: int, size: tuple[int, int] = (90, 70)) -> Frame:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sapiens_stream.cli import options
-from sapiens_stream.cli.inference_options import takes_inference
+from sapiens_stream.cli.inference_options import NAMING, takes_inference
 from sapiens_stream.cli.video import video
 from sapiens_stream.errors import InputError
 from sapiens_stream.inference.options import InferenceOptions
@@ -43,8 +43,9 @@ def demo(
     quiet: options.QuietOption = False,
 ) -> None:
     """Segment the sample clip with the built-in model; no download."""
+    told = {name: getattr(inference, name) for name in ("device", *NAMING)}
     try:
-        video([str(sample(SAMPLE))], model, output, device=inference.device, contact_sheet=True, json=json, quiet=quiet)
+        video([str(sample(SAMPLE))], model, output, **told, contact_sheet=True, json=json, quiet=quiet)
     except typer.Exit as done:
         if done.exit_code == 0 and not (json or quiet):
             _say_where(output)

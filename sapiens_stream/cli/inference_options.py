@@ -36,6 +36,9 @@ def _batch_size_option(default: int | None) -> Any:
     )
 
 
+_NORMALISED = "Of the pixels that the model takes, in 0..255, for networks of your own."
+NAMING = ("classes_from", "mean", "std")
+"""Options that say of a model what its file does not."""
 _OPTIONS: dict[str, Any] = {
     "device": Annotated[
         str,
@@ -63,6 +66,25 @@ _OPTIONS: dict[str, Any] = {
     ],
     "trust": Annotated[
         bool, typer.Option("--trust", help="Run a file's graph whatever operators it holds: it may do anything.")
+    ],
+    "classes_from": Annotated[
+        str | None,
+        typer.Option(
+            "--classes-from",
+            metavar="FILE|sapiens|sapiens2",
+            help="What the model's classes are called: a name a line, or JSON.",
+            show_default="as the model says",
+        ),
+    ],
+    "mean": Annotated[
+        tuple[float, float, float] | None,
+        typer.Option("--mean", metavar="R G B", help=_NORMALISED, show_default="as the model says"),
+    ],
+    "std": Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            "--std", metavar="R G B", help="The same: (pixel - mean) / std.", show_default="as the model says"
+        ),
     ],
     "fit": Annotated[
         Fit,

@@ -81,7 +81,8 @@ def facts_of(name_or_path: str, sha256: bool, opening: ModelOptions) -> dict[str
     from sapiens_stream.models.inspection import inspect_checkpoint  # torch takes seconds to load
 
     if is_path(name_or_path):
-        return _inspected(inspect_checkpoint(Path(name_or_path).expanduser(), options=opening), sha256)
+        inspection = inspect_checkpoint(Path(name_or_path).expanduser(), options=opening)
+        return _inspected(inspection, sha256) | _of_family(inspection)
     if name_or_path == BUILTIN:
         return {**builtin_entry(), **_inspected(inspect_checkpoint(BUILTIN_WEIGHTS, BUILTIN, opening), sha256)}
     choice = lookup(name_or_path)
@@ -112,8 +113,18 @@ def _inspected(inspection: Inspection, sha256: bool) -> dict[str, Any]:
         "class_names": list(model.classes.names) if model else None,
         "input": [model.input.height, model.input.width] if model else None,
         "run_by": model.kind if model else None,
+        "family": inspection.family.name if inspection.family else None,
+        "assumed": model.assumed if model else None,
         "problem": inspection.problem,
     }
     if sha256:
         facts |= {"sha256": hub.sha256(inspection.path), "sha256_of_the_hub": hub.checksum(inspection.path)}
     return facts
+
+
+def _of_family(inspection: Inspection) -> dict[str, Any]:
+    """What a file is under and costs as one of its family, where it is known to be."""
+    family = inspection.family
+    if family is None or family.licence is None or inspection.model is None or inspection.model.assumed:
+        return {}
+    return {"licence": _licence(family.licence), "tflop": family.tflop(inspection.parameters)}

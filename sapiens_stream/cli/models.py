@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sapiens_stream.cli import guesses, options
-from sapiens_stream.cli.inference_options import takes_opening
+from sapiens_stream.cli.inference_options import NAMING, takes_opening
 from sapiens_stream.cli.models_export import export
 from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.errors import UsageError
@@ -24,13 +24,6 @@ _COLUMNS = ("name", "classes", "parameters", "TFLOP", "size", "licence", "on dis
 _NUMBERS = ("classes", "parameters", "TFLOP", "size")
 _UNKNOWN = "-"
 _WIDE = 200  # columns, where no terminal sets a limit
-_RUN_BY = {
-    "torchscript": "its own TorchScript graph",
-    "torch-export": "its own torch.export graph",
-    "sapiens": "this program's Sapiens network",
-    "sapiens2": "transformers' Sapiens2 network",
-    "builtin": "this program's built-in network",
-}
 
 
 @models.callback(invoke_without_command=True)
@@ -105,7 +98,7 @@ def pull_model(
 
 
 @models.command("info")
-@takes_opening("trust")
+@takes_opening("trust", *NAMING)
 def show_model(
     name_or_path: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name of `models list`, or a file.")],
     sha256: Annotated[bool, typer.Option("--sha256", help="Read the whole file for its checksum.")] = False,
@@ -144,12 +137,21 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("input", "{}x{} (height x width)".format(*facts["input"]) if facts.get("input") else None),
         ("cost", f"{facts['tflop']} TFLOP a frame" if facts.get("tflop") else None),
         ("licence", "{name}. {terms} {url}".format(**facts["licence"]) if "licence" in facts else None),
-        ("run by", _RUN_BY.get(facts["run_by"], facts["run_by"]) if facts.get("run_by") else None),
+        ("run by", _run_by(facts) if facts.get("run_by") else None),
+        ("assumed", facts.get("assumed")),
         ("not run", facts.get("problem")),
     ]
     if "sha256" in facts:
         rows.append(("sha256", facts["sha256"] + _verdict(facts)))
     return [(title, str(value)) for title, value in rows if value is not None]
+
+
+def _run_by(facts: dict[str, Any]) -> str:
+    from sapiens_stream.models.families import FAMILIES
+
+    format_ = {"torchscript": "TorchScript", "torch-export": "torch.export", "onnx": "ONNX"}.get(facts["format"])
+    family = next((each for each in FAMILIES if each.name == facts["family"]), None)
+    return family.run_by.format(format=format_) if family is not None else str(facts["run_by"])
 
 
 def _verdict(facts: dict[str, Any]) -> str:

@@ -10,12 +10,12 @@ import typer
 
 from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.address_space import check_address_space
-from sapiens_stream.cli.inference_options import Precision, takes_opening
+from sapiens_stream.cli.inference_options import NAMING, Precision, takes_opening
 from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.models.options import ModelOptions
 
 
-@takes_opening("shape", "trust")
+@takes_opening("shape", "trust", *NAMING)
 def export(
     model: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A name of `models list`, or a checkpoint.")],
     to: Annotated[Literal["torchscript", "torch-export", "onnx"], typer.Option("--to", help="The format to write.")],

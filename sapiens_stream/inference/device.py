@@ -46,14 +46,23 @@ def resolve_devices(names: str, model: Model) -> list[torch.device]:
     """The devices that share the frames: one name of `resolve_device`, several separated by commas, or "cuda:all".
 
     The CPU alone stands there once for each core (up to MAX_SPREAD) for a model that says `spread`: a model so small
-    gains little from several threads on one frame, and much from several frames. Raises what `resolve_device` does.
+    gains little from several threads on one frame, and much from several frames. Where a model runs on some kinds of
+    device alone, "auto" is one of them. Raises what `resolve_device` does, and DeviceError for another kind.
     """
     if names.strip().lower() == "cuda:all":
         there = [name for name in available_devices() if name.startswith("cuda")]
-        return [torch.device(name) for name in there] or [resolve_device("cuda")]
-    devices = [resolve_device(name) for name in names.split(",")]
+        devices = [torch.device(name) for name in there] or [resolve_device("cuda")]
+    else:
+        devices = [resolve_device(name) for name in names.split(",")]
     if len({each.type for each in devices}) > 1:
         raise UsageError(f"the devices {names} are of several kinds; they have to be of one")
+    wrong = [each for each in devices if model.devices is not None and each.type not in model.devices]
+    if wrong and names.strip().lower() == "auto":
+        devices = [torch.device("cpu")]
+    elif wrong:
+        kinds = " or ".join(model.devices or ())
+        hint = "; for CUDA install onnxruntime-gpu in the place of onnxruntime" * (wrong[0].type == "cuda")
+        raise DeviceError(f"{model.name} is run by onnxruntime, which here runs on {kinds}, not on {wrong[0]}{hint}")
     if len(devices) == 1 and devices[0].type == "cpu" and model.spread:
         return devices * min(torch.get_num_threads(), MAX_SPREAD)
     return devices

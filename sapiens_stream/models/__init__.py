@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from sapiens_stream.models.catalogue import BUILTIN, KNOWN, Choice, lookup, unknown_model
+from sapiens_stream.models.catalogue import BUILTIN, BUILTIN_WEIGHTS, KNOWN, Choice, lookup, unknown_model
+from sapiens_stream.models.families import FAMILIES
 from sapiens_stream.models.options import ModelOptions, ModelSettings
 
 if TYPE_CHECKING:
@@ -38,16 +39,14 @@ def open_model(
     >>> open_model("sapiens-1b:torchscript", shape=(512, 384)).classes.title
     'Sapiens'
     """
-    options = replace(options or ModelOptions(), **settings)
-    if is_path(name_or_path):
-        from sapiens_stream.models.checkpoints import open_checkpoint
+    from sapiens_stream.models.checkpoints import open_checkpoint  # torch takes seconds to load
 
+    options = replace(options or ModelOptions(), **settings)  # type: ignore[arg-type]
+    if is_path(name_or_path):
         return open_checkpoint(Path(name_or_path).expanduser(), options)
     name = str(name_or_path)
     if name == BUILTIN:
-        from sapiens_stream.models.builtin import load_builtin
-
-        return load_builtin(shape=options.shape)
+        return open_checkpoint(BUILTIN_WEIGHTS, options, name=BUILTIN)
     choice = lookup(name)
     if choice is None:
         raise unknown_model(name)
@@ -68,4 +67,5 @@ def _open_published(choice: Choice, options: ModelOptions) -> Model:
     from sapiens_stream.models.published import fetch, require
 
     here = fetch(choice) if options.pull else require(choice)
-    return replace(open_checkpoint(here.path, options), name=choice.model.name)
+    publisher = next(each for each in FAMILIES if choice.model in each.published)
+    return open_checkpoint(here.path, options, name=choice.model.name, publisher=publisher)

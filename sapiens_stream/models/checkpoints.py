@@ -1,66 +1,40 @@
-"""Opens checkpoint files of every format."""
+"""Opens checkpoint files of every family."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from sapiens_stream.errors import ModelError
-from sapiens_stream.models.formats import Format, recognise
-from sapiens_stream.models.interface import Shape
-from sapiens_stream.models.manifest import as_told
+from sapiens_stream.models.checkpoint import Checkpoint
+from sapiens_stream.models.families import family_of
+from sapiens_stream.models.families.family import Family
+from sapiens_stream.models.knowledge import known
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.options import ModelOptions
-from sapiens_stream.models.weights import read_weights
 
-_WITH_GRAPH: tuple[Format, ...] = ("torchscript", "torch-export")
 _RAW = "holds bare weights ({}) of a network that is neither Sapiens nor Sapiens2, and no graph of its own to run"
 _NO_GRAPH = "holds bare weights ({}) and no graph of its own to run as it is; leave --as-is out"
 
 
-def open_checkpoint(path: Path, options: ModelOptions) -> Model:
-    """Opens a checkpoint.
+def open_checkpoint(
+    path: Path, options: ModelOptions, *, name: str | None = None, publisher: Family | None = None
+) -> Model:
+    """Opens a checkpoint of the family that recognises it; see `FAMILIES`.
 
     The weights of Sapiens are taken out of whatever holds them and run by our own module. Of any other model, and with
-    `as_is` of Sapiens too, a TorchScript file or a torch.export program runs its own graph. Sapiens2 is run by
-    transformers. Of a graph, what is more than tensor operators is refused, unless its file is trusted (`trust`).
+    `as_is` of Sapiens too, the graph in the file is run. Of a graph, what is more than tensor operators is refused,
+    unless its file is trusted (`trust`). `name` is the model's, its file's unless given; `publisher` the family whose
+    authors published the file, where that is known: what they say holds for a graph that nothing tells from others.
 
     Raises ModelError, one line that names the file, for anything else and for what cannot be run.
     """
-    kind = recognise(path)
-    as_is, shape, trust = options.as_is, options.shape, options.trust
-    if as_is and kind not in _WITH_GRAPH:
-        raise ModelError(f"{path} {_NO_GRAPH.format(kind)}")
-    if not as_is and (native := _open_native(path, kind, shape)):
-        return native
-    if kind == "torchscript":
-        from sapiens_stream.models.torchscript import open_torchscript
-
-        return as_told(path, open_torchscript(path, shape, trust=trust))
-    if kind == "torch-export":
-        from sapiens_stream.models.exported import open_exported
-
-        return as_told(path, open_exported(path, shape, trust=trust))
-    raise ModelError(f"{path} {_RAW.format(kind)}")
-
-
-def _open_native(path: Path, kind: Format, shape: Shape | None) -> Model | None:
-    """The model if it is one that we have the network of."""
-    from sapiens_stream.models.sapiens import is_sapiens, open_sapiens, published_names
-    from sapiens_stream.models.sapiens2 import is_sapiens2, open_sapiens2
-
-    if kind == "safetensors" and (path.is_dir() or is_sapiens2(path)):
-        return open_sapiens2(path, shape)
-    try:
-        weights = published_names(read_weights(path, kind))
-    except ModelError:
-        if kind in _WITH_GRAPH:
-            return None  # whoever runs the graph knows better what is wrong with it
-        raise
-    if not is_sapiens(weights):
-        return None
-    try:
-        return open_sapiens(path, weights, shape)
-    except ModelError as error:
-        if kind in _WITH_GRAPH:
-            raise ModelError(f"{error}; --as-is runs the file's own graph") from error
-        raise
+    checkpoint = Checkpoint(path)
+    if options.as_is and not checkpoint.has_graph:
+        raise ModelError(f"{path} {_NO_GRAPH.format(checkpoint.format)}")
+    family = family_of(checkpoint, as_is=options.as_is)
+    if family is None:
+        raise ModelError(f"{path} {_RAW.format(checkpoint.format)}")
+    network = family.open(checkpoint, options)
+    if family.classes is None or not family.fits(network):
+        family = publisher if publisher is not None and publisher.channels == network.channels else None
+    return known(name or (path.name if path.is_dir() else path.stem), network, family, checkpoint.manifest, options)

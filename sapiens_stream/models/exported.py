@@ -11,22 +11,19 @@ from typing import Any
 
 import torch
 
-from sapiens_stream.classes import class_set
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.archive import Archive
 from sapiens_stream.models.export_graph import ExportGraph, InputsError, OldError, read_graph
 from sapiens_stream.models.interface import (
     DEFAULT_SHAPE,
     Shape,
-    input_spec,
     last_line,
     logits_of,
     naming,
     quiet_torch,
     returning_logits,
-    threshold,
 )
-from sapiens_stream.models.model import Model
+from sapiens_stream.models.model import Network
 from sapiens_stream.models.script_source import ForeignError
 from sapiens_stream.models.shape_run import RefusedError, ShapeRuns, run_on_shapes
 
@@ -36,7 +33,7 @@ _PLACING = Lock()
 """torch moves a program to a device by changing the one that is shared."""
 
 
-def open_exported(path: Path, shape: Shape | None = None, *, trust: bool = False) -> Model:
+def open_exported(path: Path, shape: Shape | None = None, *, trust: bool = False) -> Network:
     """Opens a torch.export program. Shapes and precision are the graph's; nothing is computed.
 
     `shape` matters where the graph leaves height and width free. The graph is read as data and run operator by
@@ -111,25 +108,22 @@ def _model(
     dtype: torch.dtype,
     fixed_batch: int | None,
     place: Callable[[torch.device, torch.dtype], Forward],
-) -> Model:
-    channels = logits[1]
-    return Model(
-        name=path.stem,
+) -> Network:
+    return Network(
         kind="torch-export",
-        classes=class_set(channels),
-        input=input_spec(channels, size),
+        channels=logits[1],
+        size=size,
         logits_size=(logits[2], logits[3]),
         place=place,
         dtype=dtype,
         fixed_batch=fixed_batch,
         fixed_dtype=True,
         own_dtype=True,
-        threshold=threshold(channels),
         path=path,
     )
 
 
-def _trusted(path: Path, shape: Shape | None) -> Model:
+def _trusted(path: Path, shape: Shape | None) -> Network:
     """The model as torch.export loads it."""
     from torch.export.passes import move_to_device_pass
 

@@ -8,8 +8,9 @@ from zipfile import BadZipFile
 
 from sapiens_stream.errors import ModelError, cause
 from sapiens_stream.models.archive import Archive
+from sapiens_stream.models.onnx_file import looks_like_onnx
 
-Format = Literal["torchscript", "torch-export", "state dict", "safetensors"]
+Format = Literal["torchscript", "torch-export", "onnx", "state dict", "safetensors"]
 
 
 def recognise(path: Path) -> Format:
@@ -40,6 +41,8 @@ def recognise(path: Path) -> Format:
         return "safetensors"
     if head.startswith(b"\x80"):  # a pickle's first opcode; never loaded
         return "state dict"
+    if looks_like_onnx(head):
+        return "onnx"
     raise ModelError(f"{path} is not a checkpoint but {_content(head)}")
 
 

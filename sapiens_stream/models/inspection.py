@@ -8,7 +8,10 @@ from pathlib import Path
 
 from sapiens_stream.errors import SapiensStreamError
 from sapiens_stream.models import open_model
-from sapiens_stream.models.formats import Format, recognise
+from sapiens_stream.models.checkpoint import Checkpoint
+from sapiens_stream.models.families import family_of
+from sapiens_stream.models.families.family import Family
+from sapiens_stream.models.formats import Format
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.options import ModelOptions
 from sapiens_stream.models.weights import read_weights
@@ -26,6 +29,7 @@ class Inspection:
     size: int
     parameters: int
     precision: str | None
+    family: Family | None
     model: Model | None
     problem: str | None
 
@@ -35,14 +39,16 @@ def inspect_checkpoint(path: Path, name: str | None = None, options: ModelOption
 
     Raises ModelError for a file that is none, or damaged.
     """
-    format_ = recognise(path)
+    checkpoint = Checkpoint(path)
+    format_ = checkpoint.format
     file = path / "model.safetensors" if path.is_dir() else path  # transformers' way of keeping one
     counts: Counter[str] = Counter()
     for label, weight in read_weights(file, format_).items():
         if weight.is_floating_point() and ".running_" not in label:  # a normalisation's statistics
             counts[str(weight.dtype).removeprefix("torch.")] += weight.numel()
-    model = problem = None
+    family = model = problem = None
     try:
+        family = family_of(checkpoint)
         model = open_model(name or path, options)
     except SapiensStreamError as error:
         problem = str(error)
@@ -52,6 +58,7 @@ def inspect_checkpoint(path: Path, name: str | None = None, options: ModelOption
         size=file.stat().st_size,
         parameters=counts.total(),
         precision=max(counts, key=counts.__getitem__, default=None),
+        family=family,
         model=model,
         problem=problem,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +12,8 @@ from typing import Any
 
 import torch
 
-from sapiens_stream.classes import MAX_CLASSES, SAPIENS2
+from sapiens_stream.classes import MAX_CLASSES
 from sapiens_stream.errors import ModelError
-from sapiens_stream.models.model import InputSpec
 
 Shape = tuple[int, int]
 """(height, width), pixels."""
@@ -24,20 +22,6 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 PRECISION_NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
 
 DEFAULT_SHAPE: Shape = (1024, 768)
-FOREGROUND_PROBABILITY = 0.3  # from which the published foreground model counts a pixel as foreground
-
-
-def input_spec(channels: int, shape: Shape) -> InputSpec:
-    """The input of a model of that many classes: Sapiens2's normalisation for its 29, Sapiens' for any other."""
-    height, width = shape
-    if channels == len(SAPIENS2):
-        return InputSpec(height=height, width=width, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
-    return InputSpec(height=height, width=width, mean=(123.5, 116.5, 103.5), std=(58.5, 57.0, 57.5))
-
-
-def threshold(channels: int) -> float:
-    """The logit above which a foreground model's pixel is foreground: log(p / (1 - p)); 0 where there are classes."""
-    return math.log(FOREGROUND_PROBABILITY / (1 - FOREGROUND_PROBABILITY)) if channels == 1 else 0.0
 
 
 def logits_of(output: Any) -> torch.Tensor:

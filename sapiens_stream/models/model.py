@@ -1,4 +1,4 @@
-"""What every model is: a module from normalised pixels to logits, and what must be known to feed and read it."""
+"""What every model is: a network from normalised pixels to logits, and what must be known to feed and read it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import torch
 
 from sapiens_stream.classes import ClassSet
 
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
@@ -24,36 +26,74 @@ class InputSpec:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Model:
+class Runnable:
+    """How a network is run, whatever it tells apart.
+
+    Args:
+        kind: "torchscript", "torch-export", "onnx", "builtin", ...: what the file is, in a word for the run record.
+        logits_size: (h, w) of the logits.
+        place: the callable of (N, 3, height, width) to logits (N, C, h, w) on a device, in a precision.
+        runner: where not None, another way to run it, as `place` gives: None on devices and in precisions where it is
+            none.
+        dtype: the precision of the file's weights.
+        fixed_batch: the only N that it accepts, None if any will do.
+        fixed_dtype: the graph runs in `dtype` alone.
+        own_dtype: it is a file's graph, which is run in `dtype` unless another precision is asked for.
+        devices: the types of those that it runs on, None for any.
+        aspect_step: where not None, pictures keep their aspect: each side of their input is a multiple of this; see
+            `Model.input_for`.
+        spread: it is so small that a CPU's cores are better used on a frame each than together on one.
+        path: the file, None where it comes from none.
+    """
+
+    kind: str
+    logits_size: tuple[int, int]
+    place: Callable[[torch.device, torch.dtype], Forward]
+    runner: Callable[[torch.device, torch.dtype], Forward | None] | None = None
+    dtype: torch.dtype = torch.float32
+    fixed_batch: int | None = None
+    fixed_dtype: bool = False
+    own_dtype: bool = False
+    devices: tuple[str, ...] | None = None
+    aspect_step: int | None = None
+    spread: bool = False
+    path: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network(Runnable):
+    """What a checkpoint's format gives: a network of so many channels for an input of `size`, (height, width).
+
+    What its channels mean, and how pictures are normalised for it, is for its family, its file or the user to say: see
+    `known`.
+    """
+
+    channels: int
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model(Runnable):
     """A segmentation model, loaded on the CPU in the precision of its file.
 
-    `forward` maps (N, 3, height, width) to logits (N, C, h, w), `logits_size` being (h, w). It is put on a device
-    with `place(device, dtype)`, which returns the callable to use there. `fixed_batch` is the only N it accepts,
-    None if any will do. With one channel, a pixel is foreground where its logit is above `threshold`.
+    Args:
+        name: for people, and the run record.
+        classes: what it tells apart.
+        input: what it takes.
+        threshold: with one channel of logits, a pixel is foreground where its logit is above it.
+        assumed: what of this nobody has said, in a sentence; None where all is known.
+
+    Those of Runnable say how it is run.
+
+    >>> model = open_model("builtin")
+    >>> logits = model.place(torch.device("cpu"), torch.float32)(pixels)       # (N, C, h, w)
     """
 
     name: str
-    kind: str
-    """"torchscript", "torch-export", "builtin", ...: what the file is, in a word for the run record."""
     classes: ClassSet
     input: InputSpec
-    logits_size: tuple[int, int]
-    place: Callable[[torch.device, torch.dtype], Callable[[torch.Tensor], torch.Tensor]]
-    runner: Callable[[torch.device, torch.dtype], Callable[[torch.Tensor], torch.Tensor] | None] | None = None
-    """Where not None, another way to run it, as `place` gives: None on devices and in precisions where it is none."""
-    dtype: torch.dtype = torch.float32
-    """The precision of the file's weights."""
-    fixed_batch: int | None = None
-    fixed_dtype: bool = False
-    """True where the graph runs in `dtype` alone."""
-    own_dtype: bool = False
-    """True where it is a file's graph, which is run in `dtype` unless another precision is asked for."""
-    aspect_step: int | None = None
-    """Where not None, pictures keep their aspect: each side of their input is a multiple of this; see `input_for`."""
-    spread: bool = False
-    """True for a model so small that a CPU's cores are better used on a frame each than together on one."""
     threshold: float = 0.0
-    path: Path | None = None
+    assumed: str | None = None
 
     def input_for(self, size: tuple[int, int]) -> InputSpec:
         """What a picture of `size` (H, W) is brought to.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from os import PathLike
 from typing import TypedDict
 
 from sapiens_stream.errors import UsageError
+
+Triple = tuple[float, float, float]
+"""A number for red, green and blue each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +23,13 @@ class ModelOptions:
         as_is: run the graph in a Sapiens checkpoint's file, where our own module would run its weights.
         trust: run a file's graph although it holds more than tensor operators, and may do anything.
         pull: fetch a model of that name if it is not on disk.
+        classes_from: what the classes are called: "sapiens", "sapiens2", or a file that `read_classes` takes. None: as
+            the checkpoint or its family says; where neither does, they are numbered.
+        mean, std: of RGB in 0..255, for `(pixel - mean) / std`; None as with `classes_from`, where neither says it is
+            Sapiens'.
 
     Raises:
-        UsageError: for a shape that cannot be.
+        UsageError: for a value that cannot be.
 
     >>> ModelOptions(shape=(512, 384), as_is=True)
     """
@@ -29,10 +38,18 @@ class ModelOptions:
     as_is: bool = False
     trust: bool = False
     pull: bool = False
+    classes_from: str | None = None
+    mean: Triple | None = None
+    std: Triple | None = None
 
     def __post_init__(self) -> None:
         if self.shape is not None:
             object.__setattr__(self, "shape", _checked(self.shape))
+        if self.classes_from is not None:
+            object.__setattr__(self, "classes_from", str(self.classes_from))
+        for name in ("mean", "std"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _triple(name, given))
 
 
 class ModelSettings(TypedDict, total=False):
@@ -42,6 +59,21 @@ class ModelSettings(TypedDict, total=False):
     as_is: bool
     trust: bool
     pull: bool
+    classes_from: str | PathLike[str] | None
+    mean: Triple | None
+    std: Triple | None
+
+
+def _triple(name: str, given: object) -> Triple:
+    try:
+        red, green, blue = (float(each) for each in given)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise UsageError(f"a {name} of {given!r}; it is three numbers, of red, green and blue in 0..255") from None
+    if not all(map(math.isfinite, (red, green, blue))) or (name == "std" and min(red, green, blue) <= 0):
+        raise UsageError(
+            f"a {name} of {red:g} {green:g} {blue:g}; each is finite" + (", and above 0" * (name == "std"))
+        )
+    return red, green, blue
 
 
 def _checked(shape: object) -> tuple[int, int]:

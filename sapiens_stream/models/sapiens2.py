@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from sapiens_stream.classes import MAX_CLASSES, class_set
+from sapiens_stream.classes import MAX_CLASSES
 from sapiens_stream.errors import ModelError, UsageError, cause
 from sapiens_stream.install_line import install_line
-from sapiens_stream.models.interface import DEFAULT_SHAPE, Shape, input_spec, naming, threshold
-from sapiens_stream.models.model import Model
+from sapiens_stream.models.interface import DEFAULT_SHAPE, Shape, naming
+from sapiens_stream.models.model import Network
+from sapiens_stream.models.weights import read_shapes
 
 TRANSFORMERS = (5, 10, 1)
 """The oldest release that has the network."""
@@ -48,13 +49,12 @@ _UNTOLD = ("hidden_act", "rope_theta", "rms_norm_eps")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def is_sapiens2(file: Path) -> bool:
-    """Whether a safetensors file holds a Sapiens2 network, for whatever task. Raises ModelError for a damaged one."""
-    with naming(file):
-        return any(re.search(_QUERY_NORM, name) for name in _read_shapes(file))
+def is_sapiens2(shapes: Shapes) -> bool:
+    """Whether tensors of these names are of a Sapiens2 network, for whatever task."""
+    return any(re.search(_QUERY_NORM, name) for name in shapes)
 
 
-def open_sapiens2(path: Path, shape: Shape | None = None) -> Model:
+def open_sapiens2(path: Path, shape: Shape | None = None) -> Network:
     """Opens a Sapiens2 safetensors file, or a folder of transformers (config.json and model.safetensors).
 
     The network's sizes are read off the tensors' shapes, so that the file alone will do; what they do not tell is
@@ -66,7 +66,8 @@ def open_sapiens2(path: Path, shape: Shape | None = None) -> Model:
     """
     with naming(path):
         file = _weights_file(path)
-        shapes = _read_shapes(file)
+    shapes = read_shapes(file)
+    with naming(path):
         sizes = Sizes.of(shapes)
         _check_library()
         settings = {**sizes.settings, **_told_beside(file)}
@@ -79,15 +80,13 @@ def open_sapiens2(path: Path, shape: Shape | None = None) -> Model:
             network = _load(file, settings | {"image_size": [height, width]}, dtype)
         return _Logits(network).to(device)
 
-    return Model(
-        name=path.name if path.is_dir() else path.stem,
+    return Network(
         kind="sapiens2",
-        classes=class_set(sizes.classes),
-        input=input_spec(sizes.classes, (height, width)),
+        channels=sizes.classes,
+        size=(height, width),
         logits_size=(height // sizes.patch * sizes.scale, width // sizes.patch * sizes.scale),
         place=place,
         dtype=torch.bfloat16,  # what the published weights were trained in; their files hold it as float32
-        threshold=threshold(sizes.classes),
         path=file,
     )
 
@@ -159,14 +158,6 @@ def _weights_file(path: Path) -> Path:
     if file not in files and len(files) != 1:
         raise ModelError(f"is a folder of {len(files)} safetensors files; one is needed, model.safetensors")
     return file if file in files else files[0]
-
-
-def _read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        with safe_open(file, "pt") as tensors:
-            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"is a damaged safetensors file, fetch it again: {cause(error)}") from error
 
 
 def _told_beside(file: Path) -> dict[str, Any]:

@@ -8,21 +8,18 @@ from typing import Any
 
 import torch
 
-from sapiens_stream.classes import class_set
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.archive import Archive
 from sapiens_stream.models.interface import (
     DEFAULT_SHAPE,
     PRECISION_NAMES,
     Shape,
-    input_spec,
     last_line,
     logits_of,
     naming,
     quiet_torch,
-    threshold,
 )
-from sapiens_stream.models.model import Model
+from sapiens_stream.models.model import Network
 from sapiens_stream.models.operators import JOIN, MOST_JOINS, allowed
 from sapiens_stream.models.pickles import TensorAt, read_pickle
 from sapiens_stream.models.script_check import check_code
@@ -33,7 +30,7 @@ _RUN_ERRORS = (RuntimeError, ValueError, torch.jit.Error)  # the last is what sc
 _PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def open_torchscript(path: Path, shape: Shape | None = None, *, trust: bool = False) -> Model:
+def open_torchscript(path: Path, shape: Shape | None = None, *, trust: bool = False) -> Network:
     """Opens a TorchScript file. `shape` is its input, (height, width); by default what it was traced with, or 1024x768.
 
     What it takes and returns is found on shapes alone: a batch of two and, if that is refused, of one, in the precision
@@ -68,19 +65,16 @@ def open_torchscript(path: Path, shape: Shape | None = None, *, trust: bool = Fa
                 _require_precision(placed, (batch, 3, height, width), wanted, dtype)
             return _Forward(placed, trust)
 
-    channels = logits.shape[1]
-    return Model(
-        name=path.stem,
+    return Network(
         kind="torchscript",
-        classes=class_set(channels),
-        input=input_spec(channels, (height, width)),
+        channels=logits.shape[1],
+        size=(height, width),
         logits_size=(logits.shape[2], logits.shape[3]),
         place=place,
         dtype=dtype,
         fixed_batch=None if batch == other_batch else batch,
         fixed_dtype=dtype != torch.float32 or bool(weights - {dtype}),
         own_dtype=True,
-        threshold=threshold(channels),
         path=path,
     )
 

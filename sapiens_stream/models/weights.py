@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from sapiens_stream.errors import ModelError
+from sapiens_stream.errors import ModelError, cause
 from sapiens_stream.models.archive import Archive
 from sapiens_stream.models.formats import Format
 from sapiens_stream.models.interface import last_line, naming
 from sapiens_stream.models.legacy import read_legacy
+from sapiens_stream.models.onnx_file import read_onnx
 from sapiens_stream.models.pickles import Inert, TensorAt
 
 Weights = Mapping[str, torch.Tensor]
@@ -40,6 +42,8 @@ EXPORT_DTYPES = {
     12: torch.bool,
     13: torch.bfloat16,
 }
+_ONNX_DTYPES = {1: torch.float32, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}
+"""How TensorProto numbers those of weights."""
 
 
 def read_weights(path: Path, format_: Format) -> Weights:
@@ -52,6 +56,7 @@ def read_weights(path: Path, format_: Format) -> Weights:
         "torchscript": _torchscript,
         "torch-export": _exported,
         "state dict": _state_dict,
+        "onnx": _onnx,
         "safetensors": load_file,
     }
     with naming(path):
@@ -61,6 +66,25 @@ def read_weights(path: Path, format_: Format) -> Weights:
             raise
         except Exception as error:  # of any kind: each reader has its own for what is impossible
             raise ModelError(f"is a damaged {format_} file: {last_line(error)}") from error
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Those of the tensors in a safetensors file, by name, from its header alone. Raises ModelError."""
+    with naming(path):
+        try:
+            with safe_open(path, "pt") as tensors:
+                return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"is a damaged safetensors file, fetch it again: {cause(error)}") from error
+
+
+def _onnx(path: Path) -> Weights:
+    """Without their numbers, which onnxruntime reads."""
+    return {
+        each.name: torch.empty(each.dims, dtype=_ONNX_DTYPES[each.type], device="meta")
+        for each in read_onnx(path).initializers
+        if each.type in _ONNX_DTYPES
+    }
 
 
 def _torchscript(path: Path) -> Weights:

@@ -17,12 +17,13 @@ from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.builtin.graph import onnx_graph
 from sapiens_stream.models.builtin.network import BodyPartNet, fold_batch_norm
-from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
-from sapiens_stream.models.model import InputSpec, Model
+from sapiens_stream.models.families.builtin import BUILTIN, BUILTIN_FAMILY, BUILTIN_WEIGHTS, NORMALISATION
+from sapiens_stream.models.knowledge import known
+from sapiens_stream.models.model import InputSpec, Model, Network
 from sapiens_stream.models.onnx_session import OnnxSession, onnx_session
+from sapiens_stream.models.options import ModelOptions
 
-INPUT = InputSpec(height=288, width=352, mean=(127.5, 127.5, 127.5), std=(58.0, 58.0, 58.0))
-
+INPUT = InputSpec(height=288, width=352, mean=NORMALISATION.mean, std=NORMALISATION.std)
 
 STEP = 32
 """The network's coarsest grid, pixels."""
@@ -31,7 +32,12 @@ _FAR = 4  # times as many pixels as INPUT, or as few: bodies are then of a size 
 
 
 def load_builtin(*, shape: tuple[int, int] | None = None, weights: Path = BUILTIN_WEIGHTS) -> Model:
-    """The built-in model of 28 classes (`sapiens_stream.classes.SAPIENS`).
+    """The built-in model of 28 classes (`sapiens_stream.classes.SAPIENS`); see `open_builtin`."""
+    return known(BUILTIN, open_builtin(weights, shape), BUILTIN_FAMILY, None, ModelOptions())
+
+
+def open_builtin(weights: Path, shape: tuple[int, int] | None = None) -> Network:
+    """The built-in network with its weights in a file.
 
     Pictures are stretched to `shape` (height, width); where it is None they keep their aspect, at about as many pixels
     as INPUT has. Multiples of STEP use the network's grid best. Raises ModelError if the weights are missing or not
@@ -63,11 +69,10 @@ def load_builtin(*, shape: tuple[int, int] | None = None, weights: Path = BUILTI
             return None
         return _OnnxRunner(session, cache(lambda: place(device, dtype)))
 
-    return Model(
-        name="builtin",
-        kind="builtin",
-        classes=SAPIENS,
-        input=InputSpec(height=height, width=width, mean=INPUT.mean, std=INPUT.std),
+    return Network(
+        kind=BUILTIN,
+        channels=len(SAPIENS),
+        size=(height, width),
         logits_size=(-(-height // 2), -(-width // 2)),
         place=place,
         runner=run_by_onnx,

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from sapiens_stream.classes import MAX_CLASSES, class_set
+from sapiens_stream.classes import MAX_CLASSES
 from sapiens_stream.errors import ModelError, UsageError
-from sapiens_stream.models.interface import Shape, input_spec, naming, threshold
-from sapiens_stream.models.model import Model
+from sapiens_stream.models.interface import Shape, naming
+from sapiens_stream.models.model import Network
 from sapiens_stream.models.sapiens.config import (
     PATCH,
     UPSAMPLING,
@@ -29,8 +29,8 @@ _POSITIONS = "backbone.pos_embed"
 _LISTED = 3
 
 
-def open_sapiens(path: Path, weights: Mapping[str, torch.Tensor], shape: Shape | None = None) -> Model:
-    """The model of the weights in the file `path`, which go by their published names.
+def open_sapiens(path: Path, weights: Mapping[str, torch.Tensor], shape: Shape | None = None) -> Network:
+    """The network of the weights in the file `path`, whatever wraps them.
 
     `shape` is its input, (height, width), by default what the weights were trained with; for any other the position
     embedding is interpolated bicubically to the new grid. Weights are copied when the model is placed, and only if
@@ -39,6 +39,7 @@ def open_sapiens(path: Path, weights: Mapping[str, torch.Tensor], shape: Shape |
     Raises ModelError where weights are missing, left over or of another shape, with the first few of each; UsageError
     for a shape that is not of whole patches.
     """
+    weights = published_names(weights)
     with naming(path):
         config = infer_config(weights)
         _require_fit(weights, config)
@@ -51,15 +52,13 @@ def open_sapiens(path: Path, weights: Mapping[str, torch.Tensor], shape: Shape |
         network.load_state_dict({name: weight.to(device, dtype) for name, weight in weights.items()}, assign=True)
         return network.eval().requires_grad_(False)
 
-    return Model(
-        name=path.stem,
+    return Network(
         kind="sapiens",
-        classes=class_set(config.classes),
-        input=input_spec(config.classes, (height, width)),
+        channels=config.classes,
+        size=(height, width),
         logits_size=(UPSAMPLING * config.grid[0], UPSAMPLING * config.grid[1]),
         place=place,
         dtype=weights["backbone.layers.0.attn.qkv.weight"].dtype,
-        threshold=threshold(config.classes),
         path=path,
     )
 

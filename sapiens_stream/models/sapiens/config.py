@@ -6,11 +6,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from sapiens_stream.errors import ModelError
 
+Weight = TypeVar("Weight")
+"""A tensor, or what stands for one."""
 PATCH = 16
 """Pixels a side that make one token."""
 UPSAMPLING = 8
@@ -19,8 +22,8 @@ UPSAMPLING = 8
 _PATCHES = "backbone.patch_embed.projection.weight"
 _PLACES = "backbone.pos_embed"
 _UPSAMPLED = "decode_head.deconv_layers.0.weight"
-_CLASSES = "decode_head.conv_seg.weight"
-_DIMENSIONS = {_PATCHES: 4, _PLACES: 3, _UPSAMPLED: 4, _CLASSES: 4}
+CLASSIFIER = "decode_head.conv_seg.weight"
+_DIMENSIONS = {_PATCHES: 4, _PLACES: 3, _UPSAMPLED: 4, CLASSIFIER: 4}
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,12 @@ class SapiensConfig:
         return cls(dim=chosen.dim, layers=chosen.layers, heads=chosen.heads, classes=classes)
 
 
-def is_sapiens(weights: Mapping[str, torch.Tensor]) -> bool:
+def is_sapiens(weights: Mapping[str, Weight]) -> bool:
     """Whether these are the weights of a Sapiens segmentation network, by their names."""
     return _PATCHES in weights and _UPSAMPLED in weights
 
 
-def published_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def published_names(weights: Mapping[str, Weight]) -> dict[str, Weight]:
     """The weights without what a wrapper put before their names (`module.`), and without those of preprocessing."""
     wrapped = next((name for name in weights if name.endswith(f".{_PATCHES}")), _PATCHES)
     prefix = wrapped.removesuffix(_PATCHES)
@@ -98,7 +101,7 @@ def infer_config(weights: Mapping[str, torch.Tensor]) -> SapiensConfig:
         layers=max(layers) + 1,
         heads=_HEADS[dim],
         head_channels=weights[_UPSAMPLED].shape[1],
-        classes=weights[_CLASSES].shape[0],
+        classes=weights[CLASSIFIER].shape[0],
         grid=_grid(weights[_PLACES].shape[1]),
     )
 
