@@ -12,6 +12,7 @@ from sapiens_stream.cli.inference_options import NAMING, takes_inference
 from sapiens_stream.cli.video import video
 from sapiens_stream.errors import InputError
 from sapiens_stream.inference.options import InferenceOptions
+from sapiens_stream.settings import CONTACT_SHEET_FILE, MODEL, OVERLAY_FILE, RUN_FILE
 
 SAMPLE = "people.mp4"
 NEXT = """
@@ -36,7 +37,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")] = Path(
         "sapiens-stream-demo"
     ),
-    model: options.ModelOption = "builtin",
+    model: options.ModelOption = MODEL,
     *,
     inference: InferenceOptions,
     json: options.JsonOption = False,
@@ -55,10 +56,10 @@ def demo(
 def _say_where(folder: Path) -> None:
     stem = Path(SAMPLE).stem
     for name, what in (
-        (f"{stem}_overlay.mp4", "the clip with the parts painted over it, and its sound"),
-        (f"{stem}_sheet.png", "some of its frames at a glance"),
+        (f"{stem}{OVERLAY_FILE}.mp4", "the clip with the parts painted over it, and its sound"),
+        (f"{stem}{CONTACT_SHEET_FILE}", "some of its frames at a glance"),
         (f"{stem}/", "for each frame its class map (.npy) and its parts (.json)"),
-        (f"{stem}_run.json", "what was run, and how fast"),
+        (f"{stem}{RUN_FILE}", "what was run, and how fast"),
     ):
         print(f"  {folder / name!s:<40} {what}")
     print(NEXT)

@@ -11,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from sapiens_stream.errors import InputError, ModelError, UsageError
+from sapiens_stream.settings import MODEL
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .vob .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
@@ -135,7 +136,7 @@ def model_and_photos(words: list[str], model: str | None, photos: str | None) ->
     if photos is None:
         right = f"sapiens-stream images {quote(model or 'MODEL')} --input PHOTOS"
         raise UsageError(f"no --input, which says where the photos are: {right}")
-    return model or "builtin", photos
+    return model or MODEL, photos
 
 
 def _is_photos(word: str) -> bool:

@@ -11,15 +11,27 @@ import typer
 
 from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.inference_options import Precision, takes_inference
+from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of, takes_outputs
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.inference.options import InferenceOptions
-from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.settings import (
+    BATCH_OF_PHOTOS,
+    MAX_PIXELS,
+    MODEL,
+    OUTPUT_FOLDER,
+    PHOTO_WORKERS,
+    RUN_FILE,
+    SAVE_OF_PHOTOS,
+)
 
 if TYPE_CHECKING:
+    from sapiens_stream.api import Segmenter
+    from sapiens_stream.cli.display import Display
     from sapiens_stream.sources import Photos
 
 
-@takes_inference(leave_out=["precision"], batch_size=4)
+@takes_inference(leave_out=["precision"], batch_size=BATCH_OF_PHOTOS)
+@takes_outputs("opacity", "title", "save_format", "side_by_side", "keep_background", "classes", "regions")
 def images(
     words: Annotated[
         list[str] | None,
@@ -33,7 +45,7 @@ def images(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="MODEL", help="The same as MODEL.", show_default="builtin"),
+        typer.Option("--model", "-m", metavar="MODEL", help="The same as MODEL.", show_default=MODEL),
     ] = None,
     output_root: Annotated[
         Path | None,
@@ -49,6 +61,7 @@ def images(
     ] = None,
     pull: options.PullOption = False,
     *,
+    choices: Choices,
     inference: InferenceOptions,
     fp16: Annotated[bool, typer.Option("--fp16", help="The same as --precision fp16.")] = False,
     precision: Annotated[
@@ -57,20 +70,13 @@ def images(
             "--precision", help="Of the model; auto is fp16 or bf16 on CUDA.", show_default="fp32, as in the original"
         ),
     ] = None,
-    opacity: options.OpacityOption = 0.5,
-    title: options.TitleOption = "result",
     num_workers: Annotated[
         int, typer.Option("--num-workers", "--num_workers", min=1, help="Threads that decode, and that write.")
-    ] = 4,
-    save_format: options.SaveFormatOption = "png",
-    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Pictures are [photo | overlay].")] = False,
+    ] = PHOTO_WORKERS,
     recursive: Annotated[bool, typer.Option("--recursive", help="Take the photos of sub-folders too.")] = False,
     decoder: Annotated[
         Literal["pyav", "opencv"], typer.Option("--decoder", help="opencv gives the original's exact pixels for JPEG.")
     ] = "pyav",
-    keep_background: options.BackgroundOption = False,
-    classes: options.ClassesOption = None,
-    regions: options.RegionsOption = "polygons",
     max_pixels: options.MaxPixelsOption = MAX_PIXELS,
     strict: options.StrictOption = False,
     overwrite: options.OverwriteOption = False,
@@ -86,52 +92,33 @@ def images(
     guesses.check_photos(input_, output_root)
 
     # Here, so that --help and a wrong option answer at once.
-    from sapiens_stream.cli.address_space import check_address_space
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.download import fetch_named
     from sapiens_stream.cli.runner import Runner
-    from sapiens_stream.models import open_model
     from sapiens_stream.pipeline import Run
-    from sapiens_stream.sinks import Outputs
     from sapiens_stream.sinks.files import fitting
 
     display = Display(quiet=quiet, json=json)
     runner = Runner(display)
     folder = _folder(input_)
-    root = output_root or folder / "output"
+    root = output_root or folder / OUTPUT_FOLDER
     if os.path.realpath(root) == os.path.realpath(folder):
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
     options_of_photos = {"decoder": decoder, "workers": num_workers, "recursive": recursive, "max_pixels": max_pixels}
     with _photos(input_, exclude=root, **options_of_photos) as source:
         if pull:
             fetch_named(model, quiet=quiet)
-        check_address_space()
-        from sapiens_stream.api import Segmenter  # torch takes seconds to load
-
-        opened = open_model(model, inference)
-        wanted = "fp16" if fp16 else precision or ("auto" if opened.fixed_dtype else "fp32")
-        running = replace(inference.once_open(), precision=wanted)
-        segmenter = Segmenter(opened, options=running, warn=display.warn, note=display.note)
-        known = opened.classes
-        outputs = Outputs(
-            overlay="frames",
-            save=frozenset({"classes", "foreground", "json"}),
-            opacity=opacity,
-            keep_background=keep_background,
-            only=known.ids(classes.split(",")) if classes else None,
-            regions=regions,
-            title=title,
-            save_format=save_format,
-            side_by_side=side_by_side,
-        )
+        segmenter = _segmenter(model, inference, "fp16" if fp16 else precision, display)
+        known = segmenter.model.classes
+        outputs = outputs_of(choices, overlay="frames", save=SAVE_OF_PHOTOS, only=classes_of(choices, known))
         stem = Path(os.path.realpath(folder)).name
         # Lists, globs and single photos of one folder share it, as long as their results differ.
-        own = None if Path(input_).is_dir() else fitting(root, f"{stem}_{Path(input_).stem}", "_run.json")
+        own = None if Path(input_).is_dir() else fitting(root, f"{stem}_{Path(input_).stem}", RUN_FILE)
         run = Run(
             source,
             segmenter.engine,
             outputs.sinks(root, stem, source.info, known, display.warn),
-            record_path=fitting(root, stem, "_run.json"),
+            record_path=fitting(root, stem, RUN_FILE),
             spare_record=own,
             overwrite=overwrite,
             settings=settings,
@@ -142,6 +129,19 @@ def images(
         )
         runner.execute(run, str(root))
     raise typer.Exit(runner.exit_code)
+
+
+def _segmenter(model: str, inference: InferenceOptions, precision: Precision | None, display: Display) -> Segmenter:
+    """In fp32 unless told otherwise, as the original; a graph that keeps its own precision in that."""
+    from sapiens_stream.cli.address_space import check_address_space
+
+    check_address_space()
+    from sapiens_stream.api import Segmenter  # torch takes seconds to load
+    from sapiens_stream.models import open_model
+
+    opened = open_model(model, inference)
+    running = replace(inference.once_open(), precision=precision or ("auto" if opened.fixed_dtype else "fp32"))
+    return Segmenter(opened, options=running, warn=display.warn, note=display.note)
 
 
 def _photos(what: str, **choices: Any) -> Photos:

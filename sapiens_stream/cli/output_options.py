@@ -1,0 +1,133 @@
+"""The options of commands that say what is written and how, each declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from sapiens_stream import settings
+from sapiens_stream.cli.grouped import grouped
+from sapiens_stream.sinks import registry
+
+if TYPE_CHECKING:
+    from sapiens_stream.classes import ClassSet
+    from sapiens_stream.sinks import Outputs
+
+    OverlayWord = str
+else:
+    OverlayWord = Literal[*registry.words("overlay"), registry.NONE]
+
+Choices = dict[str, Any]
+"""What was chosen, by the option's name, as it was typed: for the record, and for `outputs_of`."""
+
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "overlay": (
+        Annotated[
+            OverlayWord,
+            typer.Option("--overlay", help=f"The painted frames: {registry.described('overlay')}, or none."),
+        ],
+        settings.OVERLAY,
+    ),
+    "save": (
+        Annotated[
+            str,
+            typer.Option(
+                "--save", metavar="WHAT,...", help=f"What else to write: {registry.described('save')}; or none."
+            ),
+        ],
+        settings.SAVE,
+    ),
+    "opacity": (
+        Annotated[float, typer.Option("--opacity", min=0.0, max=1.0, help="Of the classes' colours.")],
+        settings.OPACITY,
+    ),
+    "keep_background": (
+        Annotated[
+            bool, typer.Option("--keep-background", help="Leave the background as it is; it is dimmed by default.")
+        ],
+        False,
+    ),
+    "classes": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--classes",
+                metavar="NAME,...",
+                help="Only these classes, by name or id, are painted and written.",
+                show_default="all",
+            ),
+        ],
+        None,
+    ),
+    "regions": (
+        Annotated[
+            settings.Regions,
+            typer.Option("--regions", help="How the JSON tells where a class is: polygons, COCO RLE, or not."),
+        ],
+        settings.REGIONS,
+    ),
+    "title": (Annotated[str, typer.Option("--title", help="Written into each JSON.")], settings.TITLE),
+    "save_format": (
+        Annotated[settings.PictureFormat, typer.Option("--save-format", "--save_format", help="Of overlay pictures.")],
+        settings.PICTURE_FORMAT,
+    ),
+    "side_by_side": (
+        Annotated[bool, typer.Option("--side-by-side", help="Pictures are [photo | overlay].")],
+        False,
+    ),
+    "codec": (
+        Annotated[str, typer.Option("--codec", help="FFmpeg's name of the encoder: libx265, h264_nvenc, ...")],
+        settings.CODEC,
+    ),
+    "crf": (
+        Annotated[
+            int | None,
+            typer.Option(
+                "--crf", min=0, max=63, help="Quality, lower is better.", show_default="the codec's; libx264: 23"
+            ),
+        ],
+        None,
+    ),
+    "preset": (
+        Annotated[str, typer.Option("--preset", help="Of the encoder: ultrafast to veryslow.")],
+        settings.PRESET,
+    ),
+    "audio": (
+        Annotated[settings.Audio, typer.Option("--audio", help="Which sounds of the source to keep.")],
+        settings.AUDIO,
+    ),
+    "no_audio": (Annotated[bool, typer.Option("--no-audio", help="The same as --audio none.")], False),
+    "contact_sheet": (
+        Annotated[bool, typer.Option("--contact-sheet", help=f"Write {registry.described('contact_sheet')}.")],
+        False,
+    ),
+}
+
+
+def takes_outputs(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Has a command's argument `choices` built of the options of these names; `defaults` are its own."""
+    options = {name: _OPTIONS[name][0] for name in names}
+    return grouped("choices", _choices, options, **{name: _OPTIONS[name][1] for name in names} | defaults)
+
+
+def outputs_of(choices: Choices, **others: Any) -> Outputs:
+    """The outputs that were chosen. Raises UsageError for what there is not."""
+    from sapiens_stream.sinks import Outputs
+
+    values = {name: value for name, value in choices.items() if name != "classes"} | others
+    if isinstance(values.get("save"), str):
+        values["save"] = registry.parse_save(values["save"])
+    return Outputs(**values)
+
+
+def classes_of(choices: Mapping[str, Any], classes: ClassSet) -> tuple[int, ...] | None:
+    """The ids of the classes that were chosen; None: all. Raises UsageError for an unknown one."""
+    return classes.ids(choices["classes"].split(",")) if choices["classes"] else None
+
+
+def _choices(**values: Any) -> Choices:
+    if values.pop("no_audio", False):
+        values["audio"] = "none"
+    return values
