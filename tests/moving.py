@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sapiens_stream.classes import class_set
+from sapiens_stream.classes import numbered
 from sapiens_stream.frame import Frame, Skipped, SourceInfo, UInt8Array
 from sapiens_stream.models.model import InputSpec, Model
 from sapiens_stream.sources import Source
@@ -82,7 +82,7 @@ def seeing(doubt: float = 3.0, channels: int = 8) -> Model:
     return Model(
         name="seeing",
         kind="test",
-        classes=class_set(max(channels, 2)),
+        classes=numbered(max(channels, 2)),
         input=SPEC,
         logits_size=(SPEC.height // 2, SPEC.width // 2),
         place=lambda device, dtype: forward,
