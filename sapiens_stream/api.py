@@ -21,6 +21,7 @@ from sapiens_stream.models.model import Model
 from sapiens_stream.models.options import ModelOptions, ModelSettings
 from sapiens_stream.people import refiner_for
 from sapiens_stream.people.closer import closer_for
+from sapiens_stream.people.identity import Identities
 from sapiens_stream.pipeline import Stream
 from sapiens_stream.result import Result, result_of
 from sapiens_stream.settings import MAX_PIXELS, MODEL, RECONNECT, Reconnect, picture_name
@@ -132,7 +133,7 @@ class Segmenter:
         for frame in frames:
             if frame.damaged:
                 _warn_of_damage(frame.damaged)
-        return [result_of(each) for each in self.engine.submit(frames).result()]
+        return [result_of(Identities().follow(each)) for each in self.engine.submit(frames).result()]
 
     def close(self) -> None:
         """Finishes what was asked for and lets go of the device; may be called again. No picture is taken after it."""

@@ -21,6 +21,7 @@ from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.labels import Label, find_labels
 
 UInt8Array = npt.NDArray[np.uint8]
+IdArray = npt.NDArray[np.uint16]
 Pixel = TypeVar("Pixel", bound=np.generic)
 
 
@@ -178,13 +179,28 @@ class PersonBox:
         return self.width * self.height
 
 
+@dataclass(frozen=True)
+class Person:
+    """Somebody in a picture."""
+
+    id: int
+    """From 1; the same all along a clip, up to its next cut."""
+    bbox: tuple[int, int, int, int]
+    """x, y, width, height of the box around what is seen of the person, pixels."""
+    score: float
+    """How sure it is that this is a person, 0 to 1."""
+    labels: tuple[Label, ...]
+    """The classes that the person has; `fraction` is that of the whole picture."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Segmentation:
     """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright.
 
     `model` is the name of the model that found them. `carried` is 0 where the class map was inferred from this
     very frame; otherwise it was carried along from that many frames before, or is empty where there was none
-    yet. `boxes` are where people were looked for, one by one; None where they were not.
+    yet. `boxes` are where people were looked for, one by one; None where they were not. `people` are then those who
+    were found, by id, and `person_map`, (H, W) uint16, says whose each pixel is, 0 being nobody's.
     """
 
     frame: Frame
@@ -193,6 +209,8 @@ class Segmentation:
     model: str = ""
     carried: int = 0
     boxes: tuple[PersonBox, ...] | None = None
+    people: tuple[Person, ...] | None = None
+    person_map: IdArray | None = None
 
     def __repr__(self) -> str:
         height, width = self.frame.size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from sapiens_stream.inference.propagation import MaskPropagator
 from sapiens_stream.live.camera import Camera, InferenceResult, LiveFrame
 from sapiens_stream.live.delays import Delay
 from sapiens_stream.live.inference import Inference
+from sapiens_stream.people.identity import Identities
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,7 @@ class Scheduler:
         self._model = inference.model
         self._propagate = propagate
         self._propagator = MaskPropagator()
+        self._identities = Identities()
         self._held: deque[_Held] = deque()
 
     @property
@@ -71,6 +73,10 @@ class Scheduler:
 
     def due(self) -> DueFrame | None:
         """What is to be shown now; call it again until there is nothing."""
+        due = self._due()
+        return due and replace(due, result=self._identities.follow(due.result))
+
+    def _due(self) -> DueFrame | None:
         self._take()
         # Asked for before the newest class map is looked at: what comes between the two is not lost.
         awaited = [self._inference.awaits(self.camera, held.arrival.frame) for held in self._held]
@@ -116,7 +122,12 @@ class Scheduler:
             class_map = np.zeros(frame.size, np.uint8)
         age = frame.index - (inferred.result.frame.index if inferred is not None else -1)
         result = Segmentation(
-            frame=frame, class_map=class_map, classes=self._model.classes, model=self._model.name, carried=age
+            frame=frame,
+            class_map=class_map,
+            classes=self._model.classes,
+            model=self._model.name,
+            carried=age,
+            boxes=inferred.result.boxes if inferred is not None else None,
         )
         ready = time.monotonic()
         return DueFrame(arrival, result, ready - start, ready)

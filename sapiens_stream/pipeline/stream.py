@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
+from sapiens_stream.people.identity import Identities
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.sources.source import Source
@@ -47,6 +48,7 @@ class Stream:
         self._on_damage = on_damage
         self._strict = strict
         self._refiner = refiner
+        self._identities = Identities()
         self._live = source.info.kind == "live"
         capacity = 1 if self._live else 2 * engine.batch_size
         self._frames: Channel[Frame] = Channel(capacity, newest_wins=self._live)
@@ -120,7 +122,7 @@ class Stream:
                     self.statistics.seconds[stage] = seconds - before[stage]
                 for result in results:
                     self.statistics.segmented += 1
-                    self._results.put(result)
+                    self._results.put(self._identities.follow(result))
             if self._read_error is not None:
                 raise self._read_error
         except Cancelled:

@@ -63,7 +63,8 @@ def as_json(
 ) -> bytes:
     """A frame's JSON, UTF-8. Of the classes only those of `only` (ids; None: all) are written.
 
-    `frame` counts from 0; `time` is in seconds, null for a photo; `carried` is there if not 0, `damaged` if it is true.
+    `frame` counts from 0; `time` is in seconds, null for a photo; `people` is there if they were
+    looked for, `carried` if not 0, `damaged` if it is true.
     A region is given by `polygons`, as `sinks.regions.polygons` gives them, or by `rle`, COCO's
     {"size": [height, width], "counts": "..."}; `regions="none"` leaves them out. Raises UsageError for any other word.
     """
@@ -80,17 +81,18 @@ def as_json(
         "frame": frame.index,
         "time": None if frame.time is None else float(frame.time),
         "model": _text(result.model),
-        "labels": [
-            {
-                "id": label.id,
-                "name": label.name,
-                "pixels": label.pixels,
-                "fraction": round(label.fraction, 6),
-                "bbox": label.bbox,
-            }
-            for label in labels
-        ],
+        "labels": [_label(label) for label in labels],
     }
+    if result.people is not None:
+        record["people"] = [
+            {
+                "id": person.id,
+                "bbox": person.bbox,
+                "score": person.score,
+                "labels": [_label(label) for label in person.labels if only is None or label.id in only],
+            }
+            for person in result.people
+        ]
     if result.carried:
         record["carried"] = result.carried
     if frame.damaged:
@@ -120,6 +122,16 @@ def check_regions(regions: str) -> None:
 def _text(text: str) -> orjson.Fragment:
     """A name of a file need not be text: what is not becomes JSON's own escape."""
     return orjson.Fragment(json.dumps(text, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+
+
+def _label(label: Label) -> dict[str, Any]:
+    return {
+        "id": label.id,
+        "name": label.name,
+        "pixels": label.pixels,
+        "fraction": round(label.fraction, 6),
+        "bbox": label.bbox,
+    }
 
 
 def _region(label: Label, **shape: Any) -> dict[str, Any]:

@@ -1,0 +1,175 @@
+"""Who is who along a clip: ids on rendered clips whose people are known exactly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.frame import Frame, PersonBox, Segmentation, UInt8Array
+from sapiens_stream.people.identity import Identities
+from sapiens_stream.people.segments import told_apart
+from sapiens_stream.sinks.json_file import as_json
+
+SIZE = (180, 320)
+RATE = 10
+SIDES = (24, 48)  # of a person, pixels
+Place = tuple[float, float] | None
+"""Where a person's middle is, x and y; None while not in the picture."""
+
+_NOISE = np.random.default_rng(1)
+_STREET = _NOISE.integers(40, 90, (SIZE[0] // 4, SIZE[1] // 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+_PARK = _NOISE.integers(150, 250, (SIZE[0] // 9, SIZE[1] // 8, 3), dtype=np.uint8).repeat(9, 0).repeat(8, 1)
+_CLOTHES = [_NOISE.integers(0, 255, (12, 6, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1) for _ in range(8)]
+
+
+def rendered(
+    places: Sequence[Place], index: int, street: UInt8Array = _STREET, *, photo: bool = False
+) -> tuple[Segmentation, UInt8Array]:
+    """A frame with a box for each person who is seen, and whose each pixel is: the person's number and 1."""
+    picture, truth = street.copy(), np.zeros(SIZE, np.uint8)
+    for person, place in enumerate(places):
+        if place is None:
+            continue
+        left, top = round(place[0] - SIDES[0] / 2), round(place[1] - SIDES[1] / 2)
+        rows = slice(max(0, top), min(SIZE[0], top + SIDES[1]))
+        columns = slice(max(0, left), min(SIZE[1], left + SIDES[0]))
+        if rows.start < rows.stop and columns.start < columns.stop:
+            clothes = _CLOTHES[person]
+            picture[rows, columns] = clothes[
+                rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+            ]
+            truth[rows, columns] = person + 1
+    frame = Frame(
+        index=index,
+        name=f"clip/{index:06d}",
+        decoded=picture,
+        pts=None if photo else index,
+        time_base=None if photo else Fraction(1, RATE),
+    )
+    boxes = tuple(_around(truth == number) for number in np.unique(truth[truth > 0]))
+    class_map = np.where(truth > 0, np.uint8(22), np.uint8(0))
+    return Segmentation(frame=frame, class_map=class_map, classes=SAPIENS, boxes=boxes), truth
+
+
+def _around(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> PersonBox:
+    rows, columns = np.nonzero(mask)
+    return PersonBox(float(columns.min()), float(rows.min()), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1), 0.75)
+
+
+def followed(clip: Sequence[Sequence[Place]], cut_at: int | None = None) -> list[dict[int, int]]:
+    """For each frame, the id that most of each person's pixels have."""
+    identities, found = Identities(), []
+    for index, places in enumerate(clip):
+        street = _PARK if cut_at is not None and index >= cut_at else _STREET
+        segmentation, truth = rendered(places, index, street)
+        result = identities.follow(segmentation)
+        assert result.person_map is not None and result.people is not None
+        assert {person.id for person in result.people} == set(np.unique(result.person_map).tolist()) - {0}
+        assert np.array_equal(result.person_map > 0, result.class_map > 0)
+        found.append(
+            {
+                int(person): int(np.bincount(result.person_map[truth == person]).argmax())
+                for person in np.unique(truth[truth > 0])
+            }
+        )
+    return found
+
+
+def switches(found: Sequence[dict[int, int]]) -> int:
+    """How often somebody has another id than when last seen."""
+    last: dict[int, int] = {}
+    count = 0
+    for frame in found:
+        count += sum(last.get(person, identity) != identity for person, identity in frame.items())
+        last |= frame
+    return count
+
+
+def line(start: tuple[float, float], step: tuple[float, float], frames: int) -> list[Place]:
+    return [(start[0] + step[0] * index, start[1] + step[1] * index) for index in range(frames)]
+
+
+def gone(path: list[Place], first: int, last: int) -> list[Place]:
+    return [None if first <= index < last else place for index, place in enumerate(path)]
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        [line((60, 90), (3, 0), 30)],
+        [line((40, 60), (4, 0), 40), line((280, 120), (-4, 0), 40)],
+        [line((40 + 60 * each, 70 + 10 * (each % 2)), (1.5, 0.5), 20) for each in range(5)],
+        [gone(line((100, 90), (1, 0), 40), 10, 28), line((220, 90), (0, 0), 40)],
+        [line((-10, 90), (4, 0), 30)],
+        [gone(line((100, 90), (0, 0), 30), 10, 11), gone(line((160, 90), (0, 0), 30), 10, 11)],
+    ],
+    ids=[
+        "one who walks",
+        "two who pass each other",
+        "five side by side",
+        "gone for nearly two seconds",
+        "walks in from outside",
+        "both missed for a frame",
+    ],
+)
+def test_everybody_keeps_the_id(people: list[list[Place]]) -> None:
+    found = followed(list(zip(*people, strict=True)))
+    assert switches(found) == 0
+    assert len({identity for frame in found for identity in frame.values()}) == len(people)
+
+
+@pytest.mark.parametrize(
+    ("clip", "cut_at", "ids"),
+    [
+        (gone(line((100, 90), (0, 0), 40), 10, 38), None, [1, 2]),
+        (line((100, 90), (0, 0), 12), 6, [1, 2]),
+        ([*line((60, 90), (0, 0), 6), *line((260, 90), (0, 0), 6)], None, [1, 2]),
+    ],
+    ids=["gone for longer", "over a cut", "another elsewhere"],
+)
+def test_who_is_not_known_gets_a_new_id(clip: list[Place], cut_at: int | None, ids: list[int]) -> None:
+    found = followed([[place] for place in clip], cut_at)
+    assert list(dict.fromkeys(identity for frame in found for identity in frame.values())) == ids
+
+
+def test_each_photo_counts_from_one() -> None:
+    identities = Identities()
+    for index in range(3):
+        result = identities.follow(rendered([(60, 90), (200, 90)], index, photo=True)[0])
+        assert [person.id for person in result.people or ()] == [1, 2]
+
+
+def test_a_person_in_the_json() -> None:
+    result = Identities().follow(rendered([(60, 90)], 0)[0])
+    [person] = json.loads(as_json(result, title="t", regions="none"))["people"]
+    assert (person["id"], person["bbox"], person["score"]) == (1, [48, 66, 24, 48], 0.75)
+    [label] = person["labels"]
+    assert (label["id"], label["bbox"], label["pixels"]) == (22, [48, 66, 24, 48], 24 * 48)
+    assert label["fraction"] == pytest.approx(24 * 48 / (180 * 320), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"boxes": None}, None), ({"boxes": ()}, ())],
+    ids=["not looked for", "nobody found"],
+)
+def test_without_people(change: dict[str, object], told: tuple[()] | None) -> None:
+    made: Callable[..., Segmentation] = Segmentation
+    plain = rendered([None], 0)[0]
+    result = Identities().follow(made(frame=plain.frame, class_map=plain.class_map, classes=SAPIENS, **change))
+    assert result.people == told
+    assert ("people" in json.loads(as_json(result, title="t"))) == (told is not None)
+
+
+def test_pixels_belong_to_the_box_in_whose_middle_they_lie() -> None:
+    foreground = np.zeros((10, 20), np.uint8)
+    foreground[2:8, 2:18] = 5
+    foreground[0, 0] = 5  # touches nobody
+    owner = told_apart(foreground, [PersonBox(2, 2, 8, 6), PersonBox(8, 2, 8, 6)], (10, 20))
+    assert owner[5].tolist() == [0] * 2 + [1] * 7 + [2] * 9 + [0] * 2
+    assert owner[0, 0] == 0
