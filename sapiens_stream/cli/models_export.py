@@ -37,7 +37,7 @@ def export(
 
     For programs of your own. The graph takes RGB pixels, (N, 3, height, width), which the caller has normalised, and
     returns logits. How to normalise, and the names of the classes, stand in the file: as metadata of ONNX, as the extra
-    file sapiens-stream.json in the others. Those two run here as well, with -m FILE, in the
+    file sapiens-stream.json in the others. All run here as well, with -m FILE, in the
     precision that they have.
     """
     guesses.check_model(model)

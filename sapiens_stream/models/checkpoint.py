@@ -54,9 +54,14 @@ class Checkpoint:
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Those of the weights, by name; of safetensors, the header alone is read. Raises ModelError."""
+        """Those of the weights, by name; of safetensors, the header alone is read. Raises ModelError.
+
+        None of a folder, which is transformers' way of keeping Sapiens2: which of its files counts is for that to say.
+        """
         from sapiens_stream.models.weights import read_shapes
 
+        if self.path.is_dir():
+            return {}
         if self.format == "safetensors":
             return read_shapes(self.path)
         return {name: tuple(weight.shape) for name, weight in self.weights.items()}
