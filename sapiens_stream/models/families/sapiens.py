@@ -76,6 +76,7 @@ _FOREGROUND_1B = Published(
 def _channels(checkpoint: Checkpoint) -> int | None:
     """Of the head, where the weights go by Sapiens' names; None where they do not."""
     from sapiens_stream.models.sapiens.config import CLASSIFIER, is_sapiens, published_names
+    from sapiens_stream.models.sapiens2 import is_sapiens2
 
     try:
         shapes = published_names(checkpoint.shapes)
@@ -83,7 +84,7 @@ def _channels(checkpoint: Checkpoint) -> int | None:
         if checkpoint.has_graph:
             return None  # whoever runs the graph knows better what is wrong with it
         raise
-    if not is_sapiens(shapes):
+    if not is_sapiens(shapes) or is_sapiens2(shapes):  # whose files have some names in common
         return None
     return next(iter(shapes.get(CLASSIFIER, ())), 0)
 
