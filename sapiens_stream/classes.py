@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +39,11 @@ class ClassSet:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
+
+    def recoloured(self, colours: Mapping[str | int, tuple[int, int, int]]) -> ClassSet:
+        """The same with other colours for some classes, by name or id. Raises UsageError as `ids` does."""
+        changed = {self.ids([each])[0]: colour for each, colour in colours.items()}
+        return replace(self, colours=tuple(changed.get(index, own) for index, own in enumerate(self.colours)))
 
     @cached_property
     def palette(self) -> npt.NDArray[np.uint8]:
@@ -122,3 +127,11 @@ def numbered(count: int) -> ClassSet:
     colours = [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.8, 1.0)) for hue in hues]
     names = tuple(f"class_{index}" for index in range(count))
     return ClassSet(f"{count} numbered classes", names, ((50, 50, 50), *colours))  # type: ignore[arg-type]
+
+
+def titled(title: str) -> ClassSet | None:
+    """The classes by the title of their set, as a run record has it; None for one that is not known."""
+    count = title.removesuffix(" numbered classes")
+    if count != title and count.isdecimal() and 2 <= int(count) <= MAX_CLASSES:
+        return numbered(int(count))
+    return next((each for each in (FOREGROUND, SAPIENS, SAPIENS2) if each.title == title), None)

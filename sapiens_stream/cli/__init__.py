@@ -17,6 +17,7 @@ from sapiens_stream.cli.doctor import doctor
 from sapiens_stream.cli.images import images
 from sapiens_stream.cli.live import LiveCommand, live
 from sapiens_stream.cli.models import models
+from sapiens_stream.cli.results import results
 from sapiens_stream.cli.streams import lost_output, tolerant_streams
 from sapiens_stream.cli.version import program
 from sapiens_stream.cli.video import video
@@ -33,6 +34,7 @@ app = typer.Typer(
 for command in (demo, images, video, doctor):
     app.command()(command)
 app.command(cls=LiveCommand)(live)
+app.add_typer(results)
 app.add_typer(models)
 app.callback()(program)
 

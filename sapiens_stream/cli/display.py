@@ -38,7 +38,10 @@ class _BarProgress:
 
     def update(self, statistics: Statistics) -> None:
         self._progress.update(
-            self._task, completed=statistics.segmented, rate=rate(statistics), slowest=statistics.slowest or ""
+            self._task,
+            completed=statistics.segmented + statistics.passed,
+            rate=rate(statistics),
+            slowest=statistics.slowest or "",
         )
 
 
@@ -53,7 +56,7 @@ class _PlainProgress:
         if time.monotonic() - self._shown < PLAIN_LINE_EVERY:
             return
         self._shown = time.monotonic()
-        done = statistics.segmented
+        done = statistics.segmented + statistics.passed
         of = f"/{self._total}" if self._total else ""
         left = ""
         if self._total and done:

@@ -80,11 +80,13 @@ def images(
     max_pixels: options.MaxPixelsOption = MAX_PIXELS,
     strict: options.StrictOption = False,
     overwrite: options.OverwriteOption = False,
+    resume: options.ResumeOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Segment photos: an overlay, two masks (.npy) and a JSON for each."""
     settings = options.for_record(locals(), leave_out=("words", "model", "input_", "pull", "json", "quiet"))
+    options.check_resume(resume, overwrite)
     model, input_ = guesses.model_and_photos(words or [], model, input_)
     guesses.check_model(model)
     if fp16 and precision not in (None, "fp16"):
@@ -121,6 +123,7 @@ def images(
             record_path=fitting(root, stem, RUN_FILE),
             spare_record=own,
             overwrite=overwrite,
+            resume=resume,
             settings=settings,
             workers=num_workers,
             on_skip=runner.skip,

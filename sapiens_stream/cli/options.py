@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sapiens_stream.errors import UsageError
 from sapiens_stream.settings import MOST_STEADY
 
 MODEL_HELP = "builtin, a name of `models list` (sapiens-1b), or a checkpoint's path."
@@ -36,10 +37,22 @@ StrictOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace the results of another run; its own files alone are removed.")
 ]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on with what the same run has left, however it ended; nothing is inferred twice."
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON a run on standard output, and nothing else there.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only what went wrong.")]
+
+
+def check_resume(resume: bool, overwrite: bool) -> None:
+    """Raises UsageError for both of them."""
+    if resume and overwrite:
+        raise UsageError("--resume keeps what is there and --overwrite removes it; give one of them")
 
 
 def for_record(arguments: Mapping[str, Any], *, leave_out: Collection[str]) -> dict[str, Any]:

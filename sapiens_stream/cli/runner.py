@@ -61,9 +61,11 @@ class Runner:
                 raise run.error
             self._fail(run.name, run.error)
         else:
-            self._done += run.statistics.written > 0
+            self._done += run.passed_over or run.statistics.written + run.statistics.passed > 0
             self.interrupted = run.status == "interrupted"
-        if run.statistics.segmented:
+        if run.passed_over:
+            self.display.result(f"{run.name}: done already, in {place}")
+        elif run.statistics.segmented + run.statistics.passed:
             self.display.result(_closing_line(run, place))
 
     def _fail(self, name: str, problem: BaseException) -> None:
@@ -85,7 +87,10 @@ class Runner:
 
 def _closing_line(run: Run, place: str) -> str:
     statistics = run.statistics
-    done = f"{run.name}: {statistics.written} frames in {duration(statistics.elapsed)} ({rate(statistics)}"
+    frames = f"{statistics.written + statistics.passed} frames"
+    if stored := statistics.stored + statistics.passed:
+        frames += f", {stored} of them stored before,"
+    done = f"{run.name}: {frames} in {duration(statistics.elapsed)} ({rate(statistics)}"
     state = "" if run.status == "complete" else f" {run.status},"
     return f"{done}, slowest: {statistics.slowest}),{state} in {place}"
 

@@ -56,6 +56,7 @@ def video(
     max_pixels: options.MaxPixelsOption = MAX_PIXELS,
     strict: options.StrictOption = False,
     overwrite: options.OverwriteOption = False,
+    resume: options.ResumeOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -63,6 +64,7 @@ def video(
 
     The overlay has the source's times and size, its sounds, subtitles and chapters.
     """
+    options.check_resume(resume, overwrite)
     settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "json", "quiet"))
     guesses.check_model(model)
     overlay_file = _overlay_file(output, inputs, choices["overlay"])
@@ -85,6 +87,7 @@ def video(
         max_pixels=max_pixels,
         steady=steady,
         overwrite=overwrite,
+        resume=resume,
         settings=settings,
         strict=strict,
     )

@@ -40,6 +40,7 @@ class VideoRuns:
         max_pixels: int,
         steady: int,
         overwrite: bool,
+        resume: bool,
         settings: Mapping[str, Any],
         strict: bool,
     ) -> None:
@@ -52,6 +53,7 @@ class VideoRuns:
         self._max_pixels = max_pixels
         self._steady = steady
         self._overwrite = overwrite
+        self._resume = resume
         self._settings = settings
         self._strict = strict
 
@@ -101,6 +103,7 @@ class VideoRuns:
                 sinks,
                 record_path=fitting(self._folder, stem, RUN_FILE),
                 overwrite=self._overwrite,
+                resume=self._resume,
                 settings=self._settings,
                 on_skip=self._runner.skip,
                 on_damage=self._runner.damage,

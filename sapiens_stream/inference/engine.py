@@ -103,6 +103,11 @@ class Engine:
         return max(worker.batch_size for worker in self._workers)
 
     @property
+    def ahead(self) -> int:
+        """How many batches are to be queued so that every device is busy."""
+        return sum(worker.depth + 1 for worker in self._workers)
+
+    @property
     def timings(self) -> dict[Stage, float]:
         """Seconds spent so far in each stage, summed over the devices; may be read from any thread."""
         return {stage: sum(worker.seconds[stage] for worker in self._workers) for stage in self._workers[0].seconds}
@@ -129,7 +134,7 @@ class Engine:
         list. With a `refiner`, for this clip alone, a list holds what has become ready, nothing perhaps. Raises what
         the futures of `submit` do.
         """
-        ahead = sum(worker.depth + 1 for worker in self._workers[: 1 if refiner is not None else None])
+        ahead = self.ahead if refiner is None else self._workers[0].depth + 1
         pending: deque[Results] = deque()
         try:
             for frames in batches:

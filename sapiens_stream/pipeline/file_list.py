@@ -170,22 +170,49 @@ class FileList:
         }
 
     @classmethod
-    def from_dict(cls, record: Any) -> FileList:
-        """From `as_dict`, which anybody may have edited: what is not of its form is left out."""
+    def from_dict(cls, record: Any, *, counted: bool = False) -> FileList:
+        """From `as_dict`, which anybody may have edited: what is not of its form is left out.
+
+        With `counted` the numbers and sizes too, which are right once the run has ended.
+        """
         files = cls()
         if not isinstance(record, dict):
             return files
         endings, single, names = (record.get(key) for key in ("endings", "single", "names"))
-        for ending in endings if isinstance(endings, dict) else ():
+        endings, single = (each if isinstance(each, dict) else {} for each in (endings, single))
+        for ending in endings:
             if ending and "/" not in ending and "\\" not in ending:
-                files._endings[ending] = [0, 0]
-        files._single = dict.fromkeys(filter(_stays_below, single if isinstance(single, dict) else ()), 0)
+                files._endings[ending] = _counts(endings[ending]) if counted else [0, 0]
+        for path in filter(_stays_below, single):
+            size = single[path]
+            files._single[path] = size if counted and isinstance(size, int) else 0
         for each in names if isinstance(names, list) else ():
             first, last = each if isinstance(each, list) and len(each) == 2 else (each, each)
             if isinstance(first, str) and isinstance(last, str) and _stays_below(first):
                 end = _NUMBERED.match(last)
                 files.claim(first, int(end[2]) if end else None)
         return files
+
+    @property
+    def single(self) -> list[str]:
+        """The files that are no frame's."""
+        return list(self._single)
+
+    @property
+    def first_name(self) -> str | None:
+        """The first of the names that count up; None where there are none."""
+        for (prefix, width), ranges in self._ranges.items():
+            return f"{prefix}{ranges[0][0]:0{width}d}"
+        return None
+
+    @property
+    def endings(self) -> list[str]:
+        """What the files of frames end in."""
+        return list(self._endings)
+
+    def bytes_in(self, root: Path) -> int:
+        """What the files take that are there now."""
+        return sum(_size(root / path) or 0 for path in self.existing(root))
 
     def _has_name(self, name: str) -> bool:
         if name in self._names:
@@ -229,6 +256,12 @@ def planned_files(source: Source, sinks: Sequence[Sink], root: Path) -> FileList
         if path.is_relative_to(root):
             files.add_single(path.relative_to(root).as_posix())
     return files
+
+
+def _counts(recorded: Any) -> list[int]:
+    """Number and bytes of the files of an ending."""
+    found = [recorded.get(key) for key in ("count", "bytes")] if isinstance(recorded, dict) else []
+    return [each for each in found if isinstance(each, int)] if len(found) == 2 else [0, 0]
 
 
 def _insert(ranges: list[list[int]], first: int, last: int) -> None:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sapiens_stream.frame import SourceInfo
-
-if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
-    from sapiens_stream.inference.engine import Engine
+from sapiens_stream.pipeline.inference import Inference
+from sapiens_stream.sinks.outputs import Outputs
 
 # Where and how fast a run works, not what it gives. The model's input size and precision are compared as they turned
 # out to be, not as they were asked for. A setting that is not named here counts.
 _NEUTRAL = frozenset(
-    {"output", "output_root", "overwrite", "device", "batch_size", "num_workers", "compile", "as_is", "contact_sheet"}
-    | {"shape", "precision", "fp16"}
+    {"output", "output_root", "overwrite", "resume", "device", "batch_size", "num_workers", "compile", "as_is"}
+    | {"contact_sheet", "shape", "precision", "fp16"}
 )
+# What is made of class maps, and how, not what they are; `only` says which classes are in them.
+_PRESENTATION = frozenset({field.name for field in fields(Outputs)} - {"only"} | {"recursive"})
 _SAMPLES = 16
 _SAMPLE_BYTES = 1 << 16
 
@@ -32,7 +35,7 @@ class Fingerprint:
     photos by its path, so that photos may be added; a live source is never the same again.
     """
 
-    def __init__(self, source: SourceInfo, engine: Engine, settings: Mapping[str, Any]) -> None:
+    def __init__(self, source: SourceInfo, engine: Inference, settings: Mapping[str, Any]) -> None:
         self._model = engine.model
         self._source = source
         shape = engine.model.input
@@ -43,6 +46,11 @@ class Fingerprint:
             "precision": str(engine.dtype).removeprefix("torch."),
         }
 
+    @property
+    def is_of_photos(self) -> bool:
+        """Whether more inputs may have come since."""
+        return self._source.kind == "photos"
+
     @cached_property
     def input(self) -> dict[str, Any]:
         """What tells the input from others, as JSON types."""
@@ -50,26 +58,39 @@ class Fingerprint:
         if path is not None and path.is_file():
             status = path.stat()
             modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
-            return {"path": _real(path), "bytes": status.st_size, "modified": modified, "sample": _sample(path)}
+            return {"path": _real(path), "bytes": status.st_size, "modified": modified, "sample": sample_of(path)}
         if self._source.kind == "photos":
             return {"path": _real(self._source.name)}
         if self._source.kind == "video":
             return {"name": self._source.name}
         return {"name": self._source.name, "started": datetime.now(UTC).isoformat()}
 
-    def differences(self, recorded: Any) -> list[str]:
-        """What differs from a fingerprint in a run record, in words. The model's file is read if all else is equal."""
+    def differences(self, recorded: Any, *, in_class_maps: bool = False) -> list[str]:
+        """What differs from a fingerprint in a run record, in words; with `in_class_maps` only what changes those.
+
+        The model's file is read if all else is equal.
+        """
         if not isinstance(recorded, dict):
             return ["version"]
         settings = recorded.get("settings")
         settings = settings if isinstance(settings, dict) else {}
         found = [] if _same_input(self.input, recorded.get("input")) else ["input"]
+        passed = _PRESENTATION if in_class_maps else ()
         found += sorted(
-            name for name in settings.keys() | self.settings.keys() if settings.get(name) != self.settings.get(name)
+            name
+            for name in settings.keys() | self.settings.keys()
+            if settings.get(name) != self.settings.get(name) and name not in passed
         )
         if not found and recorded.get("model") != self._model.sha256:
             found.append("model")
         return found
+
+    def digest(self, sha256: str | None) -> str:
+        """A hash over what makes the class maps: input, model, settings; not where they lie."""
+        what = {name: value for name, value in self.input.items() if name not in ("path", "modified")}
+        how = {name: value for name, value in self.settings.items() if name not in _PRESENTATION}
+        text = json.dumps({"input": what, "model": sha256, "settings": how}, sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def as_dict(self, sha256: str | None) -> dict[str, Any]:
         """For the run record, as JSON types; `sha256` is the model file's."""
@@ -83,7 +104,7 @@ def _same_input(ours: Mapping[str, Any], theirs: Any) -> bool:
     return all(ours.get(key) == theirs.get(key) for key in keys)
 
 
-def _sample(path: Path) -> str:
+def sample_of(path: Path) -> str:
     """A hash over evenly spread parts of a file, its ends among them: a moment's work for any size."""
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -64,3 +64,18 @@ class Lock:
                 self._path.unlink()
         if sys.platform != "win32":
             os.close(self._descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process of this machine holds the lock at `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return False
+    try:
+        _try_lock(descriptor)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.pipeline.fingerprint import Fingerprint
+from sapiens_stream.pipeline.inference import Inference
 from sapiens_stream.pipeline.run_folder import as_text
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.settings import RUN_SCHEMA
 
-if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
-    from sapiens_stream.inference.engine import Engine
-
 PACKAGES = ("sapiens-stream", "torch", "torchvision", "onnxruntime", "numpy", "opencv-python", "av")
+
+STARTS_KEPT = 1000
 
 Status = Literal["complete", "interrupted", "failed"]
 
@@ -41,7 +41,7 @@ class RunRecord:
     """What does not change during a run; `as_dict` adds how far it has come."""
 
     source: SourceInfo
-    engine: Engine
+    engine: Inference
     settings: Mapping[str, Any]
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -59,8 +59,11 @@ class RunRecord:
         error: str | None = None,
         sha256: str | None = None,
         files: Mapping[str, Any] | None = None,
+        starts: Sequence[Mapping[str, Any]] = (),
     ) -> dict[str, Any]:
         """The record as JSON types; `sha256` is the model file's, `files` the list of what was written.
+
+        `starts` are those before this one. Of the frames "stored" are those that they had segmented.
 
         Seconds are rounded to milliseconds.
         """
@@ -73,12 +76,14 @@ class RunRecord:
             "input": self.source.name,
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(seconds, 3),
+            "starts": [*starts, self._start(status, statistics)],
             "frames_per_second": round(statistics.segmented / seconds, 3) if seconds else None,
             "frames": {
                 "expected": self.source.frame_count,
-                "decoded": statistics.decoded,
-                "segmented": statistics.segmented,
-                "written": statistics.written,
+                "decoded": statistics.decoded + statistics.passed,
+                "segmented": statistics.segmented + statistics.passed,
+                "written": statistics.written + statistics.passed,
+                "stored": statistics.stored + statistics.passed,
                 "dropped": statistics.dropped,
                 "skipped": statistics.skipped,
                 "damaged": statistics.damaged,
@@ -105,6 +110,21 @@ class RunRecord:
             "files": files,
             "versions": versions(),
         }
+
+    def _start(self, status: Status, statistics: Statistics) -> dict[str, Any]:
+        return {
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round(statistics.elapsed, 3),
+            "status": status,
+            "stored": statistics.stored + statistics.passed,
+            "segmented": statistics.segmented - statistics.stored,
+        }
+
+
+def earlier_starts(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those in a record, the last ones if they are many."""
+    starts = record.get("starts")
+    return [each for each in starts if isinstance(each, dict)][-STARTS_KEPT:] if isinstance(starts, list) else []
 
 
 def rejection(name: str, error: str) -> dict[str, Any]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sapiens_stream.errors import cause
 from sapiens_stream.frame import Damaged, Segmentation, Skipped
+from sapiens_stream.pipeline.earlier_run import EarlierRun, written_before
 from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.file_list import planned_files
-from sapiens_stream.pipeline.record import RunRecord, Status
+from sapiens_stream.pipeline.inference import Inference, QueuedInference
+from sapiens_stream.pipeline.record import RunRecord, Status, earlier_starts
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.pipeline.run_log import HASHING_PATIENCE, RunLog
 from sapiens_stream.pipeline.space import require_space
 from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.pipeline.stored_first import StoredFirst
+from sapiens_stream.pipeline.stores import Store
 from sapiens_stream.pipeline.stream import Stream
 from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.settings import WRITE_WORKERS
@@ -24,7 +29,6 @@ from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
 
 if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
-    from sapiens_stream.inference.engine import Engine
     from sapiens_stream.inference.refiner import Refiner
 
 LOOK_EVERY = 1.0  # seconds: how soon a deleted folder is noticed
@@ -36,17 +40,23 @@ class Run:
     What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results, of `overwrite` and
     of `spare_record` for its folder. `note` is called with the disk space that the run will need. `refiner` is the
     clip's own, if its class maps are to be refined.
+
+    With `resume` it goes on with what the same run has left in the record's folder, however that ended: stored class
+    maps are not inferred again, unless there is a refiner, which needs every frame; the rest is made of them, and the
+    results are those of a run without a break. Photos that are done are not read again, and a run that is complete does
+    nothing: `passed_over`. Without it `note` is called with what is begun anew.
     """
 
     def __init__(
         self,
         source: Source,
-        engine: Engine,
+        engine: Inference,
         sinks: Sequence[Sink],
         *,
         record_path: Path | None = None,
         spare_record: Path | None = None,
         overwrite: bool = False,
+        resume: bool = False,
         settings: Mapping[str, Any] | None = None,
         workers: int = WRITE_WORKERS,
         on_skip: Callable[[Skipped], None] | None = None,
@@ -58,14 +68,21 @@ class Run:
         self.statistics = Statistics()
         self.name = source.info.name
         self.frame_count = source.info.frame_count
+        self.passed_over = False
+        self._frames = source
         self._source = source.info
         self._sinks = sinks
         self._refiner = refiner
         self._folder: RunFolder | None = None
         if record_path is not None:
             self._folder = RunFolder(record_path, planned_files(source, sinks, record_path.parent), spare=spare_record)
-        record = RunRecord(source=source.info, engine=engine, settings=settings or {})
-        self._log = RunLog(record, self._folder, overwrite=overwrite, keep=source.info.path)
+        self._record = RunRecord(source=source.info, engine=engine, settings=settings or {})
+        self._log = RunLog(self._record, self._folder, overwrite=overwrite, resume=resume, keep=source.info.path)
+        self._resume = resume
+        self._model = engine.model
+        self._store: Store | None = None
+        if resume:
+            engine = self._stored_first = StoredFirst(cast("QueuedInference", engine))
         self._workers = workers
         self._note = note
         self.stopping = False
@@ -113,10 +130,11 @@ class Run:
         self._log.start()
         try:
             self._claim()
-            self._log.wait_for_checksum(HASHING_PATIENCE)
-            self._log.save(self.record())
-            self._write_all(on_result)
-            self._conclude()
+            if not self.passed_over:
+                self._log.wait_for_checksum(HASHING_PATIENCE)
+                self._log.save(self.record())
+                self._write_all(on_result)
+                self._conclude()
             self._log.status = "interrupted" if self.stopping else "complete"
         except KeyboardInterrupt:
             raise
@@ -131,9 +149,38 @@ class Run:
     def _claim(self) -> None:
         if self._folder is None:
             return
-        self._log.claim(self._require_space)
+        self._log.claim(self._after_claim)
         for sink in self._sinks:
             sink.on_file = self._folder.wrote
+
+    def _after_claim(self) -> None:
+        assert self._folder is not None
+        previous = self._folder.previous
+        if previous is not None and self._resume:
+            self._go_on(self._folder, previous)
+        elif previous is not None and previous.get("status") != "complete":
+            self._note(
+                f"{self._folder.root} holds a part of this run ({self._folder.record_path.name}:"
+                f" {written_before(previous)} frames), which is begun anew; --resume goes on with it"
+            )
+        if not self.passed_over:
+            self._require_space()
+
+    def _go_on(self, folder: RunFolder, previous: Mapping[str, Any]) -> None:
+        earlier = EarlierRun(folder, previous, self._record.fingerprint)
+        self._log.starts = earlier_starts(previous)
+        self.passed_over = earlier.is_complete()
+        if self.passed_over:
+            return
+        for sink in self._sinks:
+            sink.resume()
+        self._frames.pass_over(earlier.done_photos(self._frames, self._sinks), partial(self._pass, folder, earlier))
+        self._store = earlier.open_store(self._frames, self._sinks, self._model.sha256)
+        self._stored_first.take_from(self._store)
+
+    def _pass(self, folder: RunFolder, earlier: EarlierRun, name: str) -> None:
+        self.statistics.passes()
+        folder.keep(name, earlier.files_of(name, self._sinks))
 
     def _write_all(self, on_result: Callable[[Statistics], None] | None) -> None:
         looked = time.monotonic()
@@ -159,12 +206,18 @@ class Run:
                     if self._log.is_due:
                         self._log.save(self.record())
             finally:
+                if self._store is not None:
+                    self._store.close()
+                self._log.wait_for_checksum()
+                for sink in self._sinks:
+                    sink.identify(self._record.fingerprint.digest(self._log.sha256))
                 writers.close()
 
     def _require_space(self, first: Segmentation | None = None) -> str | None:
         if self._folder is None or self._source.kind == "photos":  # of photos each has its own size
             return None
-        return require_space(self._sinks, self._source, self._folder.root, first)
+        there = self._folder.before.bytes_in(self._folder.root) if self._resume else 0
+        return require_space(self._sinks, self._source, self._folder.root, first, there=there)
 
     def _note_space(self, first: Segmentation) -> None:
         if (line := self._require_space(first)) is not None:
@@ -180,10 +233,13 @@ class Run:
             return False
         if self._folder is not None:
             self._folder.spoil(result.frame.name)
-        item = Skipped(result.frame.name, cause(error))
+        self.skip(Skipped(result.frame.name, cause(error)))
+        return True
+
+    def skip(self, item: Skipped) -> None:
+        """Counts and reports what could not be used."""
         self.statistics.skip(item)
         self._tell_skipped(item)
-        return True
 
     def _tell_skipped(self, item: Skipped) -> None:
         if self._on_skip is not None:
@@ -202,7 +258,7 @@ class Run:
 
     def _end(self) -> None:
         with self._log.ending():
-            if self._folder is None or not self._log.claimed:
+            if self._folder is None or not self._log.claimed or self.passed_over:
                 return
             if self.status == "complete":
                 self._folder.remove_stale()
@@ -217,5 +273,9 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """The record as it stands now, as JSON types."""
+        if self.passed_over and self._folder is not None and self._folder.previous is not None:
+            return dict(self._folder.previous)
+        if self._resume:
+            self.statistics.stored = self._stored_first.found
         record = self._log.as_dict(self.statistics, self.outputs)
         return record if self._refiner is None else record | self._refiner.record()

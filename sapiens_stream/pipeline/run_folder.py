@@ -43,8 +43,12 @@ class RunFolder:
         self._changing = ThreadLock()
         self._lock: Lock | None = None
         self._reserve: Path | None = None
+        self.previous: Mapping[str, Any] | None = None
+        """What the same run's record said before, once claimed; None where there was none."""
 
-    def claim(self, fingerprint: Fingerprint, *, overwrite: bool = False, keep: Path | None = None) -> None:
+    def claim(
+        self, fingerprint: Fingerprint, *, overwrite: bool = False, resume: bool = False, keep: Path | None = None
+    ) -> None:
         """Takes the lock, and makes sure that the folder holds no other run's results.
 
         Those of the same run are replaced as the new ones come. With `overwrite` the other run's files are removed, but
@@ -60,16 +64,17 @@ class RunFolder:
             self.record_path = path
             self._take_lock()
             try:
-                others = self._other_runs(fingerprint)
+                others = self._other_runs(fingerprint, resume)
                 disjoint = all(files.common(self._planned) is None for _, files, _ in others)
                 if others and disjoint and place + 1 < len(self._candidates) and not overwrite:
                     self.release()
                     continue
                 if others and not overwrite:
                     record, _, differences = others[0]
+                    only = " --resume goes on with the same run alone," if resume else ""
                     raise FolderTaken(
                         f"{self.root} holds the results of another run ({record.name}: other {', '.join(differences)});"
-                        " --overwrite replaces them, or choose another folder (-o)"
+                        f"{only} --overwrite replaces them, or choose another folder (-o)"
                     )
                 kept = FileList()
                 if keep is not None and os.path.realpath(keep.parent) == os.path.realpath(self.root):
@@ -83,7 +88,7 @@ class RunFolder:
                 raise
 
     def _take_lock(self) -> None:
-        path = fitting(self.root, f".{self.record_path.stem}", ".lock")
+        path = lock_of(self.record_path)
         try:
             self._lock = Lock(path)
         except Busy:
@@ -93,11 +98,11 @@ class RunFolder:
         except OSError as error:
             raise not_written(path, error) from error
 
-    def _other_runs(self, fingerprint: Fingerprint) -> list[tuple[Path, FileList, list[str]]]:
+    def _other_runs(self, fingerprint: Fingerprint, resume: bool) -> list[tuple[Path, FileList, list[str]]]:
         """The records of runs whose results are in our way: path, files, what differs. The same run's are taken in."""
         found = []
         for path in sorted({self.record_path, *self.root.glob(f"*{RUN_FILE}")}):
-            record = _read(path)
+            record = read_record(path)
             ours = path == self.record_path
             if record is None:
                 if ours and path.exists():
@@ -106,14 +111,21 @@ class RunFolder:
             files = FileList.from_dict(record.get("files"))
             if not ours and files.common(self._planned) is None and path.name not in self._planned:
                 continue
-            differences = fingerprint.differences(record.get("fingerprint"))
+            differences = fingerprint.differences(record.get("fingerprint"), in_class_maps=resume)
             if not differences:
                 self._before.update(files)
-                if not ours:
+                if ours:
+                    self.previous = record
+                else:
                     self._before.add_single(path.name)
             elif "files" not in record or any(files.existing(self.root)):
                 found.append((path, files, differences))
         return found
+
+    @property
+    def before(self) -> FileList:
+        """What the same run has left earlier, once claimed."""
+        return self._before
 
     def wrote(self, name: str, ending: str, size: int) -> None:
         """Takes note of a file of a result; for `Sink.on_file`."""
@@ -124,6 +136,11 @@ class RunFolder:
         """All files of a result are written: they are listed from now on."""
         with self._changing:
             self._now.add(name, self._unsettled.pop(name, ()))
+
+    def keep(self, name: str, files: Sequence[tuple[str, int]]) -> None:
+        """Lists a result that was there already, whole: its files by ending and size."""
+        with self._changing:
+            self._now.add(name, files)
 
     def spoil(self, name: str) -> None:
         """A result could not be written whole: what there is of it is removed."""
@@ -217,6 +234,11 @@ class RunFolder:
         self._reserve = None
 
 
+def lock_of(record_path: Path) -> Path:
+    """The lock that whoever writes a run holds."""
+    return fitting(record_path.parent, f".{record_path.stem}", ".lock")
+
+
 def as_text(record: Mapping[str, Any], *, indent: int | None = None) -> str:
     r"""A record as JSON. A byte of a name that is not UTF-8 becomes JSON's own escape, \udc80 to \udcff.
 
@@ -236,7 +258,7 @@ def _apart(record_path: Path, planned: FileList) -> Path:
     return path
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
     """A run record; None for anything else."""
     try:
         if path.is_symlink() or path.stat().st_size > _LARGEST_RECORD:

@@ -26,14 +26,23 @@ class RunLog:
     """
 
     def __init__(
-        self, record: RunRecord, folder: RunFolder | None, *, overwrite: bool, keep: Path | None = None
+        self,
+        record: RunRecord,
+        folder: RunFolder | None,
+        *,
+        overwrite: bool,
+        resume: bool = False,
+        keep: Path | None = None,
     ) -> None:
         self.error: BaseException | None = None
         self.status: Status = "interrupted"
         self.claimed = False
         self._record = record
         self._folder = folder
+        self.starts: list[dict[str, Any]] = []
+        """The earlier ones of the same run."""
         self._overwrite = overwrite
+        self._resume = resume
         self._keep = keep
         self._sha256: str | None = None
         self._hashing = Thread(target=self._hash_model, name="sha256", daemon=True)
@@ -49,6 +58,11 @@ class RunLog:
         """Until the model's file is read."""
         self._hashing.join(timeout)
 
+    @property
+    def sha256(self) -> str | None:
+        """The model file's checksum, once it is read."""
+        return self._sha256
+
     def fail(self, error: BaseException) -> None:
         """Takes note of a failure; the first one stays."""
         self.error, self.status = self.error or error, "failed"
@@ -57,7 +71,9 @@ class RunLog:
         """Takes the folder, once. Raises what `RunFolder.claim` or `check` does; no record is left there then."""
         self._saved = time.monotonic()  # where it is refused, it is not to be asked for again at once
         if self._folder is not None and not self.claimed:
-            self._folder.claim(self._record.fingerprint, overwrite=self._overwrite, keep=self._keep)
+            self._folder.claim(
+                self._record.fingerprint, overwrite=self._overwrite, resume=self._resume, keep=self._keep
+            )
             check()
             self.claimed = True
 
@@ -95,6 +111,7 @@ class RunLog:
             error=cause(self.error) if self.error else None,
             sha256=self._sha256,
             files=self._folder.files(ended=self._ended) if self._folder is not None and self.claimed else None,
+            starts=self.starts,
         )
 
     def _hash_model(self) -> None:

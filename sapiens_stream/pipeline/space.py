@@ -14,23 +14,27 @@ from sapiens_stream.sinks.sink import Sink
 _FILES_OF_A_RUN = 8  # the record, what is aside, folders
 
 
-def require_space(sinks: Sequence[Sink], source: SourceInfo, folder: Path, first: Segmentation | None = None) -> str:
+def require_space(
+    sinks: Sequence[Sink], source: SourceInfo, folder: Path, first: Segmentation | None = None, *, there: int = 0
+) -> str:
     """A line that says what a run will need and what is free in `folder`.
 
-    With the `first` result it goes by what that takes: noisy masks take many times as much as calm ones.
-    Raises OutputError where it will not fit, in bytes or in number of files. Where the source does not tell its size
-    or length, only what is free.
+    With the `first` result it goes by what that takes: noisy masks take many times as much as calm ones. `there` are
+    the bytes that an earlier start has left of it. Raises OutputError where it will not fit, in bytes or in number of
+    files. Where the source does not tell its size or length, only what is free.
     """
     disk = _existing(folder)
     free = shutil.disk_usage(disk).free
     if source.size is None or source.frame_count is None:
-        return f"{source.name}: length unknown, {_size(free)} free in {folder}"
+        return f"{source.name}: length unknown, {byte_size(free)} free in {folder}"
     a_frame = sum(sink.bytes_per_frame(source.size) for sink in sinks)
     if first is not None:
         a_frame = max(a_frame, sum(sink.measure(first) for sink in sinks))
     needed = source.frame_count * a_frame
-    line = f"{source.name}: {source.frame_count} frames need about {_size(needed)}, {_size(free)} free in {folder}"
-    if needed > free:
+    line = (
+        f"{source.name}: {source.frame_count} frames need about {byte_size(needed)}, {byte_size(free)} free in {folder}"
+    )
+    if needed - there > free:
         raise OutputError(f"{line}; free some, choose another folder, or write less (--save, --overlay)")
     files = source.frame_count * sum(len(sink.endings) for sink in sinks) + _FILES_OF_A_RUN
     free_files = _free_files(disk)
@@ -58,7 +62,8 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _size(count: float) -> str:
+def byte_size(count: float) -> str:
+    """A number of bytes to be read: 1.5 GB."""
     for unit in ("bytes", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

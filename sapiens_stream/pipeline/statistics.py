@@ -20,6 +20,10 @@ class Statistics:
     decoded: int = 0
     segmented: int = 0
     written: int = 0
+    stored: int = 0
+    """Frames whose class maps an earlier run had written."""
+    passed: int = 0
+    """Photos that an earlier run was done with."""
     dropped: int = 0
     skipped: int = 0
     skips: list[Skipped] = field(default_factory=list)
@@ -50,6 +54,11 @@ class Statistics:
             self.skipped += 1
             if len(self.skips) < REASONS_KEPT:
                 self.skips.append(item)
+
+    def passes(self) -> None:
+        """Counts a photo that an earlier run was done with."""
+        with self.lock:
+            self.passed += 1
 
     def damage(self, item: Damaged) -> None:
         """Counts a frame that was decoded in part only, and used."""

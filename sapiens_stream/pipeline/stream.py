@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Self
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
 from sapiens_stream.people.identity import Identities
 from sapiens_stream.pipeline.channel import Cancelled, Channel
+from sapiens_stream.pipeline.inference import Inference
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.sources.source import Source
 from sapiens_stream.threads import ThreadGroup
 
 if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
-    from sapiens_stream.inference.engine import Engine
     from sapiens_stream.inference.refiner import Refiner
 
 
@@ -33,7 +33,7 @@ class Stream:
     def __init__(
         self,
         source: Source,
-        engine: Engine,
+        engine: Inference,
         *,
         statistics: Statistics | None = None,
         on_skip: Callable[[Skipped], None] | None = None,

@@ -63,6 +63,12 @@ def create_unbuffered(path: Path) -> FileIO:
     return os.fdopen(_new(path), "wb", buffering=0)
 
 
+def open_unbuffered(path: Path) -> FileIO:
+    """A file that is there, to be written over and gone on with; no link. Raises OSError."""
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags), "r+b", buffering=0)
+
+
 def _new(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -103,6 +109,14 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):
             raise not_written(path, error) from error
         raise
+
+
+def holds(path: Path, data: memoryview) -> bool:
+    """Whether a file is there, no link, and holds just this."""
+    try:
+        return not path.is_symlink() and path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def discard(path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from sapiens_stream.errors import OutputError
-from sapiens_stream.sinks.files import aside, create_unbuffered, discard
+from sapiens_stream.sinks.files import aside, create_unbuffered, discard, open_unbuffered
 
 SYNC_EVERY = 2.0
 """Seconds: what a power cut loses at most, besides what was in the frames' way. A killed process loses nothing."""
@@ -19,13 +19,15 @@ class GrowingFile:
     `size` is that of the pieces that are whole; what a failed `append` left behind them is cut off by the next call.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep: int | None = None) -> None:
+        """With `keep` an earlier one is gone on with, after so many bytes of it."""
         self._path = path
         self._beside = aside(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = create_unbuffered(self._beside)  # unbuffered: a full disk is met by the piece that fills it
+        # Unbuffered: a full disk is met by the piece that fills it.
+        self._file = create_unbuffered(self._beside) if keep is None else open_unbuffered(self._beside)
         self._synced = time.monotonic()
-        self.size = 0
+        self.size = keep or 0
 
     def append(self, piece: bytes) -> None:
         """Adds a piece, whole or not at all."""

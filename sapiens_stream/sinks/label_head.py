@@ -97,7 +97,8 @@ class LabelHead:
         )
         return ebml.master(ebml.TRACKS, track)
 
-    def _tags(self, fingerprint: str) -> bytes:
+    def tags(self) -> dict[str, str]:
+        """What it was made of, but for the fingerprint."""
         texts = {
             tags.MODEL: self.model,
             tags.CLASS_SET: self.classes.title,
@@ -105,12 +106,14 @@ class LabelHead:
             tags.COLOURS: json.dumps([f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.classes.colours]),
             tags.TIME_BASE: str(self.time_base),
             tags.SHIFT: str(self.shift),
-            tags.FINGERPRINT: fingerprint,
         }
+        return {name: text for name, text in texts.items() if text}
+
+    def _tags(self, fingerprint: str) -> bytes:
+        texts = {**self.tags(), **({tags.FINGERPRINT: fingerprint} if fingerprint else {})}
         simple = [
             ebml.master(ebml.SIMPLE_TAG, ebml.text(ebml.TAG_NAME, name), ebml.text(ebml.TAG_STRING, value))
             for name, value in texts.items()
-            if value
         ]
         return ebml.master(ebml.TAGS, ebml.master(ebml.TAG, ebml.master(ebml.TARGETS), *simple))
 

@@ -20,6 +20,7 @@ from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.sinks.files import not_written
 from sapiens_stream.sinks.growing import GrowingFile
+from sapiens_stream.sinks.held_frames import HeldFrames, hold_frames
 from sapiens_stream.sinks.label_head import LabelHead
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.writer import Clock
@@ -67,8 +68,13 @@ class LabelVideoSink(Sink):
         self._warned = False
         self._fingerprint = ""
         self._frames: _Frames | None = None
+        self._held: HeldFrames | None = None
         self._failure: Exception | None = None
         self._written: list[Path] = []
+
+    def resume(self) -> None:
+        super().resume()
+        self._held = hold_frames(self._path)
 
     def identify(self, fingerprint: str) -> None:
         self._fingerprint = fingerprint
@@ -76,7 +82,7 @@ class LabelVideoSink(Sink):
     def write(self, result: Segmentation) -> None:
         try:
             if self._frames is None:
-                self._frames = _Frames(self._path, result, self._source)
+                self._frames = _Frames(self._path, result, self._source, self._held)
             self._frames.write(result.frame, self._map(result, self._frames.head.size))
         except _FAILURES as error:
             self._failure = error
@@ -93,6 +99,8 @@ class LabelVideoSink(Sink):
     def close(self) -> None:
         frames, self._frames = self._frames, None
         if frames is None:
+            if self._held is not None and self._held.put_back(self._path):
+                self._written = [self._path]
             return
         failure = self._failure
         try:
@@ -131,10 +139,10 @@ class LabelVideoSink(Sink):
 class _Frames:
     """The file itself: a head, a cluster for each frame, and at the end the cues.
 
-    Raises OSError, ValueError or av.FFmpegError.
+    Frames that are `held` already are passed over. Raises OSError, ValueError or av.FFmpegError.
     """
 
-    def __init__(self, path: Path, first: Segmentation, source: SourceInfo) -> None:
+    def __init__(self, path: Path, first: Segmentation, source: SourceInfo, held: HeldFrames | None = None) -> None:
         frame = first.frame
         self._clock = Clock(frame, source)
         self._encoder = _encoder(frame.size)
@@ -149,23 +157,36 @@ class _Frames:
             shift=self._clock.shift,
             sample_aspect_ratio=1 / ratio if ratio and frame.quarter_turns % 2 else ratio,
         )
-        self._file = GrowingFile(path)
-        self.count = 0
-        self._cues = array("Q")  # time and place of each, in turn
-        self._end = 0  # nanoseconds
+        if held is not None and not held.fit(self.head):
+            held = None
+        self._file = GrowingFile(path, keep=held.size if held is not None else None)
+        self.count = held.count if held is not None else 0
+        self._cues = held.cues if held is not None else array("Q")  # time and place of each, in turn
+        self._end = held.last + self.head.frame_duration if held is not None else 0  # nanoseconds
+        self._passed = 0
+        self._begun = False
 
     def write(self, frame: Frame, class_map: npt.NDArray[np.uint8]) -> None:
-        if not self.count:
-            self._file.append(self.head.as_bytes())
+        if not self._begun:
+            self._begun = True
+            self._file.cut()
+            if self.count:
+                self._file.overwrite(0, self.head.as_bytes())
+            else:
+                self._file.append(self.head.as_bytes())
         ticks = self._clock.place(frame)
+        self._passed += 1
+        if self._passed >= self.count:
+            self._end = round((ticks + self._clock.length(frame)) * self._clock.time_base * ebml.SECOND)
+        if self._passed <= self.count:
+            return
         begin = round(ticks * self._clock.time_base * ebml.SECOND)
         [packet] = self._encoder.encode(_grey(class_map))
         place = self._file.size - self.head.begin
         self._file.append(ebml.key_cluster(begin, bytes(packet)))
         if self.count % CUE_EVERY == 0:
             self._cues.extend((begin, place))
-        self.count += 1
-        self._end = round((ticks + self._clock.length(frame)) * self._clock.time_base * ebml.SECOND)
+        self.count = self._passed
 
     def finish(self, fingerprint: str) -> Exception | None:
         """Completes the file under its name. Returns what the cues failed with: the frames can be read without."""

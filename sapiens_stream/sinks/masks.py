@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import cv2
 import numpy as np
@@ -46,10 +46,15 @@ class MaskSink(Sink):
         return size[0] * size[1] * (self._classes + self._foreground)
 
     def _save(self, name: str, suffix: str, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
-        # Not np.save: for a real file it writes past Python, and its error on a full disk does not name the cause.
         with self._new_file(self._root, name, suffix) as file:
-            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-            file.write(array.data)
+            write_npy(file, array)
+
+
+def write_npy(file: BinaryIO, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
+    """Writes an array that is contiguous as `np.load` reads it."""
+    # Not np.save: for a real file it writes past Python, and its error on a full disk does not name the cause.
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 def class_maps(outputs: Outputs, target: Target) -> Sink:

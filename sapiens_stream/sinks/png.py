@@ -11,7 +11,8 @@ from sapiens_stream.frame import UInt8Array
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _EIGHT_BIT_RGB = (8, 2, 0, 0, 0)  # depth, colour type, compression, filter method, no interlace
-_UP = 2
+_EIGHT_BIT_PALETTE = (8, 3, 0, 0, 0)
+_NONE, _UP = 0, 2
 _LEVEL = 1
 
 
@@ -28,10 +29,25 @@ def encode_png(rgb: UInt8Array) -> bytes:
     lines[:, 0] = _UP
     lines[0, 1:] = pixels[0]
     np.subtract(pixels[1:], pixels[:-1], out=lines[1:, 1:])
+    return _png((height, width), _EIGHT_BIT_RGB, lines)
+
+
+def encode_palette_png(class_map: UInt8Array, palette: UInt8Array) -> bytes:
+    """An (H, W) uint8 class map as a PNG of these very numbers, shown in the colours of `palette`, (N, 3) uint8 RGB."""
+    height, width = class_map.shape
+    lines = np.empty((height, 1 + width), np.uint8)
+    lines[:, 0] = _NONE
+    lines[:, 1:] = class_map
+    return _png((height, width), _EIGHT_BIT_PALETTE, lines, *_chunk(b"PLTE", palette.tobytes()))
+
+
+def _png(size: tuple[int, int], header: tuple[int, ...], lines: UInt8Array, *before: bytes) -> bytes:
+    height, width = size
     return b"".join(
         (
             _SIGNATURE,
-            *_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, *_EIGHT_BIT_RGB)),
+            *_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, *header)),
+            *before,
             *_chunk(b"IDAT", isal_zlib.compress(lines, _LEVEL)),
             *_chunk(b"IEND", b""),
         )

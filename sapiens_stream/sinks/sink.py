@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from sapiens_stream.frame import Segmentation
-from sapiens_stream.sinks.files import path_below, written_aside
+from sapiens_stream.sinks.files import holds, path_below, written_aside
 
 
 class Sink(ABC):
@@ -29,9 +30,16 @@ class Sink(ABC):
     on_file: Callable[[str, str, int], None] | None = None
     """Called for each such file once it is whole: the result's name, the ending, and the size in bytes."""
 
+    resumed = False
+    """Whether an earlier run may have written some of the files: those that are the same already are left alone."""
+
     @abstractmethod
     def write(self, result: Segmentation) -> None:
         """Writes one result; each file is whole under its name when this returns, or not there."""
+
+    def resume(self) -> None:
+        """Called before the first result where this run goes on with what an earlier one has left."""
+        self.resumed = True
 
     def prepare(self, result: Segmentation) -> Callable[[], Any] | None:
         """Work on a result that need not wait for those before it, such as painting; None if there is none.
@@ -71,8 +79,17 @@ class Sink(ABC):
     @contextmanager
     def _new_file(self, root: Path, name: str, ending: str) -> Iterator[BinaryIO]:
         """Gives a file to write to; it takes its name below `root` and is reported when the block ends."""
-        with written_aside(path_below(root, name, ending)) as file:
-            yield file
-            size = file.tell()
+        path = path_below(root, name, ending)
+        if self.resumed and path.is_file():
+            again = BytesIO()
+            yield again
+            size = again.tell()
+            if not holds(path, again.getbuffer()):
+                with written_aside(path) as file:
+                    file.write(again.getbuffer())
+        else:
+            with written_aside(path) as file:
+                yield file
+                size = file.tell()
         if self.on_file is not None:
             self.on_file(name, ending, size)

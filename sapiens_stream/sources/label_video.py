@@ -168,7 +168,7 @@ class LabelVideo(Sequence[npt.NDArray[np.uint8]]):
             raise InputError(f"its packet is no frame of {width}x{height} in grey")
         if frames[0].is_corrupt:
             raise InputError("its packet is damaged")
-        return np.asarray(frames[0].to_ndarray(), np.uint8)
+        return np.array(frames[0].to_ndarray(), np.uint8)  # a copy, without what pads the lines
 
     def _new_decoder(self) -> VideoCodecContext:
         height, width = self._file.layout.size

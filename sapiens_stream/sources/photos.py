@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -60,10 +60,22 @@ class Photos(Source):
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="photo")
         self._lock = threading.Lock()
         self._closed = False
+        self._numbers: Mapping[str, int | None] = {}
+        self._on_pass: Callable[[str], None] = lambda name: None
+        self._paths: dict[str, Path] = {}
         self._frames: Iterator[Frame | Skipped] = self._read()
 
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames
+
+    def pass_over(self, numbers: Mapping[str, int | None], on_pass: Callable[[str], None]) -> None:
+        self._numbers = numbers
+        self._on_pass = on_pass
+
+    def path_of(self, name: str) -> Path | None:
+        if not self._paths:
+            self._paths = {each.name: each.path for each in self._listed if isinstance(each, Listed)}
+        return self._paths.get(name)
 
     @property
     def names(self) -> Sequence[str]:
@@ -78,7 +90,7 @@ class Photos(Source):
 
     def _read(self) -> Iterator[Frame | Skipped]:
         waiting = iter(self._listed)
-        pending: deque[tuple[Listed | Skipped, Future[Photo | Skipped]]] = deque()
+        pending: deque[tuple[Listed | Skipped, Future[Photo | Skipped | None]]] = deque()
         index = submitted = 0
         try:
             while True:
@@ -95,7 +107,14 @@ class Photos(Source):
                     result = future.result()
                 except CancelledError:
                     return
-                self._budget.give_back(submitted - len(pending) - 1)
+                order = submitted - len(pending) - 1
+                if result is None and isinstance(each, Listed):
+                    if self._numbers[each.name] in (None, index):
+                        self._on_pass(each.name)
+                        index += 1
+                    else:  # other photos have come or gone before it
+                        result = self._read_photo(each, order)
+                self._budget.give_back(order)
                 if isinstance(result, Photo) and isinstance(each, Listed):
                     yield Frame(
                         index=index,
@@ -111,9 +130,13 @@ class Photos(Source):
         finally:
             self.close()
 
-    def _decode(self, each: Listed | Skipped, order: int) -> Photo | Skipped:
+    def _decode(self, each: Listed | Skipped, order: int) -> Photo | Skipped | None:
+        """None where it is to be passed over."""
         if isinstance(each, Skipped):
             return each
+        return None if each.name in self._numbers else self._read_photo(each, order)
+
+    def _read_photo(self, each: Listed, order: int) -> Photo | Skipped:
         try:
             file = open_photo(each.path, self._max_pixels)
             self._budget.take(order, file.bytes_to_decode)

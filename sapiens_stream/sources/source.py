@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +34,17 @@ class Source(ABC):
     @property
     def first_name(self) -> str | None:
         """That of the first frame, where those of all others count up from it ("clip/000000")."""
+        return None
+
+    def pass_over(self, numbers: Mapping[str, int | None], on_pass: Callable[[str], None]) -> None:
+        """Leaves out frames by their names, where `names` are known: they are neither read nor yielded.
+
+        Each counts all the same, and `on_pass` is told of it, unless its index is another than the one given; then it
+        is yielded. Called before `frames`; a source without `names` takes no notice.
+        """
+
+    def path_of(self, name: str) -> Path | None:
+        """The file of a frame that has one of its own."""
         return None
 
     def close(self) -> None:

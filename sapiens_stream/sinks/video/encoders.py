@@ -82,7 +82,10 @@ def _nvenc(default: int, tag: str | None = None, deep: str | None = None) -> Enc
 
 # The tag "hvc1" is the one of the two for HEVC that Apple's players take.
 ENCODERS: Mapping[str, Encoder] = {
-    "libx264": Encoder(crf_range=(0, 23, 51), presets=PRESETS, largest=16384),
+    # Its mbtree by AVX-512 gives now one video, now another, of the same pictures; without, it takes the same time.
+    "libx264": Encoder(
+        crf_range=(0, 23, 51), presets=PRESETS, options={"x264-params": "cpu-independent=1"}, largest=16384
+    ),
     "libx265": Encoder(
         crf_range=(0, 28, 51),
         presets=PRESETS,

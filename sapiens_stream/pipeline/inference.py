@@ -1,0 +1,76 @@
+"""What a run needs of an engine: results for frames, and the facts that its record and its fingerprint tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sapiens_stream.classes import ClassSet
+from sapiens_stream.frame import Frame, Segmentation
+
+if TYPE_CHECKING:  # torch takes seconds to load
+    from sapiens_stream.inference.refiner import Refiner
+
+
+class InputSize(Protocol):
+    """What pictures are brought to, pixels."""
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+class ModelFacts(Protocol):
+    """As `models.model.Model` has them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def classes(self) -> ClassSet: ...
+    @property
+    def path(self) -> Path | None: ...
+    @property
+    def sha256(self) -> str | None: ...
+    @property
+    def input(self) -> InputSize: ...
+    @property
+    def aspect_step(self) -> int | None: ...
+
+
+class Inference(Protocol):
+    """As `inference.engine.Engine` does it; or results that are there already."""
+
+    @property
+    def model(self) -> ModelFacts: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def devices(self) -> Sequence[object]: ...
+    @property
+    def dtype(self) -> object:
+        """Its text is the precision, with or without "torch." before it."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def timings(self) -> Mapping[Any, float]:
+        """Seconds spent so far in each stage."""
+
+    def run(self, batches: Iterable[Sequence[Frame]], refiner: Refiner | None = None) -> Iterator[list[Segmentation]]:
+        """The results of each batch, in order."""
+
+
+class QueuedInference(Inference, Protocol):
+    """One that takes single batches too, and computes ahead."""
+
+    @property
+    def ahead(self) -> int:
+        """How many batches are to be queued so that it is always busy."""
+
+    def submit(self, frames: Sequence[Frame]) -> Future[list[Segmentation]]:
+        """Queues a batch; its results come in its order."""

@@ -1,0 +1,114 @@
+"""Class maps that an earlier run has written, found again for the frames of its source."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Container, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream import settings
+from sapiens_stream.errors import InputError, OutputError
+from sapiens_stream.frame import Frame, SourceInfo
+from sapiens_stream.sinks.files import path_below
+from sapiens_stream.sinks.video.writer import Clock
+from sapiens_stream.sources.label_video import LabelVideo
+
+_LARGEST_HEADER = 1 << 12  # bytes of a .npy before its array
+
+
+class Store(ABC):
+    """Gives the class map of a frame, if it is there and whole. Frames are asked for in order, each once."""
+
+    @abstractmethod
+    def find(self, frame: Frame) -> npt.NDArray[np.uint8] | None:
+        """(H, W) uint8 of the frame's size; None where it has to be inferred."""
+
+    def close(self) -> None:
+        """Closes what is open; may be called again."""
+
+
+class LabelVideoStore(Store):
+    """A label video of the same source. What comes after its first damaged frame is not trusted."""
+
+    def __init__(self, video: LabelVideo, source: SourceInfo) -> None:
+        self._video = video
+        self._source = source
+        self._clock: Clock | None = None
+        self._place = 0
+        self._count = len(video)
+
+    def find(self, frame: Frame) -> npt.NDArray[np.uint8] | None:
+        if self._clock is None:
+            self._clock = Clock(frame, self._source)
+        time = self._clock.place(frame) * self._clock.time_base - self._clock.shift
+        place, self._place = self._place, self._place + 1
+        if place >= self._count:
+            self.close()
+            return None
+        try:
+            if self._video.times[place] == time:
+                class_map = self._video[place]
+                return class_map if class_map.shape == frame.size else None
+        except InputError:
+            pass
+        self._count = place
+        return None
+
+    def close(self) -> None:
+        self._video.close()
+
+
+class ClassMapFiles(Store):
+    """NAME_seg.npy of each frame, below a folder. Of the names in `outdated` none is taken."""
+
+    def __init__(self, root: Path, outdated: Container[str] = ()) -> None:
+        self._root = root
+        self._outdated = outdated
+
+    def find(self, frame: Frame) -> npt.NDArray[np.uint8] | None:
+        if frame.name in self._outdated:
+            return None
+        with suppress(OutputError):
+            return read_class_map(path_below(self._root, frame.name, settings.CLASS_MAP_FILE), frame.size)
+        return None
+
+
+class FirstOf(Store):
+    """Several stores: what the first of them has."""
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        self._stores = stores
+
+    def find(self, frame: Frame) -> npt.NDArray[np.uint8] | None:
+        found = [store.find(frame) for store in self._stores[:-1]]
+        for each in found:
+            if each is not None:
+                return each
+        return self._stores[-1].find(frame) if self._stores else None
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
+
+
+def read_class_map(path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
+    """A `.npy` of uint8 in a size, (height, width); None where it is not there, not whole, or anything else."""
+    bytes_of_map = size[0] * size[1]
+    try:
+        with path.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            if not bytes_of_map < length <= bytes_of_map + _LARGEST_HEADER:
+                return None
+            if np.lib.format.read_magic(file) != (1, 0):
+                return None
+            shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
+            if shape != size or by_columns or kind != np.uint8 or length - file.tell() != bytes_of_map:
+                return None
+            return np.fromfile(file, np.uint8, bytes_of_map).reshape(size)
+    except (OSError, ValueError):
+        return None

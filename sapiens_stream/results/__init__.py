@@ -1,0 +1,1 @@
+"""What works on written results without a model."""

@@ -1,0 +1,155 @@
+"""Runs that have been, as their records tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sapiens_stream import settings
+from sapiens_stream.classes import ClassSet, titled
+from sapiens_stream.errors import InputError
+from sapiens_stream.frame import SourceInfo
+from sapiens_stream.pipeline.file_list import FileList
+from sapiens_stream.pipeline.run_folder import read_record
+from sapiens_stream.pipeline.stores import ClassMapFiles, LabelVideoStore, Store
+from sapiens_stream.sinks.files import aside
+from sapiens_stream.sources.label_video import LabelVideo
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of what pictures were brought to for the model, pixels."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastModel:
+    """A model by what a record says of it."""
+
+    name: str
+    kind: str
+    classes: ClassSet
+    sha256: str | None
+    input: Size
+    path: Path | None = None
+    aspect_step: int | None = None
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run by its record at `path`, of which nothing is taken for granted but that it is one."""
+
+    path: Path
+    record: Mapping[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The folder of its results."""
+        return self.path.parent
+
+    @cached_property
+    def files(self) -> FileList:
+        """What it wrote, or had in mind to."""
+        return FileList.from_dict(self.record.get("files"))
+
+    @property
+    def input(self) -> str:
+        """What it was run on, as it was named."""
+        return str(self.record.get("input"))
+
+    @property
+    def input_path(self) -> Path | None:
+        """Where that lay; None where it was no file or folder."""
+        path = self.within("fingerprint", "input").get("path")
+        return Path(path) if isinstance(path, str) else None
+
+    @property
+    def is_of_photos(self) -> bool:
+        """Whether it was run on photos, each of which has files of its own."""
+        fingerprint = self.within("fingerprint", "input")
+        return "path" in fingerprint and "sample" not in fingerprint
+
+    @property
+    def stem(self) -> str:
+        """What the names of its files begin with."""
+        for path in self.files.single:
+            if path.endswith(settings.LABEL_VIDEO_FILE):
+                return PurePosixPath(path).name.removesuffix(settings.LABEL_VIDEO_FILE)
+        if not self.is_of_photos and self.files.first_name is not None:
+            return PurePosixPath(self.files.first_name).parent.name
+        return self.path.name.removesuffix(settings.RUN_FILE)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What it was told."""
+        return self.within("settings")
+
+    @property
+    def precision(self) -> str:
+        """Of the model."""
+        return str(self.record.get("precision"))
+
+    def within(self, *keys: str) -> Mapping[str, Any]:
+        """What stands in the record under these keys, one in another; empty for what is no object."""
+        found: Any = self.record
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    def label_video(self) -> Path | None:
+        """Its label video, finished or not; None where there is none."""
+        for path in self.files.single:
+            for each in (self.root / path, aside(self.root / path)) if path.endswith(settings.LABEL_VIDEO_FILE) else ():
+                if each.is_file() and not each.is_symlink():
+                    return each
+        return None
+
+    def open_store(self) -> tuple[Callable[[SourceInfo], Store], ClassSet]:
+        """Its class maps, once the source is known, and their classes. Raises InputError where there are none."""
+        if (path := self.label_video()) is not None:
+            video = LabelVideo(path)
+            return (lambda source: LabelVideoStore(video, source)), video.classes
+        if settings.CLASS_MAP_FILE not in self.files.endings:
+            raise InputError(f"{self.path}: the run wrote no class maps (--save labels or classes): none to work on")
+        return (lambda source: ClassMapFiles(self.root)), self.classes()
+
+    def classes(self) -> ClassSet:
+        """The classes by the title of their set. Raises InputError for one that is not known."""
+        title = str(self.within("model").get("classes"))
+        if (classes := titled(title)) is None:
+            raise InputError(f"{self.path}: no classes are known as {title!r}")
+        return classes
+
+    def model(self, classes: ClassSet) -> PastModel:
+        """The model that it was run with."""
+        model = self.within("model")
+        size = model.get("input")
+        height, width = size if isinstance(size, list) and len(size) == 2 else (0, 0)
+        sha256 = model.get("sha256")
+        return PastModel(
+            name=str(model.get("name", "")),
+            kind=str(model.get("kind", "")),
+            classes=classes,
+            sha256=sha256 if isinstance(sha256, str) else None,
+            input=Size(height, width),
+        )
+
+
+def past_runs(folder: Path) -> list[PastRun]:
+    """The runs whose records lie in a folder. Raises InputError where it is none, or holds none."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder with results; give the one that a run wrote to")
+    found = [PastRun(path, record) for path in _records(folder) if (record := read_record(path)) is not None]
+    if not found:
+        raise InputError(f"{folder} holds no run record (*{settings.RUN_FILE}); give the folder that a run wrote to")
+    return found
+
+
+def _records(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if fnmatch(path.name, f"*{settings.RUN_FILE}"))

@@ -1,0 +1,238 @@
+"""Results made again from class maps: as the first run made them, or otherwise, and never with a model."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from sapiens_stream import LabelVideo
+from sapiens_stream.classes import SAPIENS2
+from tests.media import make_video, picture
+from tests.program import WAIT, record_of
+
+SMALL = ("--shape", 96, 96, "--quiet")
+BOTH = ("--save", "labels,jsonl,classes,foreground,json")
+
+
+def decoded(path):
+    """Times and pictures of a video."""
+    with av.open(path) as container:
+        return [(frame.time, frame.to_ndarray(format="yuv420p")) for frame in container.decode(video=0)]
+
+
+def sounds(path):
+    with av.open(path) as container:
+        return [(packet.pts, bytes(packet)) for packet in container.demux(audio=0) if packet.size]
+
+
+def assert_same_video(one, other):
+    for (time, image), (other_time, other_image) in zip(decoded(one), decoded(other), strict=True):
+        assert time == other_time
+        np.testing.assert_array_equal(image, other_image)
+
+
+def assert_same_files(one, other, *patterns):
+    for pattern in patterns:
+        names = sorted(path.relative_to(one) for path in one.rglob(pattern) if "rendered" not in path.parts)
+        assert names
+        for name in names:
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=20, vfr=True, audio="aac")
+
+
+@pytest.fixture
+def done(program, clip, tmp_path):
+    """A run on the clip, with whatever options."""
+
+    def run(*options, source=clip):
+        outcome = program("video", source, "-o", tmp_path / "out", *SMALL, *options)
+        assert outcome.code == 0, outcome
+        return tmp_path / "out"
+
+    return run
+
+
+RUNS = {
+    "as it is": (),
+    "opacity, background kept": ("--opacity", 0.8, "--keep-background", "--title", "t"),
+    "some classes, COCO's regions": ("--classes", "hair,face_neck,torso", "--regions", "rle"),
+    "another codec, no sound": ("--codec", "ffv1", "--no-audio"),
+    "pictures": ("--overlay", "frames", "--save-format", "bmp"),
+}
+
+
+@pytest.mark.parametrize("store", ["labels", "classes"])
+@pytest.mark.parametrize("options", RUNS.values(), ids=RUNS.keys())
+def test_results_are_made_again_as_they_were(options, store, done, program, tmp_path):
+    save = f"{store},json,foreground,jsonl"
+    out = done(*options, "--save", save)
+    outcome = program("results", "render", out, "--save", save)
+    assert outcome.code == 0, outcome
+    again = out / "rendered"
+    assert record_of(again)["status"] == "complete"
+    if "frames" in options:
+        assert_same_files(out, again, "*.bmp")
+    else:
+        [first] = out.glob("clip_overlay.*")
+        assert_same_video(first, again / first.name)
+        assert "--no-audio" in options or sounds(first) == sounds(again / first.name)
+    assert_same_files(out, again, "clip/*.json", "clip/*.npy", "clip.jsonl")
+    if store == "labels":
+        with LabelVideo(out / "clip_labels.mkv") as one, LabelVideo(again / "clip_labels.mkv") as other:
+            assert list(one.times) == list(other.times)
+            np.testing.assert_array_equal(np.stack(list(one)), np.stack(list(other)))
+
+
+def test_what_is_asked_for_is_otherwise(done, program, clip):
+    out = done("--save", "labels")
+    outcome = program(
+        *("results", "render", out, "--overlay", "frames", "--opacity", 1, "--save", "json"),
+        *("--classes", "hair", "--colours", "hair=#010203,background=040506", "--title", "new"),
+    )
+    assert outcome.code == 0, outcome
+    with LabelVideo(out / "clip_labels.mkv") as video:
+        hair = video.classes.ids(["hair"])[0]
+        for index, class_map in enumerate(video):
+            rendered = cv2.imread(str(out / f"rendered/clip/{index:06d}.png"))[..., ::-1]
+            expected = np.where((class_map == hair)[..., None], (1, 2, 3), (4, 5, 6))
+            np.testing.assert_array_equal(rendered, expected)
+            record = json.loads((out / f"rendered/clip/{index:06d}.json").read_bytes())
+            assert record["title"] == "new" and {label["name"] for label in record["labels"]} <= {"Hair"}
+
+
+def test_no_model_is_loaded(done):
+    out = done("--save", "labels")
+    script = (
+        "import sys\n"
+        "from sapiens_stream.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted({'torch', 'onnxruntime', 'transformers'} & set(sys.modules)))\n"
+    )
+    for command in (("render", out), ("status", out), ("export", out, "--to", "npy")):
+        arguments = [sys.executable, "-c", script, "results", *map(str, command)]
+        finished = subprocess.run(arguments, capture_output=True, text=True, timeout=WAIT)
+        assert finished.returncode == 0, finished
+        assert finished.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_source_is_found_where_it_lies_now(done, program, clip, tmp_path):
+    source = shutil.copy(clip, tmp_path / "moved.mp4")
+    out = done(*BOTH, source=source)
+    source.rename(tmp_path / "elsewhere.mp4")
+    outcome = program("results", "render", out)
+    assert outcome.code == 1
+    assert "which is not there; say with --input where it is" in outcome.stderr
+    outcome = program("results", "render", out, "--input", tmp_path / "elsewhere.mp4")
+    assert outcome.code == 0, outcome
+    assert_same_video(out / "moved_overlay.mp4", out / "rendered/moved_overlay.mp4")
+    assert_same_files(out, out / "rendered", "moved/*.json")
+
+
+def test_another_clip_is_refused(done, program, clip, tmp_path):
+    out = done("--save", "labels")
+    other = make_video(tmp_path / "clip.mp4", frames=20)
+    outcome = program("results", "render", out, "--input", other)
+    assert outcome.code == 1
+    assert f"clip_run.json was not made of {other}" in outcome.stderr
+    assert not (out / "rendered").exists()
+
+
+WRONG = {
+    "no folder": (["results", "render", "nowhere"], 1, "nowhere is no folder with results"),
+    "no record": (["results", "status", "."], 1, "holds no run record"),
+    "a colour": (["results", "render", ".", "--colours", "hair=red"], 2, "as in hair=#ff0000"),
+    "an output": (["results", "render", ".", "--save", "nothing"], 2, "can't save nothing"),
+    "no label video": (["results", "export", ".", "--to", "npy"], 1, "holds no"),
+}
+
+
+@pytest.mark.parametrize("arguments, code, words", WRONG.values(), ids=WRONG.keys())
+def test_mistakes_are_told_in_a_line(arguments, code, words, program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = program(*arguments)
+    assert (outcome.code, len(outcome.complaints)) == (code, 1)
+    assert words in outcome.stderr
+
+
+def test_class_maps_have_to_be_there(done, program):
+    out = done("--save", "json")
+    outcome = program("results", "render", out)
+    assert outcome.code == 1
+    assert "wrote no class maps (--save labels or classes)" in outcome.stderr
+
+
+def test_what_is_stored_of_a_part_is_made_of_that_part(done, program):
+    out = done("--save", "classes")
+    for index in range(12, 20):
+        (out / f"clip/{index:06d}_seg.npy").unlink()
+    outcome = program("results", "render", out)
+    assert outcome.code == 3
+    assert "no class maps from frame 12 on" in outcome.stderr
+    assert len(decoded(out / "rendered/clip_overlay.mp4")) == 12
+    assert record_of(out / "rendered")["frames"]["written"] == 12
+
+
+def test_photos_are_made_again(program, tmp_path):
+    folder = tmp_path / "photos"
+    for number in range(4):
+        path = folder / ("sub" if number % 2 else "") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), picture(number, (60 + number, 80)))
+    out = tmp_path / "out"
+    outcome = program("images", "--input", folder, "-o", out, "--recursive", "--shape", 96, 96, "--opacity", 0.7)
+    assert outcome.code == 0, outcome
+    (out / "sub/3_seg.npy").write_bytes(b"no array")
+    outcome = program("results", "render", out, "--save", "json,foreground")
+    assert outcome.code == 3
+    assert "skipped sub/3" in outcome.stderr
+    for name in ("0", "sub/1", "2"):
+        for ending in (".png", ".npy"):
+            assert (out / f"{name}{ending}").read_bytes() == (out / f"rendered/{name}{ending}").read_bytes()
+    assert not (out / "rendered/sub/3.png").exists()
+
+
+@pytest.mark.parametrize("store", ["labels", "classes"])
+def test_class_maps_become_pictures_and_arrays(store, done, program, tmp_path):
+    out = done("--save", f"{store},json")
+    target = tmp_path / "files"
+    for kind in ("png", "npy") if store == "labels" else ("png",):
+        outcome = program("results", "export", out, "--to", kind, "-o", target)
+        assert outcome.code == 0, outcome
+    for index in range(20):
+        name = f"clip/{index:06d}_seg"
+        stored = np.load((target if store == "labels" else out) / f"{name}.npy")
+        with Image.open(target / f"{name}.png") as image:
+            assert image.mode == "P"
+            np.testing.assert_array_equal(np.array(image), stored)
+            np.testing.assert_array_equal(np.array(image.convert("RGB")), SAPIENS2.palette[stored])
+    if store == "labels":
+        with LabelVideo(out / "clip_labels.mkv") as video:
+            np.testing.assert_array_equal(np.load(target / "clip/000007_seg.npy"), video[7])
+
+
+def test_a_folder_s_runs_are_gathered(done, program, clip, tmp_path):
+    out = done("--save", "labels")
+    other = make_video(tmp_path / "other.mp4", frames=7)
+    assert program("video", other, "-o", out, *SMALL, "--save", "classes").code == 0
+    record = record_of(out, "other")
+    record["status"], record["frames"]["written"], record["error"] = "failed", 3, "the disk is full"
+    (out / "other_run.json").write_text(json.dumps(record))
+    outcome = program("results", "status", out)
+    assert outcome.code == 0
+    lines = {line.split()[0]: line for line in outcome.stdout.splitlines()}
+    assert "complete" in lines[str(clip)] and "20 of 20" in lines[str(clip)]
+    assert f"{other}: the disk is full" in outcome.stdout
+    found = [json.loads(line) for line in program("results", "status", out, "--json").stdout.splitlines()]
+    assert [(each["state"], each["frames"]["written"]) for each in found] == [("complete", 20), ("failed", 3)]
+    sizes = [(out / name).stat().st_size for name in ("clip_overlay.mp4", "clip_labels.mkv")]
+    assert found[0]["bytes"] == sum(sizes)
