@@ -159,6 +159,7 @@ def segment(
     reconnect: Reconnect | None = None,
     timeout: float | None = None,
     steady: int = 0,
+    every: int = 1,
     **settings: Unpack[Settings],
 ) -> Iterator[Result]:
     """Segments every frame of a source, streamed: decoding and inference run ahead, memory stays flat.
@@ -178,6 +179,8 @@ def segment(
             tried again, and one that was open is waited for as `reconnect` says; with it, both are tried until then.
         steady: how many frames before and after each have a say in its class map, 0 to 2: maps flicker less, and differ
             from what the model says of each frame alone.
+        every: of so many frames, up to 30, infer one, and more where the picture changes; the others' class maps are
+            carried to them from both sides, and their `carried` is not 0. Frames come later by as many.
         settings: those of a Segmenter.
 
     Returns:
@@ -200,7 +203,7 @@ def segment(
         on_skip=on_skip or _warn_of_skip,
         on_damage=on_damage or _warn_of_damage,
         strict=strict,
-        refiner=refiner_for(segmenter.model, steady=steady),
+        refiner=refiner_for(segmenter.model, steady=steady, every=every),
     )
     return _results(stream, segmenter if segmenter is not model else None)
 

@@ -62,6 +62,8 @@ MOST_FRAMES = 1_000_000
 
 MOST_STEADY = 2
 """Frames before and after one that may have a say in its class map."""
+MOST_EVERY = 30
+"""Frames of which one at least is inferred; as many wait for it."""
 
 
 def frame_name(stem: str, index: int) -> str:

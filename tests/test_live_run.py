@@ -166,6 +166,15 @@ class TestFreshness:
         assert 8 <= max(ages) < 40, "a map is carried until the next one is there, and no longer"
         assert (live["delay_ms"]["total"]["median"] or 1e9) < 150  # type: ignore[index]
 
+    def test_steady_maps_under_load_account_for_every_frame(self, tmp_path: Path) -> None:
+        """Two cameras on a model slower than either, each with its own past."""
+        setting = Setting(tmp_path, CAMERA, CAMERA, model=halves(0.05), max_frames=40, steady=True)
+        live = setting.execute()
+        assert live["shown"] >= 40 and live["inferred"] >= 1 and not setting.complaints
+        for view in (view for screen in setting.watcher.screens for view in screen.views if view.latest):
+            if not view.carried:
+                assert set(np.unique(view.latest.class_map[:, 100:])) == {1}
+
     def test_without_propagation_only_what_the_model_has_seen_is_shown(self, tmp_path: Path) -> None:
         setting = Setting(tmp_path, model=halves(0.2), duration=2.5, propagate=False)
         live = setting.execute()

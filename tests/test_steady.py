@@ -21,6 +21,7 @@ from sapiens_stream.inference import engine as engine_module
 from sapiens_stream.inference.worker import Worker
 from sapiens_stream.models.model import Model
 from sapiens_stream.people import refiner_for
+from sapiens_stream.people.hold import Hold, Holds
 from sapiens_stream.pipeline import Run, Stream
 from tests.cuda_simulator import simulated_cuda, unsupported
 from tests.moving import CLASS, SIZE, Clip, exact, patch, scene, seeing
@@ -129,6 +130,49 @@ class TestScenes:
         held = refined(frames, seeing(), 2)
         assert [each.class_map.shape for each in held] == [SIZE] * 2 + [(100, 160)] * 3 + [SIZE]
         assert same(held[2:5], refined(small, seeing(), 2))
+
+
+class TestHold:
+    """The way of a live camera, which knows no later frame."""
+
+    def held(self, frames: Sequence[Frame], model: Model, cameras: int = 1, **settings: Any) -> list[Segmentation]:
+        holds, results = [Hold(model.threshold) for _ in range(cameras)], list[Segmentation]()
+        subject = engine(model, **settings)
+        try:
+            for frame in frames:
+                refiner = Holds(holds)
+                batch = refiner.take([replace(frame) for _ in holds])
+                results += subject.submit(batch, refiner).result()
+        finally:
+            subject.close()
+        return results
+
+    def test_classes_stay_until_another_is_clearly_ahead(self) -> None:
+        frames, model = [scene(index) for index in range(12)], seeing(doubt=1.5)
+        alone, held = refined(frames, model, 0), self.held(frames, model)
+        assert changes(held) < 0.9 * changes(alone)
+        assert iou(held) > iou(alone) - 0.01
+
+    def test_what_is_certain_follows_at_once(self) -> None:
+        frames, model = [scene(index) for index in range(6)], seeing(doubt=0.0)
+        assert iou(self.held(frames, model)) > iou(refined(frames, model, 0)) - 0.01
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 3])
+    def test_each_camera_has_its_own(self, batch_size: int) -> None:
+        frames, model = [scene(index) for index in range(4)], seeing()
+        held = self.held(frames, model, cameras=3, batch_size=batch_size)
+        alone = self.held(frames, model)
+        for camera in range(3):
+            assert same(held[camera::3], alone)
+
+    def test_nothing_crosses_a_cut(self) -> None:
+        first, second = ([scene(index, seed=seed) for index in range(3)] for seed in (0, 40))
+        apart = self.held(first, seeing()) + self.held(second, seeing())
+        assert same(self.held([*first, *second], seeing()), apart)
+
+    def test_a_camera_that_changes_its_size(self) -> None:
+        small = [replace(scene(index), decoded=np.ascontiguousarray(scene(index).rgb[:100])) for index in range(2)]
+        assert same(self.held([scene(0), *small], seeing())[1:], self.held(small, seeing()))
 
 
 class TestClips:

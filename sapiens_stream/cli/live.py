@@ -88,6 +88,13 @@ def live(
             help="Show every frame, the last class map carried along, where the model is slower than the camera.",
         ),
     ] = True,
+    steady: Annotated[
+        bool,
+        typer.Option(
+            "--steady/--no-steady",
+            help="Class maps that flicker less: a place keeps its class until another is clearly ahead (one device).",
+        ),
+    ] = True,
     duration: Annotated[
         float | None,
         typer.Option(
@@ -160,6 +167,7 @@ def live(
             overwrite=overwrite,
             viewers=viewers,
             propagate=propagate,
+            steady=steady,
             duration=duration,
             max_frames=max_frames,
             settings=settings,

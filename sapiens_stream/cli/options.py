@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sapiens_stream.errors import UsageError
-from sapiens_stream.settings import MOST_STEADY
+from sapiens_stream.settings import MOST_EVERY, MOST_STEADY
 
 MODEL_HELP = "builtin, a name of `models list` (sapiens-1b), or a checkpoint's path."
 
@@ -25,6 +25,16 @@ SteadyOption = Annotated[
         min=0,
         max=MOST_STEADY,
         help="Class maps that flicker less: the N frames before and after each have a say in it.",
+    ),
+]
+EveryOption = Annotated[
+    int,
+    typer.Option(
+        "--every",
+        metavar="N",
+        min=1,
+        max=MOST_EVERY,
+        help="Infer each Nth frame, and where the picture changes; the others take their maps from both sides.",
     ),
 ]
 MaxPixelsOption = Annotated[

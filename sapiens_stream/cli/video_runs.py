@@ -39,6 +39,7 @@ class VideoRuns:
         overlay_file: Path | None,
         max_pixels: int,
         steady: int,
+        every: int,
         overwrite: bool,
         resume: bool,
         settings: Mapping[str, Any],
@@ -51,7 +52,7 @@ class VideoRuns:
         self._folder = folder
         self._runner = runner
         self._max_pixels = max_pixels
-        self._steady = steady
+        self._steady, self._every = steady, every
         self._overwrite = overwrite
         self._resume = resume
         self._settings = settings
@@ -108,7 +109,7 @@ class VideoRuns:
                 on_skip=self._runner.skip,
                 on_damage=self._runner.damage,
                 strict=self._strict,
-                refiner=refiner_for(segmenter.model, steady=self._steady),
+                refiner=refiner_for(segmenter.model, steady=self._steady, every=self._every),
                 note=note,
             )
             self._runner.execute(run, str(self._outputs.overlay_file or self._folder))

@@ -16,6 +16,7 @@ from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.live.camera import Camera, InferenceResult, LiveFrame
 from sapiens_stream.live.delays import per_second
+from sapiens_stream.people.hold import Hold, Holds
 
 _TIMES_KEPT = 1000
 _LATENCIES_KEPT = 16
@@ -29,16 +30,21 @@ class _PendingBatch:
     cameras: Sequence[Camera]
     frames: Sequence[Frame]
     started: float
+    refiner: Holds | None = None
 
 
 class Inference:
     """Keeps each device busy with one batch of the newest frames across cameras, none of them twice.
 
-    It has no thread of its own: `feed` is called when frames arrive, and again when a device is done. `on_change` is
-    called after each batch, from a device's thread. `error` is what the engine failed with, if it has.
+    With `steady` a place of a camera keeps its class until another is clearly ahead; not on several devices, which take
+    a camera's frames in turns. It has no thread of its own: `feed` is called when frames arrive, and again when a
+    device is done. `on_change` is called after each batch, from a device's thread. `error` is what the engine failed
+    with, if it has.
     """
 
-    def __init__(self, engine: Engine, cameras: Sequence[Camera], on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, cameras: Sequence[Camera], on_change: Callable[[], None], *, steady: bool = False
+    ) -> None:
         self.model = engine.model
         self.error: BaseException | None = None
         self.unreadable = 0
@@ -47,6 +53,8 @@ class Inference:
         self._cameras = cameras
         self._on_change = on_change
         self._slots = len(engine.devices)
+        steady = steady and self._slots == 1
+        self._holds = {camera: Hold(engine.model.threshold) for camera in cameras} if steady else None
         self._pending: list[_PendingBatch] = []
         self._latencies: deque[float] = deque(maxlen=_LATENCIES_KEPT)
         self._finished: deque[float] = deque(maxlen=_TIMES_KEPT)
@@ -56,7 +64,9 @@ class Inference:
     def feed(self) -> None:
         """Hands frames that wait to the engine if it has room."""
         while (batch := self._next()) is not None:
-            self._engine.submit(batch.frames).add_done_callback(partial(self._done, batch))
+            if batch.refiner is not None:
+                batch.refiner.take(batch.frames)
+            self._engine.submit(batch.frames, batch.refiner).add_done_callback(partial(self._done, batch))
 
     def close(self) -> None:
         """Takes no more frames, and waits for those in flight."""
@@ -108,7 +118,9 @@ class Inference:
             taken = [(camera, arrival.frame) for camera in self._cameras if (arrival := camera.take_to_infer())]
             if not taken:
                 return None
-            batch = _PendingBatch([camera for camera, _ in taken], [frame for _, frame in taken], time.monotonic())
+            owners = [camera for camera, _ in taken]
+            holds = Holds([self._holds[camera] for camera in owners]) if self._holds is not None else None
+            batch = _PendingBatch(owners, [frame for _, frame in taken], time.monotonic(), holds)
             self._pending.append(batch)
             return batch
 
@@ -120,6 +132,8 @@ class Inference:
                 camera.deliver(InferenceResult(result, seconds))
         except InputError:  # of one damaged frame; the next may be whole
             self.unreadable += 1
+            if batch.refiner is not None:
+                batch.refiner.lose(batch.frames)
         except (Exception, CancelledError) as error:
             self.error, self._closed = error, True
         with self._changed:

@@ -47,6 +47,7 @@ class LiveRun:
         overwrite: bool = False,
         viewers: Sequence[Viewer] = (),
         propagate: bool = True,
+        steady: bool = False,
         duration: float | None = None,
         max_frames: int | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -65,7 +66,7 @@ class LiveRun:
         record = RunRecord(source=SourceInfo(name=names, kind="live"), engine=engine, settings=settings or {})
         self._log = RunLog(record, self._folder, overwrite=overwrite)
         recorder.on_file = self._list_file
-        self._inference = Inference(engine, cameras, self._changed.set)
+        self._inference = Inference(engine, cameras, self._changed.set, steady=steady)
         self._schedulers = [Scheduler(camera, self._inference, propagate=propagate) for camera in cameras]
         self.metrics = Metrics(cameras, engine, self._inference)
         self._views = [CameraView(camera=camera.name) for camera in cameras]

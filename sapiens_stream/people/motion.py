@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -22,8 +23,8 @@ _UNLIKE = 40  # grey levels that a place may differ by from where it came from, 
 _SURROUNDINGS = (5, 5)
 # A cut is where the flow leads back from less of the picture than this, or the brightnesses have less in common, or
 # both are middling. Real clips have 0.89 and 0.97 at least from frame to frame, and over cuts 0.05 and 0.68 at most.
-_LOST, _OTHER = 0.3, 0.3
-_MIDDLING = 0.6, 0.75
+_LOST, _OTHER = 0.5, 0.3
+_MIDDLING = 0.7, 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,20 +47,31 @@ class Pair:
     """From the earlier to the later."""
     cut: bool
     """Whether they belong to two scenes; nothing is carried from one to the other."""
+    lost: float = 0.0
+    """The share of the later picture that the flow does not lead back to."""
 
 
 Picture = Future[UInt8Array]
-"""(h, w): a frame's low-resolution picture, grey."""
+
+_lock = threading.Lock()
+_pictures: WeakKeyDictionary[Frame, Picture] = WeakKeyDictionary()
+"""(h, w) low-resolution, grey."""
+_pairs: WeakKeyDictionary[Frame, WeakKeyDictionary[Frame, Future[Pair]]] = WeakKeyDictionary()
 
 
-def picture_of(frame: Frame) -> Picture:
-    """What the flow is computed of."""
-    return _pool().submit(low_resolution, frame)
+def pair_of(later: Frame, earlier: Frame) -> Future[Pair]:
+    """The flow between two frames of a clip, computed in a thread of its own, once for all that ask for it."""
+    with _lock:
+        known = _pairs.setdefault(later, WeakKeyDictionary())
+        if earlier not in known:
+            known[earlier] = _pool().submit(_pair, _picture(later), _picture(earlier))
+        return known[earlier]
 
 
-def pair_of(later: Picture, earlier: Picture) -> Future[Pair]:
-    """The flow between two pictures, computed in a thread of its own."""
-    return _pool().submit(_pair, later, earlier)
+def _picture(frame: Frame) -> Picture:
+    if frame not in _pictures:
+        _pictures[frame] = _pool().submit(low_resolution, frame)
+    return _pictures[frame]
 
 
 @cache
@@ -75,12 +87,13 @@ def _pair(later: Picture, earlier: Picture) -> Pair:
     new, old = later.result(), earlier.result()
     if new.shape != old.shape:
         still = Motion(np.zeros((*new.shape, 2), np.float32), np.zeros_like(new))
-        return Pair(still, still, cut=True)
+        return Pair(still, still, cut=True, lost=1.0)
     if not hasattr(_local, "flow"):  # not for several threads at once
         _local.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     forth, back = (np.asarray(_local.flow.calc(*each, None), np.float32) for each in ((new, old), (old, new)))
     motions = Motion(forth, _sure(forth, back, new, old)), Motion(back, _sure(back, forth, old, new))
-    return Pair(*motions, cut=_is_cut(new, old, motions[0].sure))
+    led = float(np.count_nonzero(motions[0].sure)) / new.size
+    return Pair(*motions, cut=_is_cut(new, old, led), lost=1 - led)
 
 
 def _sure(field: Field, other: Field, here: UInt8Array, there: UInt8Array) -> UInt8Array:
@@ -95,8 +108,8 @@ def _remapped(plane: npt.NDArray[Any], to: Field) -> npt.NDArray[Any]:
     return cv2.remap(plane, to, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload,no-any-return]
 
 
-def _is_cut(new: UInt8Array, old: UInt8Array, sure: UInt8Array) -> bool:
-    led, common = float(np.count_nonzero(sure)) / sure.size, alike(new, old)
+def _is_cut(new: UInt8Array, old: UInt8Array, led: float) -> bool:
+    common = alike(new, old)
     return led < _LOST or common < _OTHER or (led < _MIDDLING[0] and common < _MIDDLING[1])
 
 

@@ -14,7 +14,7 @@ from sapiens_stream.frame import Frame
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.people.clip import Seen, together, way_between
 from sapiens_stream.people.flicker import Flicker, compared
-from sapiens_stream.people.motion import Pair, Picture, pair_of, picture_of
+from sapiens_stream.people.motion import Pair, pair_of
 from sapiens_stream.people.probabilities import leaders, logits_of, probabilities
 
 
@@ -28,7 +28,7 @@ class Steady:
     def __init__(self, reach: int, threshold: float) -> None:
         self._reach = reach
         self._threshold = threshold
-        self._pictures: deque[Picture] = deque(maxlen=reach)
+        self._taken: deque[Frame] = deque(maxlen=reach)
         self._coming: deque[Sequence[Future[Pair]]] = deque()
         self._frames: list[Seen] = []
         """Those that still have a say, in order; the first `_done` of them are handed on."""
@@ -39,9 +39,8 @@ class Steady:
 
     def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         for frame in frames:
-            picture = picture_of(frame)
-            self._coming.append([pair_of(picture, earlier) for earlier in reversed(self._pictures)])
-            self._pictures.append(picture)
+            self._coming.append([pair_of(frame, earlier) for earlier in reversed(self._taken)])
+            self._taken.append(frame)
         return frames
 
     def last(self) -> Sequence[Frame]:
