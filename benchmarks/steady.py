@@ -79,7 +79,9 @@ class Motions:
             followed += int(long.sum())
             kept += int((long & (same >= _CONSISTENT - 1)).sum())
         there = np.flatnonzero(either[1:]) + 1
-        return Steadiness(changed / max(foreground, 1), float((both[there] / either[there]).mean()), kept / max(followed, 1))
+        return Steadiness(
+            changed / max(foreground, 1), float((both[there] / either[there]).mean()), kept / max(followed, 1)
+        )
 
 
 def _grey(frame: Frame) -> UInt8Array:

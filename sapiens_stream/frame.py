@@ -198,9 +198,10 @@ class Segmentation:
     """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright.
 
     `model` is the name of the model that found them. `carried` is 0 where the class map was inferred from this
-    very frame; otherwise it was carried along from that many frames before, or is empty where there was none
-    yet. `boxes` are where people were looked for, one by one; None where they were not. `people` are then those who
-    were found, by id, and `person_map`, (H, W) uint16, says whose each pixel is, 0 being nobody's.
+    very frame; otherwise it was carried along from that many frames before (with `every` from a later one too), or is
+    empty where there was none yet. `boxes` are where people were looked for, one by one; None where they were not.
+    `people` are then those who were found, by id, and `person_map`, (H, W) uint16, says whose each pixel is, 0 being
+    nobody's.
     """
 
     frame: Frame

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.models.model import Model
 from sapiens_stream.people import refiner_for
 from sapiens_stream.pipeline import Run
+from tests.media import make_video
 from tests.moving import SIZE, Clip, scene, seeing
+from tests.program import Program
 from tests.test_engine import engine
 from tests.test_steady import changes, iou, same
 
@@ -130,6 +134,18 @@ class TestClips:
         runs[0].execute()
         assert runs[0].status == "interrupted" and runs[0].statistics.segmented == 10
         assert runs[0].record()["every"] == {"inferred": 4, "carried": 6}
+
+    def test_the_command(self, program: Program, tmp_path: Path, colour_torchscript: Path) -> None:
+        clip, out = make_video(tmp_path / "clip.mp4", frames=7), tmp_path / "out"
+        arguments = ("-m", colour_torchscript, "-o", out, "--every", 3, "--steady", 1, "--overlay", "none")
+        outcome = program("video", clip, *arguments)
+        assert outcome.code == 0, outcome.stderr
+        record = json.loads((out / "clip_run.json").read_text())
+        assert record["every"]["inferred"] + record["every"]["carried"] == record["frames"]["written"] == 7
+        assert set(record["steady"]["flicker"]) == {"with", "without"}
+        found = [json.loads((out / "clip" / f"{index:06d}.json").read_text()) for index in range(7)]
+        assert sum("carried" in each for each in found) == record["every"]["carried"] > 0
+        assert all(record["fingerprint"]["settings"][name] == value for name, value in (("every", 3), ("steady", 1)))
 
     def test_in_python(self) -> None:
         frames = [scene(index) for index in range(6)]

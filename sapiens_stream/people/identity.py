@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
@@ -12,10 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sapiens_stream.frame import IdArray, Person, PersonBox, Segmentation, UInt8Array
+from sapiens_stream.frame import Frame, IdArray, Person, PersonBox, Segmentation, UInt8Array
 from sapiens_stream.inference.propagation import destinations, low_resolution
 from sapiens_stream.labels import Label, find_labels
-from sapiens_stream.people.motion import Picture, pair_of
+from sapiens_stream.people.motion import pair_of
 from sapiens_stream.people.segments import told_apart
 from sapiens_stream.people.track import overlap
 
@@ -31,7 +30,7 @@ _Boxes = dict[int, tuple[PersonBox, Fraction]]
 class _Seen:
     """The frame before."""
 
-    picture: Picture
+    frame: Frame
     ids: npt.NDArray[np.int32]
     """(h, w) low-resolution: whose each pixel is; 0: nobody's."""
 
@@ -54,24 +53,22 @@ class Identities:
             return result
         if result.frame.time is None:
             self._ids, self._before, self._last = count(1), None, {}
-        picture: Picture = Future()
         grey = low_resolution(result.frame)
-        picture.set_result(grey)
         owner = told_apart(_foreground(result.class_map, grey.shape), result.boxes, result.frame.size)
-        known = self._known(owner, result, self._brought(picture))
+        known = self._known(owner, result, self._brought(result.frame))
         ids = np.zeros(256, np.int32)
         for number, identity in known.items():
             ids[number] = identity
         low = ids[owner]
         people, person_map = _people(result, low, {known[number]: result.boxes[number - 1] for number in known})
-        self._before = _Seen(picture, low)
+        self._before = _Seen(result.frame, low)
         return replace(result, people=people, person_map=person_map)
 
-    def _brought(self, picture: Picture) -> npt.NDArray[np.int32] | None:
+    def _brought(self, frame: Frame) -> npt.NDArray[np.int32] | None:
         """The ids of the frame before, where the flow takes them; None after a cut, when nobody is known any more."""
         if self._before is None:
             return None
-        pair = pair_of(picture, self._before.picture).result()
+        pair = pair_of(frame, self._before.frame).result()
         if pair.cut:
             self._last = {}
             return None
