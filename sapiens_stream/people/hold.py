@@ -12,7 +12,7 @@ from torch import Tensor
 from sapiens_stream.frame import Frame
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.people.motion import Pair, pair_of
-from sapiens_stream.people.probabilities import Way, leaders, logits_of, probabilities
+from sapiens_stream.people.probabilities import Way, as_scores, leaders, of_scores
 
 AHEAD = 0.25
 """By how much another class must be likelier than the one that a place had."""
@@ -44,13 +44,15 @@ class Hold:
 
     def held(self, batch: PendingBatch) -> tuple[PendingBatch, Tensor]:
         """A frame, alone, with the logits of its class map, and the class of each place; changes nothing."""
-        likely = probabilities(batch.logits, self._threshold)
-        way = self._way(batch, likely)
+        scores = as_scores(batch.logits, self._threshold)
+        way = self._way(batch, scores)
         if way is not None and self._last is not None:
-            before = way(self._last.classes, "nearest")
-            likely.scatter_add_(1, before.long(), AHEAD * (way.sure > 0.5))
-            batch = replace(batch, logits=logits_of(likely, batch.logits.shape[1], self._threshold))
-        return batch, leaders(likely)[0]
+            before = way(self._last.classes, "nearest").long()
+            whole = scores.logsumexp(1, keepdim=True)
+            likely = (scores.gather(1, before) - whole).exp().add_(way.sure > 0.5, alpha=AHEAD)
+            scores = scores.scatter(1, before, likely.log_().add_(whole))
+            batch = replace(batch, logits=of_scores(scores, batch.logits.shape[1], self._threshold))
+        return batch, leaders(scores)[0]
 
     def keep(self, batch: PendingBatch, classes: Tensor) -> None:
         """The frame that was held is the last one now."""
@@ -61,12 +63,12 @@ class Hold:
         """A frame that was taken does not come."""
         self._pairs.pop(id(frame), None)
 
-    def _way(self, batch: PendingBatch, likely: Tensor) -> Way | None:
+    def _way(self, batch: PendingBatch, scores: Tensor) -> Way | None:
         """From the last frame to this one, if it is the one before, of the same scene."""
         last, found = self._last, self._pairs.get(id(batch.frames[0]))
         if last is None or found is None or found[0] is not last.batch.frames[0]:
             return None
-        alike = last.classes.shape[2:] == likely.shape[2:] and last.batch.places == batch.places
+        alike = last.classes.shape[2:] == scores.shape[2:] and last.batch.places == batch.places
         if not alike or last.batch.frames[0].size != batch.frames[0].size or (pair := found[1].result()).cut:
             return None
         return Way(pair.forth, batch)

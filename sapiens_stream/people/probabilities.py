@@ -22,16 +22,23 @@ _LEAST = 1e-30  # of a probability, so that its logarithm is finite
 
 def probabilities(logits: Tensor, threshold: float) -> Tensor:
     """(1, C, h, w) logits to probabilities in float32; of one channel, above `threshold`, to those of 0 and 1."""
+    return as_scores(logits, threshold).softmax(1)
+
+
+def as_scores(logits: Tensor, threshold: float) -> Tensor:
+    """(1, C, h, w) logits in float32; of one channel, to those of 0 and 1."""
     logits = logits.to(torch.float32)
-    if logits.shape[1] == 1:
-        logits = torch.cat((torch.zeros_like(logits), logits - threshold), 1)
-    return logits.softmax(1)
+    return logits if logits.shape[1] > 1 else torch.cat((torch.zeros_like(logits), logits - threshold), 1)
+
+
+def of_scores(scores: Tensor, channels: int, threshold: float) -> Tensor:
+    """The way back, to as many channels."""
+    return scores if channels > 1 else scores[:, 1:] - scores[:, :1] + threshold
 
 
 def logits_of(likely: Tensor, channels: int, threshold: float) -> Tensor:
     """The way back: logits that differ from what went in only by what is the same for all classes of a place."""
-    logits = likely.clamp_min(_LEAST).log()
-    return logits if channels > 1 else logits[:, 1:] - logits[:, :1] + threshold
+    return of_scores(likely.clamp_min(_LEAST).log(), channels, threshold)
 
 
 def leaders(likely: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +47,7 @@ def leaders(likely: Tensor) -> tuple[Tensor, Tensor]:
         values, classes = likely.topk(2, dim=1)
         return classes[:, :1].float(), values[:, :1] - values[:, 1:]
     # A class at a time is many times faster than `topk` on a CPU.
-    first, second = likely[:, :1].clone(), torch.zeros_like(likely[:, :1])
+    first, second = likely[:, :1].clone(), torch.full_like(likely[:, :1], -torch.inf)
     winner = torch.zeros_like(first)
     for label in range(1, likely.shape[1]):
         value = likely[:, label : label + 1]
