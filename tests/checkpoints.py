@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from sapiens_stream.classes import numbered
 from sapiens_stream.models.families.sapiens import SAPIENS_NORMALISATION
+from sapiens_stream.models.manifest import NAME
 
 Shape = tuple[int, int]
 
@@ -70,15 +72,34 @@ def tiny_torchscript(
     dtype: torch.dtype = torch.float32,
     returns: str = "tensor",
     frozen: bool = False,
+    known: bool = False,
 ) -> Path:
-    """Writes a traced TorchScript file; `frozen` leaves the record of its input out."""
+    """Writes a traced TorchScript file; `frozen` leaves the record of its input out.
+
+    Where it is `known`, the file says its classes and its normalisation itself, as our exports do.
+    """
     net = NearestColour(channels, shape if fixed_shape else None, stride, batch if fixed_batch else None, returns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         example = torch.zeros(batch, 3, *shape, dtype=dtype)
         module = torch.jit.trace(net.to(dtype).eval(), example, strict=False)
-        (torch.jit.freeze(module) if frozen else module).save(str(path))
+        extra = {NAME: _facts(channels)} if known else {}
+        torch.jit.save(torch.jit.freeze(module) if frozen else module, str(path), _extra_files=extra)
     return path
+
+
+def _facts(channels: int) -> str:
+    """What a file says of itself: numbered classes, in the colours that the network tells apart."""
+    classes = numbered(channels)
+    return json.dumps(
+        {
+            "mean": SAPIENS_NORMALISATION.mean,
+            "std": SAPIENS_NORMALISATION.std,
+            "classes": classes.names,
+            "title": classes.title,
+            "colours": classes.colours,
+        }
+    )
 
 
 def tiny_export(

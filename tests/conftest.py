@@ -40,8 +40,8 @@ def goliath() -> Path:
 
 @pytest.fixture(scope="session")
 def colour_torchscript(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A TorchScript checkpoint of 28 classes, 256x192, that tells them apart by their colours."""
-    return tiny_torchscript(tmp_path_factory.mktemp("torchscript") / "colour.pt2")
+    """A TorchScript checkpoint of 28 classes, 256x192, that tells them apart by their colours, and says so."""
+    return tiny_torchscript(tmp_path_factory.mktemp("torchscript") / "colour.pt2", known=True)
 
 
 @pytest.fixture(scope="session")
