@@ -29,7 +29,7 @@ from sapiens_stream import Segmenter
 from sapiens_stream.frame import Frame, Segmentation, UInt8Array
 from sapiens_stream.inference.propagation import Field, destinations
 from sapiens_stream.inference.refiner import Refiner
-from sapiens_stream.people import refiner_for
+from sapiens_stream.people.chain import refiner_for
 from sapiens_stream.people.hold import Hold, Holds
 from sapiens_stream.sources import Video
 

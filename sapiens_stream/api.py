@@ -19,7 +19,7 @@ from sapiens_stream.models import open_model
 from sapiens_stream.models.builtin import unsuited_shape
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.options import ModelOptions, ModelSettings
-from sapiens_stream.people import refiner_for
+from sapiens_stream.people.chain import refiner_for
 from sapiens_stream.people.closer import closer_for
 from sapiens_stream.people.identity import Identities
 from sapiens_stream.pipeline import Stream

@@ -17,7 +17,7 @@ from sapiens_stream import segment
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.models.model import Model
-from sapiens_stream.people import refiner_for
+from sapiens_stream.people.chain import refiner_for
 from sapiens_stream.pipeline import Run
 from tests.media import make_video
 from tests.moving import SIZE, Clip, scene, seeing

@@ -373,7 +373,8 @@ class TestRun:
         assert record == run.record()
         assert record["status"] == "complete" and record["error"] is None
         assert record["frames"] == {
-            "expected": 9, "decoded": 8, "segmented": 8, "written": 8, "dropped": 0, "skipped": 1, "damaged": 1
+            "expected": 9, "decoded": 8, "segmented": 8, "written": 8, "dropped": 0, "skipped": 1, "damaged": 1,
+            "stored": 0,
         }  # fmt: skip
         assert record["skipped"] == [{"name": "numbered/4", "reason": "left out"}]
         assert record["damaged"] == [{"name": "numbered", "reason": "frame 7 is torn"}]

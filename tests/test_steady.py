@@ -20,7 +20,7 @@ from sapiens_stream.inference import cells
 from sapiens_stream.inference import engine as engine_module
 from sapiens_stream.inference.worker import Worker
 from sapiens_stream.models.model import Model
-from sapiens_stream.people import refiner_for
+from sapiens_stream.people.chain import refiner_for
 from sapiens_stream.people.hold import Hold, Holds
 from sapiens_stream.pipeline import Run, Stream
 from tests.cuda_simulator import simulated_cuda, unsupported

@@ -86,9 +86,9 @@ def render(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Paint, encode and describe results again from their class maps; no model is loaded.
+    """Paint and encode results again from their class maps.
 
-    Takes what a run wrote with --save labels or classes, and the run's source.
+    Takes what a run wrote with --save labels or classes, and the run's source. No model is loaded.
     """
     given = {
         name: value

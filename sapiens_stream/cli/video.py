@@ -61,7 +61,7 @@ def video(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Segment videos: an overlay video; masks and a JSON for each frame.
+    """Segment videos: an overlay; masks and a JSON for each frame.
 
     The overlay has the source's times and size, its sounds, subtitles and chapters.
     """

@@ -89,7 +89,7 @@ class VideoRuns:
             return
         with source:
             segmenter = self._ready()
-            from sapiens_stream.people import refiner_for  # which loads torch
+            from sapiens_stream.people.chain import refiner_for  # which loads torch
 
             stem = parse_video(name).stem
             warn, note = self._runner.display.warn, self._runner.display.note

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sapiens_stream.frame import Frame
-from sapiens_stream.inference.pending import PendingBatch
+
+if TYPE_CHECKING:  # torch takes seconds to load, and what works on written results needs none
+    from sapiens_stream.inference.pending import PendingBatch
 
 
 class Refiner(Protocol):
