@@ -99,7 +99,7 @@ def _manifest(path: Path, told: Any) -> Manifest:
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise ModelError(f"{path} has a {NAME} that does not say mean and std, three numbers each") from error
     if not all(map(math.isfinite, mean + std)) or min(std) <= 0:
-        raise ModelError(f"{path} says a normalisation that cannot be: mean {mean}, std {std}")
+        raise ModelError(f"{path} says an impossible normalisation: mean {mean}, std {std}")
     facts: dict[str, Any] = {}
     for name, (place, read) in _READERS.items():
         if told.get(name) is not None:
