@@ -158,7 +158,7 @@ class TestEnding:
     def test_a_killed_recording_is_playable(self, tmp_path: Path, colour_torchscript: Path) -> None:
         process = start("live", CAMERA, "-m", colour_torchscript, HEADLESS, "--record", tmp_path / "cam.mp4")
         growing = tmp_path / ".cam.part.mp4"
-        self.await_growth(growing, 50_000)
+        self.await_growth(growing, 200_000)
         process.kill()
         process.communicate(timeout=WAIT)
         assert frames_of(growing) > 10
