@@ -122,10 +122,10 @@ FOREGROUND = _from_table("foreground", {"Background": 0x323232, "Foreground": 0x
 
 
 def numbered(count: int) -> ClassSet:
-    """`count` classes without known names: class_0, class_1, ...; hues spread by the golden ratio."""
+    """`count` classes without known names: Background, Class_1, ...; hues spread by the golden ratio."""
     hues = (index * 0.6180339887 % 1.0 for index in range(1, count))
     colours = [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.8, 1.0)) for hue in hues]
-    names = tuple(f"class_{index}" for index in range(count))
+    names = ("Background", *(f"Class_{index}" for index in range(1, count)))
     return ClassSet(f"{count} numbered classes", names, ((50, 50, 50), *colours))  # type: ignore[arg-type]
 
 

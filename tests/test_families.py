@@ -76,7 +76,7 @@ def test_a_family_is_told_by_what_the_file_holds(case: str, tmp_path: Path) -> N
     assert family is not None and family.name == name
     model = open_model(path)
     if classes is None:
-        assert model.classes.names == tuple(f"class_{index}" for index in range(len(model.classes)))
+        assert model.classes.names[1:] == tuple(f"Class_{index}" for index in range(1, len(model.classes)))
         assert model.assumed is not None and "--classes-from" in model.assumed and "\n" not in model.assumed
         assert ("normalisation" in model.assumed) == (name != "sapiens")
     else:
@@ -133,7 +133,7 @@ def test_a_command_says_it_in_one_line_and_takes_what_the_user_knows(program: Pr
     facts = json.loads(program("models", "info", path, *told, "--json").stdout)
     assert (facts["class_names"], facts["assumed"]) == (["nothing", "mug", "spoon"], None)
     facts = json.loads(program("models", "info", path, "--json").stdout)
-    assert facts["class_names"][2] == "class_2" and "numbered" in facts["assumed"]
+    assert facts["class_names"][2] == "Class_2" and "numbered" in facts["assumed"]
     wrong = program("images", path, "--input", photo, "--classes-from", "sapiens", "-o", tmp_path / "d")
     assert wrong.code == 2
     assert wrong.complaints == [f"sapiens-stream: error: {_WRONG}"] or _WRONG in wrong.complaints[0]

@@ -85,7 +85,7 @@ def test_the_commands_take_it_by_its_content(exported: Path, program: Program, t
 
 def test_of_another_network_nothing_is_taken_for_granted(tmp_path: Path) -> None:
     model = open_model(written(tmp_path / "a.onnx", logits=("n", 5, "h", "w")))
-    assert model.classes.names[4] == "class_4" and model.assumed is not None
+    assert model.classes.names[4] == "Class_4" and model.assumed is not None
     assert (model.input.height, model.input.width) == (64, 48)
     logits = model.place(torch.device("cpu"), model.dtype)(torch.zeros(2, 3, 64, 48))
     assert logits.shape == (2, 5, 64, 48)

@@ -30,8 +30,8 @@ from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.streams import CudaStreams
 from sapiens_stream.inference.worker import Worker
+from sapiens_stream.models import open_model
 from sapiens_stream.models.model import InputSpec, Model
-from sapiens_stream.models.sapiens import open_sapiens
 from sapiens_stream.models.sapiens.config import SapiensConfig
 from sapiens_stream.models.sapiens.network import Sapiens
 from tests.cuda_simulator import SimulatedCuda, simulated_cuda, unsupported
@@ -129,10 +129,11 @@ class TestNoRace:
         assert cuda.problems == []
         assert set(cuda.contexts) == {0}
 
-    def test_sapiens_itself(self, cuda: SimulatedCuda) -> None:
+    def test_sapiens_itself(self, cuda: SimulatedCuda, tmp_path: Path) -> None:
         torch.manual_seed(0)
         network = Sapiens(replace(SapiensConfig.of("toy"), head_channels=16, grid=(8, 6)))
-        made = open_sapiens(Path("toy"), network.state_dict())
+        torch.save(network.state_dict(), tmp_path / "toy.pth")
+        made = open_model(tmp_path / "toy.pth")
         results = run(worker(made, dtype=torch.float32), BATCHES[:2])
         expected = run(worker(made, device=torch.device("cpu"), dtype=torch.float32), BATCHES[:2])
         for there, here in zip(results, expected, strict=True):

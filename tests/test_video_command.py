@@ -180,7 +180,7 @@ class TestBadInput:
             (("--overlay", "gif"), 2, ["gif"]),
             (("--batch-size", "0"), 2, ["--batch-size", "1 or more"]),
             (("--opacity", "-1"), 2, ["--opacity", "greater than or equal to 0"]),
-            (("--classes", "nose"), 2, ["nose", "class_5"]),
+            (("--classes", "nose"), 2, ["nose", "Class_5"]),
             (("--device", "cuda:77"), 1, ["cuda:77"]),
             (("--model", "sapiens-9b"), 2, ["sapiens-9b", "builtin"]),
             (("--output", "{clip}"), 1, ["clip.mp4"]),
