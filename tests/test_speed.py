@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from sapiens_stream import Segmenter
-from sapiens_stream.classes import SAPIENS
+from sapiens_stream.classes import numbered
 from sapiens_stream.errors import DeviceError, UsageError
 from sapiens_stream.inference import batch_probe
 from sapiens_stream.inference.compilation import compiled, warm_up
@@ -23,6 +23,7 @@ from tests.checkpoints import NearestColour
 from tests.program import Program
 
 SHAPE = (64, 48)
+COLOURS = numbered(28)
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler (g++) to compile for the CPU")
 
 
@@ -58,7 +59,7 @@ def colour_model(make: Callable[[], nn.Module]) -> Model:
     return Model(
         name="colour",
         kind="test",
-        classes=SAPIENS,
+        classes=COLOURS,
         input=InputSpec(height=SHAPE[0], width=SHAPE[1], mean=(123.5, 116.5, 103.5), std=(58.5, 57.0, 57.5)),
         logits_size=(SHAPE[0] // 2, SHAPE[1] // 2),
         place=place,
@@ -66,7 +67,7 @@ def colour_model(make: Callable[[], nn.Module]) -> Model:
 
 
 def of_one_colour(class_id: int) -> np.ndarray:
-    return np.full((90, 60, 3), SAPIENS.palette[class_id], np.uint8)
+    return np.full((90, 60, 3), COLOURS.palette[class_id], np.uint8)
 
 
 class Device:
