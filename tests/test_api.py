@@ -206,7 +206,7 @@ class TestPictures:
             (lambda: Path("samples/clip.mp4"), "is a video.*segment"),
             (lambda: "rtsp://user:secret@host/stream", "is live.*segment"),
         ],
-        ids=str,
+        ids=lambda each: each if isinstance(each, str) else "made",
     )
     def test_what_is_no_picture_is_refused_in_one_line(
         self, model: Segmenter, monkeypatch: pytest.MonkeyPatch, given: Callable[[], Any], says: str
@@ -482,7 +482,7 @@ class TestResult:
             ({"save": [], "save_format": "jpg"}, {"a.jpg"}),
             ({"save": "none", "side_by_side": True, "save_format": "bmp"}, {"a.bmp"}),
         ],
-        ids=str,
+        ids=lambda each: " ".join(sorted(each)),
     )
     def test_saves_what_is_chosen(
         self, result: Result, tmp_path: Path, choices: dict[str, Any], written: set[str]
