@@ -234,6 +234,15 @@ def test_a_file_that_says_what_cannot_be_is_refused(told: Any, said: str, tmp_pa
         open_model(with_manifest(plain, tmp_path / "other.pt2", told))
 
 
+def test_one_that_is_damaged_is_refused(colour_torchscript: Path, tmp_path: Path) -> None:
+    """What the file says of itself is held against its checksum."""
+    content = bytearray(colour_torchscript.read_bytes())
+    content[content.index(b'"mean"')] ^= 1
+    (tmp_path / "damaged.pt2").write_bytes(content)
+    with pytest.raises(ModelError, match="damaged"):
+        open_model(tmp_path / "damaged.pt2")
+
+
 def test_the_command_says_what_it_wrote(program: Program, sapiens: Path, tmp_path: Path) -> None:
     file = tmp_path / "model.pt2"
     arguments = ("models", "export", sapiens, "--to", "torchscript", "--shape", 64, 64, "-o", file)

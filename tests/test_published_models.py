@@ -19,6 +19,7 @@ from sapiens_stream import Segmenter
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.catalogue import KNOWN, PUBLISHED
 from sapiens_stream.models.published import on_disk
+from tests.checkpoints import tiny_torchscript
 from tests.hub_server import HubServer, Request, file_of, publish, running_hub
 from tests.media import make_photo, make_video, picture
 from tests.program import Outcome, Program, start
@@ -355,16 +356,15 @@ class TestDescription:
             assert said in outcome.stdout
 
     def test_a_fetched_model_and_its_checksum(
-        self, program: Program, server: HubServer, home: Path, colour_torchscript: Path
+        self, program: Program, server: HubServer, home: Path, tmp_path: Path
     ) -> None:
-        publish(server, SMALL, colour_torchscript.read_bytes())
+        plain = tiny_torchscript(tmp_path / "colour.pt2")
+        publish(server, SMALL, plain.read_bytes())
         assert program("models", "pull", SMALL).code == 0
         facts = json.loads(program("models", "info", SMALL, "--json", "--sha256").stdout)
         assert (facts["name"], facts["format"], facts["classes"]) == (SMALL, "torchscript", 28)
         assert (facts["parameters"], facts["precision"], facts["input"]) == (112, "float32", [256, 192])
-        assert (
-            facts["sha256"] == facts["sha256_of_the_hub"] == hashlib.sha256(colour_torchscript.read_bytes()).hexdigest()
-        )
+        assert facts["sha256"] == facts["sha256_of_the_hub"] == hashlib.sha256(plain.read_bytes()).hexdigest()
         path = cached(home, SMALL)
         assert path is not None
         content = bytearray(path.read_bytes())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from sapiens_stream.classes import FOREGROUND, MAX_CLASSES, SAPIENS, SAPIENS2, ClassSet, numbered
 from sapiens_stream.errors import ModelError
@@ -67,7 +69,10 @@ def read_manifest(path: Path, archive: Archive) -> Manifest | None:
     member = next((name for name in archive.names if name.endswith(f"/extra/{NAME}")), None)
     if member is None:
         return None
-    data = archive.read(member)
+    try:
+        data = archive.read(member)
+    except (BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ModelError(f"{path} is cut short or damaged: {error}; fetch it again") from error
     if len(data) > MOST_BYTES:
         raise ModelError(f"{path} has a {NAME} of {len(data)} bytes, which says more than a model needs")
     try:
