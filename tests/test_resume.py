@@ -400,6 +400,17 @@ def test_killed_photos_are_gone_on_with(program, tmp_path):
     assert record_of(out, "photos")["frames"]["written"] == 60
 
 
+def test_people_are_found_in_all_frames_again(clip, tmp_path):
+    """A class map does not tell who is where, nor does one frame how the boxes of the next have grown."""
+    outputs = Outputs(overlay="none", save=frozenset({"labels", "json"}))
+    with Segmenter("builtin", device="cpu", shape=(64, 64), people="builtin", warn=lambda sentence: None) as model:
+        assert execute(clip, tmp_path / "whole", model, outputs).status == "complete"
+        assert execute(clip, tmp_path / "out", model, outputs, more=[EndsAfter(20)]).status == "failed"
+        assert execute(clip, tmp_path / "out", model, outputs).status == "complete"
+    assert "people" in json.loads((tmp_path / "out" / "clip" / "000003.json").read_text())
+    assert_same_files(tmp_path / "whole", tmp_path / "out", "clip/*.json")
+
+
 def test_an_interrupted_run_is_gone_on_with(program, tmp_path):
     clip = make_video(tmp_path / "clip.mp4", frames=150)
     whole, out = tmp_path / "whole", tmp_path / "out"

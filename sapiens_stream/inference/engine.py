@@ -63,6 +63,7 @@ class Engine:
     ) -> None:
         options = options or InferenceOptions()
         self.model = model
+        self._closer = closer
         self.devices = resolve_devices(options.device, model)
         threads = max(1, torch.get_num_threads() // len(self.devices)) if self.devices[0].type == "cpu" else None
         warned, noted = _Once(warn), _Once(note)
@@ -101,6 +102,11 @@ class Engine:
     def batch_size(self) -> int:
         """The largest batch that is computed at once."""
         return max(worker.batch_size for worker in self._workers)
+
+    @property
+    def looks_closer(self) -> bool:
+        """Whether it was given a `closer`: results then hold boxes, which follow from the frames before."""
+        return self._closer is not None
 
     @property
     def ahead(self) -> int:

@@ -69,6 +69,10 @@ class QueuedInference(Inference, Protocol):
     """One that takes single batches too, and computes ahead."""
 
     @property
+    def looks_closer(self) -> bool:
+        """Whether results hold people beside class maps, for which each needs the frames before it."""
+
+    @property
     def ahead(self) -> int:
         """How many batches are to be queued so that it is always busy."""
 

@@ -42,7 +42,7 @@ class Run:
     clip's own, if its class maps are to be refined.
 
     With `resume` it goes on with what the same run has left in the record's folder, however that ended: stored class
-    maps are not inferred again, unless there is a refiner, which needs every frame; the rest is made of them, and the
+    maps are not inferred again, unless a refiner or people's boxes need every frame; the rest is made of them, and the
     results are those of a run without a break. Photos that are done are not read again, and a run that is complete does
     nothing: `passed_over`. Without it `note` is called with what is begun anew.
     """
