@@ -1,11 +1,15 @@
-"""Threads that belong to one owner: started, failed, cancelled and joined in one place, as in trio's nurseries."""
+"""Threads that belong to one owner: started, failed, cancelled and joined in one place, as in trio's nurseries.
+
+All threads of the package are of a group, but those of a `ThreadPoolExecutor`: that owns its threads in the same way,
+and fits where each piece of work has a result that somebody waits for. Who makes one shuts it down.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
-from threading import Lock, Thread, current_thread
+from threading import TIMEOUT_MAX, Lock, Thread, current_thread
 
 from sapiens_stream.errors import cause
 
@@ -15,7 +19,12 @@ JOIN_SECONDS = 10.0  # a thread stuck in a system call must not hold the program
 class ThreadGroup:
     """Threads of which none outlives its owner for long, and whose first failure is kept.
 
-    `cancel` is called once, in the thread that fails or by `close`: it has to wake and end all of them.
+    Args:
+        cancel: is called once, in the thread that fails or by `close`: it has to wake and end all of them.
+        join_seconds: how long `join` waits for all of them together; `math.inf` where they end by themselves.
+        log_late: whether `join` logs who did not end in time.
+
+    Its own threads may close it: they are not waited for then.
 
     >>> group = ThreadGroup(cancel=channel.cancel)
     >>> group.start("source", read)
@@ -23,12 +32,19 @@ class ThreadGroup:
     ()
     """
 
-    def __init__(self, cancel: Callable[[], None] = lambda: None, *, join_seconds: float = JOIN_SECONDS) -> None:
+    def __init__(
+        self,
+        cancel: Callable[[], None] = lambda: None,
+        *,
+        join_seconds: float = JOIN_SECONDS,
+        log_late: bool = True,
+    ) -> None:
         self.failure: BaseException | None = None
         """What the first thread that failed was ended by."""
         self._cancel = cancel
         self._cancelled = False
         self._join_seconds = join_seconds
+        self._log_late = log_late
         self._threads: list[Thread] = []
         self._lock = Lock()
 
@@ -38,6 +54,7 @@ class ThreadGroup:
             raise RuntimeError(f"thread {name}: its group has ended")
         thread = Thread(target=self._run, args=(work,), name=name, daemon=True)
         thread.start()
+        self._threads = [each for each in self._threads if each.is_alive()]  # a source connects again for weeks
         self._threads.append(thread)
 
     def cancel(self) -> None:
@@ -50,10 +67,11 @@ class ThreadGroup:
     def join(self) -> tuple[str, ...]:
         """Waits for all of them together, `join_seconds` at most. Returns, and logs, who did not end in time."""
         end = time.monotonic() + self._join_seconds
-        for thread in self._threads:
-            thread.join(max(0.0, end - time.monotonic()))
-        late = tuple(thread.name for thread in self._threads if thread.is_alive())
-        for name in late:
+        others = [thread for thread in self._threads if thread is not current_thread()]
+        for thread in others:
+            thread.join(min(TIMEOUT_MAX, max(0.0, end - time.monotonic())))
+        late = tuple(thread.name for thread in others if thread.is_alive())
+        for name in late if self._log_late else ():
             logging.getLogger(__name__).warning("thread %s did not end within %g s", name, self._join_seconds)
         return late
 

@@ -5,28 +5,19 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
-from threading import Lock, Thread, current_thread
 
 import torch
 
-from sapiens_stream.errors import UsageError
-from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.frame import Segmentation
 from sapiens_stream.inference.closer import Closer
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
 from sapiens_stream.inference.options import InferenceOptions
-from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.worker import Stage, Worker
+from sapiens_stream.inference.worker_thread import Batch, Results, WorkerThread
 from sapiens_stream.models.model import Model
-
-JOIN_SECONDS = 10.0
-
-Batch = Sequence[Frame]
-Results = Future[list[Segmentation]]
+from sapiens_stream.threads import ThreadGroup
 
 
 class Engine:
@@ -67,23 +58,22 @@ class Engine:
         self.devices = resolve_devices(options.device, model)
         threads = max(1, torch.get_num_threads() // len(self.devices)) if self.devices[0].type == "cpu" else None
         warned, noted = _Once(warn), _Once(note)
-        self._threads = [
-            _WorkerThread(
-                partial(
-                    Worker,
-                    model,
-                    device=each,
-                    dtype=resolve_precision(options.precision, each, model),
-                    options=options,
-                    closer=closer,
-                    warn=warned,
-                    note=noted,
-                ),
-                threads=threads if len(self.devices) > 1 else None,
+        self._threads: list[WorkerThread] = []
+        group = ThreadGroup(partial(_end, self._threads))
+        # A thread that still computes when the interpreter goes takes the process with it.
+        self._end = weakref.finalize(self, group.close)
+        for each in self.devices:
+            make = partial(
+                Worker,
+                model,
+                device=each,
+                dtype=resolve_precision(options.precision, each, model),
+                options=options,
+                closer=closer,
+                warn=warned,
+                note=noted,
             )
-            for each in self.devices
-        ]
-        self._end = weakref.finalize(self, _end, self._threads)
+            self._threads.append(WorkerThread(group, make, threads=threads if len(self.devices) > 1 else None))
         self._workers = [thread.placed() for thread in self._threads]
         torch.set_num_threads(torch.get_num_threads())  # else a worker's becomes the default of later threads
 
@@ -163,109 +153,9 @@ class Engine:
         self._end()
 
 
-@dataclass(frozen=True)
-class _Job:
-    results: Results
-    frames: Batch
-    refiner: Refiner | None
-
-
-class _WorkerThread:
-    """A worker and the thread that alone touches it, so that the CPU has one pool of threads a worker."""
-
-    def __init__(self, make: Callable[[], Worker], *, threads: int | None) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._placed: Future[Worker] = Future()
-        self._lock = Lock()
-        self._ended = False
-        self.load = 0
-        """Batches that are queued or being computed."""
-        self._thread = Thread(target=_serve, args=(self._jobs, self._placed, make, threads), name="worker", daemon=True)
-        self._thread.start()
-
-    def placed(self) -> Worker:
-        """The worker, once its model is on the device. Raises what placing it failed with."""
-        return self._placed.result()
-
-    def submit(self, frames: Batch, refiner: Refiner | None = None) -> Results:
-        results: Results = Future()
-        results.add_done_callback(self._done)
-        with self._lock:
-            if self._ended:
-                raise UsageError("the Segmenter is closed; make another one")
-            self.load += 1
-            self._jobs.put(_Job(results, frames, refiner))
-        return results
-
-    def _done(self, _results: Results) -> None:
-        with self._lock:
-            self.load -= 1
-
-    def end(self) -> None:
-        """Ends the thread after what is queued."""
-        with self._lock:
-            self._ended = True
-            self._jobs.put(None)
-
-    def join(self) -> None:
-        """Waits for the end, since a thread that still computes when the interpreter goes takes the process with it."""
-        if self._thread is not current_thread():
-            self._thread.join(JOIN_SECONDS)
-
-
-def _serve(
-    jobs: SimpleQueue[_Job | None],
-    placed: Future[Worker],
-    make: Callable[[], Worker],
-    threads: int | None,
-) -> None:
-    """The life of a worker's thread; it holds no reference to the engine, whose end ends it."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        worker = make()
-    except BaseException as error:
-        placed.set_exception(error)
-        return
-    placed.set_result(worker)
-    started: deque[tuple[_Job, list[PendingBatch]]] = deque()
-    while True:
-        try:
-            job = jobs.get(block=not started)
-        except Empty:  # nothing to overlap with
-            _finish(worker, *started.popleft())
-            continue
-        if job is None:
-            break
-        if not job.results.set_running_or_notify_cancel():
-            continue
-        try:
-            started.append((job, worker.start(job.frames)))
-        except BaseException as error:
-            job.results.set_exception(error)
-        while len(started) > worker.depth:
-            _finish(worker, *started.popleft())
-    for each in started:
-        _finish(worker, *each)
-    worker.close()
-
-
-def _finish(worker: Worker, job: _Job, pending: list[PendingBatch]) -> None:
-    try:
-        found = worker.finish(pending, job.refiner)
-        if job.refiner is not None and not job.frames:
-            found = worker.rest(job.refiner)
-    except BaseException as error:
-        job.results.set_exception(error)
-    else:
-        job.results.set_result(found)
-
-
-def _end(threads: Sequence[_WorkerThread]) -> None:
+def _end(threads: Sequence[WorkerThread]) -> None:
     for thread in threads:
         thread.end()
-    for thread in threads:
-        thread.join()
 
 
 class _Once:
