@@ -18,7 +18,7 @@ from torch import Tensor
 from sapiens_stream.classes import numbered
 from sapiens_stream.errors import DeviceError, InputError, ModelError, UsageError
 from sapiens_stream.frame import Frame
-from sapiens_stream.inference import worker as worker_module
+from sapiens_stream.inference import placed_model as placed_model_module
 from sapiens_stream.inference.device import MAX_SPREAD, resolve_device, resolve_precision
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.memory import most_frames, out_of_memory
@@ -489,7 +489,7 @@ def test_a_compiled_network_goes_to_the_batch_that_fits(monkeypatch: pytest.Monk
 
     room = [3]
     warnings: list[str] = []
-    monkeypatch.setattr(worker_module, "compiled", lambda forward, model: forward)
+    monkeypatch.setattr(placed_model_module, "compiled", lambda forward, model: forward)
     subject = engine(model(hungry), batch_size=8, compile=True, warn=warnings.append)
     assert subject.batch_size == 2
     room[0] = 1

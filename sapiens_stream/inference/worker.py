@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import accumulate, takewhile
+from itertools import accumulate
 from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor
 
-from sapiens_stream.errors import DeviceError, InputError, ModelError, SapiensStreamError, cause
+from sapiens_stream.errors import DeviceError
 from sapiens_stream.frame import Frame, Segmentation, UInt8Array
-from sapiens_stream.inference.batch_probe import MOST, choose_batch_size
 from sapiens_stream.inference.closer import Closer, Look
-from sapiens_stream.inference.compilation import compiled, warm_up
-from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
-from sapiens_stream.inference.memory import most_frames, out_of_memory
+from sapiens_stream.inference.forward import ForwardPass
+from sapiens_stream.inference.memory import out_of_memory
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
-from sapiens_stream.inference.preprocess import Placement, draw, normalise, placement
+from sapiens_stream.inference.placed_model import PlacedModel, reason
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.streams import streams_for
-from sapiens_stream.models.model import InputSpec, Model
+from sapiens_stream.models.model import Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
 Reduced = TypeVar("Reduced")
-BATCH_SIZES = {"cpu": 1, "cuda": 8, "mps": 8}
-"""Unless one is given."""
 
 
 class Worker:
@@ -38,11 +30,9 @@ class Worker:
 
     `closer` is made of the device; it has the model look a second time at parts of the frames.
 
-    `dtype` and `batch_size` are those in use: the latter, the largest batch that is computed at once, shrinks where the
-    device runs out of memory, the former widens where logits overflow. `warn` is called with a sentence, `note` with
-    what takes long and what was found. Of the `options`, a `batch_size` of "auto" is the fastest, which is tried for a
-    few seconds; with `compile` the network is compiled for batches of that size, and smaller ones are filled up to it.
-    Device and precision are resolved already.
+    `warn` is called with a sentence, `note` with what takes long and what was found. Of the `options`, a `batch_size`
+    of "auto" is the fastest, which is tried for a few seconds; with `compile` the network is compiled for batches of
+    that size, and smaller ones are filled up to it. Device and precision are resolved already.
 
     On CUDA a batch is resized and copied up while the one before it computes: `start` the next before you `finish`.
 
@@ -61,29 +51,35 @@ class Worker:
         note: Callable[[str], None],
     ) -> None:
         self.model = model
-        self.device = device
-        self.dtype = dtype
-        wanted = model.fixed_batch or options.batch_size or BATCH_SIZES[device.type]
-        self.batch_size = 1 if wanted == "auto" else most_frames(wanted, model, device, dtype)
-        self.seconds: dict[Stage, float] = {"preprocess": 0.0, "infer": 0.0, "class_map": 0.0}
-        self._fit = options.fit
-        self._compile = options.compile
         self._warn = warn
-        self._note = note
         self._streams = streams_for(device)
-        self._pool: ThreadPoolExecutor | None = None
-        if device.type == "cuda":  # one thread cannot resize as fast as such a device computes
-            self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "resize")
-        self._forward: Callable[[Tensor], Tensor] | None = None
-        self._place()
+        self._placed = PlacedModel(
+            model, device=device, dtype=dtype, options=options, streams=self._streams, warn=warn, note=note
+        )
+        self._forward = ForwardPass(self._placed, self._streams, fit=options.fit)
         self._closer = closer(device) if closer is not None else None
         self._seconds_a_look: float | None = None
-        if wanted == "auto":
-            most = most_frames(MOST, model, device, dtype)
-            self.batch_size = choose_batch_size(self._compute_zeros, device, note, most=most)
-            self._streams.release()
-        if options.compile:
-            self._compile_network()
+        self._infer_seconds = self._class_map_seconds = 0.0
+        self._placed.settle()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in use, which widens where logits overflow."""
+        return self._placed.dtype
+
+    @property
+    def batch_size(self) -> int:
+        """The largest batch that is computed at once, which shrinks where the device runs out of memory."""
+        return self._placed.batch_size
+
+    @property
+    def seconds(self) -> dict[Stage, float]:
+        """What each stage has taken so far."""
+        return {
+            "preprocess": self._forward.preprocess_seconds,
+            "infer": self._infer_seconds,
+            "class_map": self._class_map_seconds,
+        }
 
     @property
     def depth(self) -> int:
@@ -99,75 +95,7 @@ class Worker:
         for frame in frames:
             if frame.colour.unreadable:
                 self._warn(f"{frame.name.rpartition('/')[0] or frame.name}: {frame.colour.unreadable}")
-        return self._start(self._whole(frame) for frame in frames)
-
-    def _start(self, wanted: Iterable[Look]) -> list[PendingBatch]:
-        looks = list(wanted)
-        pending: list[PendingBatch] = []
-        while looks:
-            part = _alike(looks[: self.batch_size])
-            short: RuntimeError | None = None
-            try:
-                pending.append(self._infer(part))
-            except RuntimeError as error:
-                if not out_of_memory(error):
-                    raise
-                short = error.with_traceback(None)  # whose frames hold what is to be freed
-            if short is not None:
-                self._halve(part, short)
-                continue
-            looks = looks[len(part) :]
-        return pending
-
-    def close(self) -> None:
-        """Waits for what still uses the weights, and lets them go."""
-        self._streams.wait()
-        self._forward = None
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def _whole(self, frame: Frame) -> Look:
-        """All of a frame, brought to what a network takes; one is compiled for a single size."""
-        spec = self.model.input if self._compile else self.model.input_for(frame.size)
-        return Look(frame, spec, placement(frame.size, spec, self._fit))
-
-    @torch.inference_mode()
-    def _infer(self, looks: Sequence[Look]) -> PendingBatch:
-        start = time.perf_counter()
-        spec = looks[0].spec
-        frames, places = [look.frame for look in looks], [look.place for look in looks]
-        pixels = self._streams.buffer((self._computed_at_once(frames), spec.height, spec.width, 3))
-        canvases = list(pixels.numpy())
-        list((self._pool.map if self._pool else map)(partial(self._draw, spec), frames, places, canvases))
-        pixels[len(frames) :] = pixels[len(frames) - 1]
-        self.seconds["preprocess"] += time.perf_counter() - start
-
-        uploaded = self._streams.upload(pixels)
-        with self._streams.compute() as span:
-            given = normalise(uploaded, self._mean, self._std, self.dtype)
-            try:
-                logits = self._run(given)[: len(frames)]
-            except Exception as error:
-                if out_of_memory(error):
-                    raise
-                raise ModelError(f"{frames[0].name}: {self.model.name} failed: {_reason(error)}") from error
-            finite = torch.stack(logits.aminmax()).isfinite().all()  # a NaN is both the least and the largest
-        return PendingBatch(frames, spec, places, logits, finite, self.dtype, span)
-
-    def _computed_at_once(self, frames: Sequence[object]) -> int:
-        """The frames that the network is given for these: as many, or filled up to the one number it takes."""
-        return self.model.fixed_batch or (max(self.batch_size, len(frames)) if self._compile else len(frames))
-
-    def _run(self, given: Tensor) -> Tensor:
-        assert self._forward is not None
-        return self._forward(given)
-
-    @staticmethod
-    def _draw(spec: InputSpec, frame: Frame, place: Placement, canvas: UInt8Array) -> None:
-        try:
-            draw(frame, place, spec, canvas)
-        except Exception as error:
-            raise InputError(f"{frame.name}: {cause(error)}") from error
+        return self._forward.start(self._forward.whole(frame) for frame in frames)
 
     def finish(self, pending: list[PendingBatch], refiner: Refiner | None = None) -> list[Segmentation]:
         """The results of what was started, in order, or what `refiner` has ready of them; waits for them alone.
@@ -183,10 +111,10 @@ class Worker:
             if ready is not None and refiner is not None:
                 ready = self._refined(refiner, ready)
             maps = self._retried(partial(self._reduce, ready, batch), batch.frames) if ready is not None else None
-            self.seconds["infer"] += batch.span.seconds
+            self._infer_seconds += batch.span.seconds
             if ready is None or maps is None:
                 if batch.dtype == self.dtype:  # else the batch before it has seen to that
-                    self._fall_back()
+                    self._placed.widen()
                 results += self.finish(self.start(batch.frames), refiner)
             else:
                 results += self._segmentations(ready, maps)
@@ -202,6 +130,11 @@ class Worker:
         )
         return self._segmentations(ready, maps or [])
 
+    def close(self) -> None:
+        """Waits for what still uses the weights, and lets them go."""
+        self._placed.close()
+        self._forward.close()
+
     def _retried(self, reduce: Callable[[], Reduced], frames: Sequence[Frame]) -> Reduced:
         """What comes of a piece of work on the stream of the class maps, if need be at the second try."""
         name = frames[0].name if frames else self.model.name
@@ -210,10 +143,10 @@ class Worker:
                 return reduce()
             except RuntimeError as error:
                 if not out_of_memory(error):
-                    raise DeviceError(f"{name}: {self.device} failed: {_reason(error)}") from error
+                    raise DeviceError(f"{name}: {self._placed.device} failed: {reason(error)}") from error
                 if last:
                     count = f"the class maps of {len(frames)} frames" if frames else "the last frames"
-                    raise DeviceError(f"{name}: {self.device} is out of memory for {count}") from error
+                    raise DeviceError(f"{name}: {self._placed.device} is out of memory for {count}") from error
             # The batch that computes meanwhile holds the memory; once it is done there is some.
             self._streams.release()
         raise AssertionError("unreachable")
@@ -223,12 +156,12 @@ class Worker:
         if self._closer is None:
             return [batch]
         looks = self._retried(partial(self._looks, self._closer, batch), batch.frames)
-        seen = self._start(look for each in looks for look in each)
+        seen = self._forward.start(look for each in looks for look in each)
         if not seen:
             return [batch]
         joined = self._retried(partial(self._join, self._closer, batch, looks, seen), batch.frames)
         spent = sum(each.span.seconds for each in seen)
-        self.seconds["infer"] += spent
+        self._infer_seconds += spent
         self._seconds_a_look = spent / sum(map(len, looks))
         return joined
 
@@ -236,7 +169,7 @@ class Worker:
     def _looks(self, closer: Closer, batch: PendingBatch) -> Sequence[Sequence[Look]]:
         with self._streams.reduce(batch.span) as span:
             looks = closer.looks(batch, self._seconds_a_look) if batch.finite else []
-        self.seconds["class_map"] += span.seconds
+        self._class_map_seconds += span.seconds
         return looks
 
     @torch.inference_mode()
@@ -252,7 +185,7 @@ class Worker:
                     closer.joined(alone, each, logits[start : start + len(each)])
                     for alone, each, start in zip(batch.each(), looks, starts, strict=False)
                 ]
-        self.seconds["class_map"] += span.seconds  # which waits for it, so that the logits may go
+        self._class_map_seconds += span.seconds  # which waits for it, so that the logits may go
         return joined
 
     def _refined(self, refiner: Refiner, batches: Sequence[PendingBatch]) -> list[PendingBatch] | None:
@@ -269,14 +202,14 @@ class Worker:
         """What the refiner has ready now; None where the logits are not finite, which no other frame may see."""
         with self._streams.reduce(batch.span) as span:
             ready = refiner.refine(batch) if batch.finite else None
-        self.seconds["class_map"] += span.seconds
+        self._class_map_seconds += span.seconds
         return ready
 
     @torch.inference_mode()
     def _refine_rest(self, refiner: Refiner) -> list[PendingBatch]:
         with self._streams.reduce(None) as span:
             ready = refiner.rest()
-        self.seconds["class_map"] += span.seconds
+        self._class_map_seconds += span.seconds
         return ready
 
     @torch.inference_mode()
@@ -286,7 +219,7 @@ class Worker:
             maps = [each for part in ready for each in part.class_maps(self.model.threshold)]
             finite = batch.finite.view(torch.uint8)
         *host, all_finite = self._streams.download([*maps, finite])
-        self.seconds["class_map"] += span.seconds
+        self._class_map_seconds += span.seconds
         return host if all_finite else None
 
     def _segmentations(self, batches: Sequence[PendingBatch], maps: Sequence[UInt8Array]) -> list[Segmentation]:
@@ -303,87 +236,3 @@ class Worker:
             for batch in batches
             for frame, carried in zip(batch.frames, batch.carried or [0] * len(batch.frames), strict=True)
         ]
-
-    def _place(self) -> None:
-        """Puts the model on the device in `dtype`."""
-        try:
-            self._streams.wait()  # for what still uses the weights
-            self._forward = None  # never two copies of them on the device
-            self._streams.release()
-            runner = self.model.runner if not self._compile else None
-            forward = runner(self.device, self.dtype) if runner is not None else None
-            self._forward = forward or self.model.place(self.device, self.dtype)
-            mean, std = self.model.input.mean, self.model.input.std
-            self._mean, self._std = torch.tensor(mean, device=self.device), torch.tensor(std, device=self.device)
-            self._streams.release()
-        except SapiensStreamError:
-            raise
-        except Exception as error:
-            precision = PRECISION_NAMES[self.dtype]
-            if out_of_memory(error):
-                raise DeviceError(f"{self.device} is out of memory for {self.model.name} in {precision}") from error
-            raise ModelError(f"{self.model.name}: cannot be run on {self.device}: {_reason(error)}") from error
-
-    def _compile_network(self) -> None:
-        """Compiles for `batch_size`, or what of it the device has the memory for."""
-        assert self._forward is not None
-        self._forward = compiled(self._forward, self.model)
-        while True:
-            what = f"{self.model.name} for batches of {self.batch_size}"
-            where = f"{PRECISION_NAMES[self.dtype]} on {self.device}"
-            try:
-                warm_up(partial(self._compute_zeros, self.batch_size), f"{what} in {where}", self._note)
-                return
-            except DeviceError as error:
-                if self.batch_size == 1 or error.__cause__ is None or not out_of_memory(error.__cause__):
-                    raise
-            self._halve_batch_size(self.batch_size)
-
-    @torch.inference_mode()
-    def _compute_zeros(self, batch: int) -> None:
-        """Runs the network on nothing in particular, and waits for it."""
-        shape = (batch, 3, self.model.input.height, self.model.input.width)
-        with self._streams.compute():
-            self._run(torch.zeros(shape, device=self.device, dtype=self.dtype))
-        self._streams.wait()
-
-    def _fall_back(self) -> None:
-        """Goes to the next precision of a wider range."""
-        was = PRECISION_NAMES[self.dtype]
-        if self.dtype == torch.float32 or self.model.fixed_dtype:
-            raise ModelError(f"{self.model.name}: its logits are not finite in {was}; the checkpoint may be damaged")
-        half = self.dtype == torch.float16 and bears_bfloat16(self.device)
-        self.dtype = torch.bfloat16 if half else torch.float32
-        self._warn(f"{self.model.name} overflows in {was}; going on in {PRECISION_NAMES[self.dtype]}")
-        self._place()
-        if self._compile:
-            self._compile_network()
-
-    def _halve(self, looks: Sequence[Look], error: RuntimeError) -> None:
-        """Goes to half the batch that was too large for the device."""
-        at_once = self._computed_at_once(looks)
-        if at_once == 1 or self.model.fixed_batch:
-            spec = looks[0].spec
-            raise DeviceError(
-                f"{looks[0].frame.name}: {self.device} is out of memory for {self.model.name} on"
-                f" {at_once} x {spec.height}x{spec.width} pixels in {PRECISION_NAMES[self.dtype]}"
-            ) from error
-        self._halve_batch_size(at_once)
-        if self._compile:
-            self._compile_network()
-
-    def _halve_batch_size(self, at_once: int) -> None:
-        self._streams.release()
-        self.batch_size = at_once // 2
-        self._warn(f"{self.device} is out of memory for {at_once} frames at once; going on with {self.batch_size}")
-
-
-def _alike(looks: Sequence[Look]) -> Sequence[Look]:
-    """The first of the looks, as far as they are brought to the same size."""
-    return list(takewhile(lambda look: look.spec == looks[0].spec, looks))
-
-
-def _reason(error: BaseException) -> str:
-    """The cause in one line; TorchScript says it at the end of a traceback."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if any(line.startswith("Traceback") for line in lines) else cause(error)
