@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,8 @@ class Settings(ModelSettings, total=False):
     compile: bool
     people: str
     boxes: str | os.PathLike[str] | None
+    alpha_of: str | Sequence[str | int] | None
+    ranks: int
     warn: Callable[[str], None]
     note: Callable[[str], None]
 

@@ -19,6 +19,7 @@ from sapiens_stream.colour.planes import Plane
 from sapiens_stream.colour.sdr import sdr_frame
 from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.labels import Label, find_labels
+from sapiens_stream.soft import AlphaPlane, RankedPlanes
 
 UInt8Array = npt.NDArray[np.uint8]
 IdArray = npt.NDArray[np.uint16]
@@ -201,7 +202,7 @@ class Segmentation:
     very frame; otherwise it was carried along from that many frames before (with `every` from a later one too), or is
     empty where there was none yet. `boxes` are where people were looked for, one by one; None where they were not.
     `people` are then those who were found, by id, and `person_map`, (H, W) uint16, says whose each pixel is, 0 being
-    nobody's.
+    nobody's. `alpha` and `ranked` are what the model gave of its probabilities where they were asked for.
     """
 
     frame: Frame
@@ -212,6 +213,8 @@ class Segmentation:
     boxes: tuple[PersonBox, ...] | None = None
     people: tuple[Person, ...] | None = None
     person_map: IdArray | None = None
+    alpha: AlphaPlane | None = None
+    ranked: RankedPlanes | None = None
 
     def __repr__(self) -> str:
         height, width = self.frame.size

@@ -142,6 +142,22 @@ class TestNoRace:
             ).mean() > 0.99  # the device's class map is summed in another order
         assert cuda.problems == []
 
+    @pytest.mark.parametrize("wanted", ["foreground", (3,)])
+    def test_probabilities_beside_the_class_map(self, cuda: SimulatedCuda, wanted: str | tuple[int, ...]) -> None:
+        options = {"alpha_of": wanted, "ranks": 3}
+        results = run(worker(**options), BATCHES)
+        waits = len(cuda.waits)
+        check(results, FRAMES)
+        expected = run(worker(**options, device=torch.device("cpu"), dtype=torch.float32), BATCHES)
+        for there, here in zip(results, expected, strict=True):
+            assert there.alpha is not None and here.alpha is not None
+            assert np.abs(there.alpha.values.astype(int) - here.alpha.values).max() < 1000  # fp16
+            assert there.ranked is not None and there.ranked.ids.shape == (3, 32, 24)
+        assert cuda.problems == []
+        cuda.waits.clear()
+        run(worker(), BATCHES)
+        assert waits == len(cuda.waits)  # the host waits no more often for them
+
     @pytest.mark.parametrize("fit", ["letterbox", "crop"])
     def test_other_fits(self, cuda: SimulatedCuda, fit: str) -> None:
         results = run(worker(fit=fit), BATCHES)

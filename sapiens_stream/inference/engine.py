@@ -14,6 +14,7 @@ from sapiens_stream.inference.closer import Closer
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.refiner import Refiner
+from sapiens_stream.inference.soft import probabilities_for
 from sapiens_stream.inference.worker import Stage, Worker
 from sapiens_stream.inference.worker_thread import Batch, Results, WorkerThread
 from sapiens_stream.models.model import Model
@@ -55,6 +56,7 @@ class Engine:
         options = options or InferenceOptions()
         self.model = model
         self._closer = closer
+        self._gives_soft = probabilities_for(options, model.classes) is not None
         self.devices = resolve_devices(options.device, model)
         threads = max(1, torch.get_num_threads() // len(self.devices)) if self.devices[0].type == "cpu" else None
         warned, noted = _Once(warn), _Once(note)
@@ -97,6 +99,11 @@ class Engine:
     def looks_closer(self) -> bool:
         """Whether it was given a `closer`: results then hold boxes, which follow from the frames before."""
         return self._closer is not None
+
+    @property
+    def gives_soft(self) -> bool:
+        """Whether results hold probabilities, which class maps of an earlier run do not."""
+        return self._gives_soft
 
     @property
     def ahead(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
@@ -16,6 +17,11 @@ the rest in the mean colour; crop: the largest centred part of the input's aspec
 
 People = Literal["off", "builtin"]
 """Whether the model looks again at each person from nearer, and what finds them: the built-in model's own map."""
+
+FOREGROUND = "foreground"
+"""All classes but the background."""
+MOST_RANKS = 8
+"""Classes of a cell whose probabilities are kept; the others have next to none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,9 @@ class InferenceOptions(ModelOptions):
         compile: have torch compile the network, which can take minutes and is kept for later runs.
         people: "builtin" has the model look again at each person from nearer, where the built-in model sees one; "off".
         boxes: a file with the boxes of the people to look at, COCO's JSON or a frame a line, in place of `people`.
+        alpha_of: classes, by name or id, whose summed probability comes with each result as its `alpha`; "foreground":
+            all but the background; None: that costs nothing.
+        ranks: as many of the likeliest classes of each place come with each result as `ranked`, up to 8.
 
     Those of ModelOptions, which say how the model is opened, matter where it is not open yet.
 
@@ -47,6 +56,8 @@ class InferenceOptions(ModelOptions):
     compile: bool = False
     people: People = "off"
     boxes: str | os.PathLike[str] | None = None
+    alpha_of: str | Sequence[str | int] | None = None
+    ranks: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +75,12 @@ class InferenceOptions(ModelOptions):
             raise UsageError(
                 f"people is {self.people!r} and boxes {str(self.boxes)!r}; one of them says where people are"
             )
+        if isinstance(self.alpha_of, str) and self.alpha_of != FOREGROUND:
+            raise UsageError(f"alpha_of is {self.alpha_of!r}; it is {FOREGROUND!r}, or a list of classes")
+        if self.alpha_of is not None and not isinstance(self.alpha_of, str):
+            object.__setattr__(self, "alpha_of", tuple(self.alpha_of))
+        if type(self.ranks) is not int or not 0 <= self.ranks <= MOST_RANKS:
+            raise UsageError(f"ranks is {self.ranks!r}; it is a number of classes, 0 to {MOST_RANKS}")
 
     def once_open(self) -> Self:
         """The same for a model that was opened with them, and is as it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Literal, TypeVar
 
 import torch
@@ -18,6 +18,7 @@ from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.placed_model import PlacedModel, reason
 from sapiens_stream.inference.refiner import Refiner
+from sapiens_stream.inference.soft import probabilities_for
 from sapiens_stream.inference.streams import streams_for
 from sapiens_stream.models.model import Model
 
@@ -51,6 +52,7 @@ class Worker:
         note: Callable[[str], None],
     ) -> None:
         self.model = model
+        self._soft = probabilities_for(options, model.classes)
         self._warn = warn
         self._streams = streams_for(device)
         self._placed = PlacedModel(
@@ -214,16 +216,23 @@ class Worker:
 
     @torch.inference_mode()
     def _reduce(self, ready: Sequence[PendingBatch], batch: PendingBatch) -> list[UInt8Array] | None:
-        """The class maps of what is ready now that `batch` is inferred; None where its logits are not finite."""
+        """The class maps of what is ready now that `batch` is inferred, and then what else is wanted of it.
+
+        None where its logits are not finite.
+        """
         with self._streams.reduce(batch.span) as span:
             maps = [each for part in ready for each in part.class_maps(self.model.threshold)]
+            if self._soft is not None:
+                maps += [each for part in ready for each in self._soft.planes(part, self.model.threshold)]
             finite = batch.finite.view(torch.uint8)
         *host, all_finite = self._streams.download([*maps, finite])
         self._class_map_seconds += span.seconds
         return host if all_finite else None
 
     def _segmentations(self, batches: Sequence[PendingBatch], maps: Sequence[UInt8Array]) -> list[Segmentation]:
-        host = iter(maps)
+        frames = sum(len(batch.frames) for batch in batches)
+        host, others = iter(maps[:frames]), iter(maps[frames:])
+        soft = self._soft.read(batches, others) if self._soft is not None else repeat((None, None))
         return [
             Segmentation(
                 frame=frame,
@@ -232,7 +241,11 @@ class Worker:
                 model=self.model.name,
                 carried=carried,
                 boxes=self._closer.boxes(frame) if self._closer is not None else None,
+                alpha=alpha,
+                ranked=ranked,
             )
             for batch in batches
-            for frame, carried in zip(batch.frames, batch.carried or [0] * len(batch.frames), strict=True)
+            for frame, carried, (alpha, ranked) in zip(
+                batch.frames, batch.carried or [0] * len(batch.frames), soft, strict=False
+            )
         ]

@@ -73,6 +73,10 @@ class QueuedInference(Inference, Protocol):
         """Whether results hold people beside class maps, for which each needs the frames before it."""
 
     @property
+    def gives_soft(self) -> bool:
+        """Whether results hold probabilities beside class maps."""
+
+    @property
     def ahead(self) -> int:
         """How many batches are to be queued so that it is always busy."""
 

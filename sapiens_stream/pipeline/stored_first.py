@@ -58,7 +58,8 @@ class _Batch:
 class StoredFirst:
     """`engine`, but for the frames that are in the `store` once one is set.
 
-    A refiner goes by the frames before, and so do people's boxes: with either of them all are inferred.
+    A refiner goes by the frames before, and so do people's boxes; and class maps hold no probabilities. With any of
+    these all are inferred.
     """
 
     def __init__(self, engine: QueuedInference) -> None:
@@ -106,7 +107,8 @@ class StoredFirst:
 
     def run(self, batches: Iterable[Sequence[Frame]], refiner: Refiner | None = None) -> Iterator[list[Segmentation]]:
         """As `Engine.run`."""
-        if self._reader is None or refiner is not None or self._engine.looks_closer:
+        engine = self._engine
+        if self._reader is None or refiner is not None or engine.looks_closer or engine.gives_soft:
             yield from self._engine.run(batches, refiner)
             return
         pending: deque[_Batch] = deque()
