@@ -115,6 +115,14 @@ class FileList:
                     if os.path.lexists(root / each):
                         yield each
 
+    def names(self) -> Iterator[str]:
+        """Those of frames, in order, whether their files are there or not."""
+        for (prefix, width), ranges in sorted(self._ranges.items()):
+            for first, last in ranges:
+                for number in range(first, last + 1):
+                    yield f"{prefix}{number:0{width}d}"
+        yield from sorted(self._names)
+
     def problem(self, root: Path) -> str | None:
         """What is missing, or not as long as it was written; None if all is there."""
         for path, size in self._single.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import cv2
 import numpy as np
@@ -41,7 +41,7 @@ def rle(class_map: UInt8Array, ids: Iterable[int]) -> dict[int, Rle]:
     return {index: {"size": size, "counts": counts.get(index, nothing.decode("ascii"))} for index in ids}
 
 
-def run_lengths(class_map: UInt8Array) -> dict[int, str]:
+def run_lengths(class_map: npt.NDArray[Any]) -> dict[int, str]:
     """COCO's compressed run lengths of each class that is there, background included, as pycocotools writes them.
 
     The string holds the lengths of the runs outside and inside the class in turn, column by column, each from

@@ -1,0 +1,191 @@
+"""What earlier runs found in each frame, read back in order: from a label video or from `.npy`, one frame at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream import settings
+from sapiens_stream.classes import ClassSet
+from sapiens_stream.errors import InputError, OutputError
+from sapiens_stream.frame import Frame, IdArray, Skipped, UInt8Array
+from sapiens_stream.pipeline.stores import ClassMapFiles, LabelVideoStore, Store
+from sapiens_stream.results.past_run import PastRun, past_runs
+from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.sinks.files import path_below
+from sapiens_stream.sources import Source
+from sapiens_stream.sources.label_video import LabelVideo
+
+OnSkip = Callable[[Skipped], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredFrame:
+    """What is stored of a frame.
+
+    `class_map` is (H, W) uint8. `person_map`, (H, W) uint16, says whose each pixel is, 0 being nobody's; None where
+    that was not kept. `picture` is the frame itself, (H, W, 3) uint8 RGB, where it was asked for. `time` is in seconds.
+    """
+
+    index: int
+    name: str
+    class_map: UInt8Array
+    time: Fraction | None = None
+    person_map: IdArray | None = None
+    picture: UInt8Array | None = field(default=None, repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        height, width = self.class_map.shape
+        return height, width
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredClip:
+    """The class maps of a run, or of a label video that lies alone; `path` is its record, or that video."""
+
+    path: Path
+    root: Path
+    stem: str
+    classes: ClassSet
+    video: Path | None
+    past: PastRun | None
+
+    @property
+    def is_of_photos(self) -> bool:
+        """Whether it is no clip but photos, each of a size of its own."""
+        return self.past is not None and self.past.is_of_photos
+
+    @property
+    def count(self) -> int | None:
+        """How many frames there are to read; None where only reading tells."""
+        if self.video is not None:
+            with LabelVideo(self.video) as video:
+                return len(video)
+        written = self.past.within("frames").get("written") if self.past is not None else None
+        return written if isinstance(written, int) else None
+
+    def frames(self, on_skip: OnSkip) -> Iterator[StoredFrame]:
+        """All that are whole, in order; what is damaged is told of. Raises InputError for a video that is none."""
+        return self._from_video(self.video, on_skip) if self.video is not None else self._from_files(on_skip)
+
+    def pictured(self, source: Source, on_skip: OnSkip) -> Iterator[StoredFrame]:
+        """The same with the pictures of the run's source."""
+        store = self._open_store(source)
+        try:
+            for each in source.frames():
+                if not isinstance(each, Frame):
+                    on_skip(each)
+                    continue
+                name = each.name if self.is_of_photos else settings.frame_name(self.stem, each.index)
+                class_map = store.find(each) if self.is_of_photos else store.find(_called(each, name))
+                if class_map is not None:
+                    yield StoredFrame(
+                        index=each.index, name=name, class_map=class_map, time=each.time, picture=each.rgb
+                    )
+                elif self.is_of_photos:
+                    on_skip(Skipped(name, f"{self.root} holds no class map of it"))
+                else:
+                    on_skip(Skipped(self.path.name, f"no class maps from frame {each.index} on; the rest is left out"))
+                    return
+        finally:
+            store.close()
+
+    def _open_store(self, source: Source) -> Store:
+        if self.video is not None:
+            return LabelVideoStore(LabelVideo(self.video), source.info)
+        return ClassMapFiles(self.root)
+
+    def _from_video(self, path: Path, on_skip: OnSkip) -> Iterator[StoredFrame]:
+        with LabelVideo(path) as video:
+            index = 0
+            while index < len(video):
+                try:
+                    for class_map, time in zip(video[index:], video.times[index:], strict=True):
+                        yield StoredFrame(
+                            index=index, name=settings.frame_name(self.stem, index), class_map=class_map, time=time
+                        )
+                        index += 1
+                except InputError as error:
+                    on_skip(Skipped(settings.frame_name(self.stem, index), str(error)))
+                    index += 1
+
+    def _from_files(self, on_skip: OnSkip) -> Iterator[StoredFrame]:
+        assert self.past is not None
+        index = -1
+        for name in self.past.files.names():
+            path = path_below(self.root, name, settings.CLASS_MAP_FILE)
+            if not path.is_file():
+                continue
+            index = index + 1 if self.is_of_photos else _number(name)
+            try:
+                class_map = read_class_map(path)
+            except InputError as error:
+                on_skip(Skipped(name, str(error)))
+                continue
+            yield StoredFrame(index=index, name=name, class_map=class_map)
+
+
+def stored_clips(what: Path) -> list[StoredClip]:
+    """All of which class maps lie in a folder, or a label video. Raises InputError where there are none."""
+    if what.is_file():
+        return [_alone(what)]
+    clips = []
+    runs = past_runs(what) if any(what.glob(f"*{settings.RUN_FILE}")) or not what.is_dir() else []
+    for past in runs:
+        if (video := past.label_video()) is not None:
+            clips.append(_of_run(past, _classes_of(video), video))
+        elif settings.CLASS_MAP_FILE in past.files.endings:
+            clips.append(_of_run(past, past.classes(), None))
+    known = {clip.video for clip in clips}
+    alone = [path for path in sorted(what.glob(f"*{settings.LABEL_VIDEO_FILE}")) if path not in known]
+    clips += map(_alone, alone)
+    if not clips:
+        raise InputError(f"{what} holds no class maps; --save labels or classes keeps them")
+    return clips
+
+
+def read_class_map(path: Path) -> UInt8Array:
+    """A `.npy` of (H, W) uint8. Raises InputError, which names it, for anything else."""
+    return np.asarray(_read_plane(path, np.dtype(np.uint8), "class map"), np.uint8)
+
+
+def _read_plane(path: Path, wanted: np.dtype[np.unsignedinteger], what: str) -> npt.NDArray[np.unsignedinteger]:
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
+            if len(shape) != 2 or kind != wanted or by_columns or not 0 < shape[0] * shape[1] <= MAX_PIXELS:
+                raise InputError(f"{path}: it is no {what}, but {kind} of {shape}")
+            return np.fromfile(file, wanted, shape[0] * shape[1]).reshape(shape)
+    except (OSError, ValueError, OutputError) as error:
+        raise InputError(f"{path}: it is no {what}: {error}") from None
+
+
+def _alone(path: Path) -> StoredClip:
+    stem = path.name.removesuffix(settings.LABEL_VIDEO_FILE).removesuffix(path.suffix)
+    return StoredClip(path=path, root=path.parent, stem=stem, classes=_classes_of(path), video=path, past=None)
+
+
+def _of_run(past: PastRun, classes: ClassSet, video: Path | None) -> StoredClip:
+    return StoredClip(path=past.path, root=past.root, stem=past.stem, classes=classes, video=video, past=past)
+
+
+def _classes_of(path: Path) -> ClassSet:
+    with LabelVideo(path) as video:
+        return video.classes
+
+
+def _called(frame: Frame, name: str) -> Frame:
+    return replace(frame, name=name)
+
+
+def _number(name: str) -> int:
+    last = name.rpartition("/")[2]
+    return int(last) if last.isdecimal() else 0
