@@ -53,9 +53,12 @@ LABEL_VIDEO_FILE = "_labels.mkv"
 JSON_LINES_FILE = ".jsonl"
 CONTACT_SHEET_FILE = "_sheet.png"
 RUN_FILE = "_run.json"
+INPUTS_FILE = "_inputs.json"
+"""Of the list of all that several processes were asked for."""
 
 FRAME_SCHEMA = "sapiens-stream/1"
 RUN_SCHEMA = "sapiens-stream-run/1"
+INPUTS_SCHEMA = "sapiens-stream-inputs/1"
 
 MOST_FRAMES = 1_000_000
 """Of a clip or a live run, that have names of one length."""

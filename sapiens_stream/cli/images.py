@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sapiens_stream.cli import guesses, options
+from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import Precision, takes_inference
 from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of, takes_outputs
+from sapiens_stream.cluster.shards import parse_shard
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import (
@@ -81,17 +82,19 @@ def images(
     strict: options.StrictOption = False,
     overwrite: options.OverwriteOption = False,
     resume: options.ResumeOption = False,
+    shard: options.ShardOption = None,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Segment photos: an overlay, two masks (.npy) and a JSON for each."""
-    settings = options.for_record(locals(), leave_out=("words", "model", "input_", "pull", "json", "quiet"))
+    settings = options.for_record(locals(), leave_out=("words", "model", "input_", "pull", "shard", "json", "quiet"))
     options.check_resume(resume, overwrite)
     model, input_ = guesses.model_and_photos(words or [], model, input_)
     guesses.check_model(model)
     if fp16 and precision not in (None, "fp16"):
         raise UsageError(f"--fp16 and --precision {precision} contradict each other; give one of them")
     guesses.check_photos(input_, output_root)
+    share = None if shard is None else parse_shard(shard, os.environ)
 
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
@@ -106,14 +109,20 @@ def images(
     root = output_root or folder / OUTPUT_FOLDER
     if os.path.realpath(root) == os.path.realpath(folder):
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
+    mine = share.holds if share is not None else None
     options_of_photos = {"decoder": decoder, "workers": num_workers, "recursive": recursive, "max_pixels": max_pixels}
-    with _photos(input_, exclude=root, **options_of_photos) as source:
+    with _photos(input_, exclude=root, share=mine, **options_of_photos) as source:
+        if share is not None and source.is_empty:
+            display.result(f"{input_}: {share} holds none of its photos; nothing to do")
+            raise typer.Exit(exit_codes.DONE)
         if pull:
             fetch_named(model, quiet=quiet)
         segmenter = _segmenter(model, inference, "fp16" if fp16 else precision, display)
         known = segmenter.model.classes
         outputs = outputs_of(choices, overlay="frames", save=SAVE_OF_PHOTOS, only=classes_of(choices, known))
         stem = Path(os.path.realpath(folder)).name
+        if share is not None:  # which has its own record, and files of its own for all of its photos together
+            stem = f"{stem}_{share.label}"
         # Lists, globs and single photos of one folder share it, as long as their results differ.
         own = None if Path(input_).is_dir() else fitting(root, f"{stem}_{Path(input_).stem}", RUN_FILE)
         run = Run(
@@ -124,6 +133,7 @@ def images(
             spare_record=own,
             overwrite=overwrite,
             resume=resume,
+            shared=share is not None,
             settings=settings,
             workers=num_workers,
             on_skip=runner.skip,

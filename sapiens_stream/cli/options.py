@@ -53,6 +53,15 @@ ResumeOption = Annotated[
         "--resume", help="Go on with what the same run has left, however it ended; nothing is inferred twice."
     ),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Share I of N of the inputs: each of N processes, on any machines, takes another, as an array of Slurm.",
+        show_default="all",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON a run on standard output, and nothing else there.")
 ]

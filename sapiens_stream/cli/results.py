@@ -5,12 +5,15 @@ from __future__ import annotations
 import json as json_format
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sapiens_stream.cli.results_export import export
 from sapiens_stream.cli.results_render import render
+
+if TYPE_CHECKING:
+    from sapiens_stream.results.status import Total
 
 results = typer.Typer(name="results", help="Work on written results, without a model.", rich_markup_mode=None)
 results.command("render")(render)
@@ -35,9 +38,9 @@ def status(
 ) -> None:
     """Tell how the runs of a folder stand.
 
-    complete, partial (it can be gone on with: --resume), failed, or running.
+    complete, partial (it can be gone on with: --resume), failed, running, or left: a shard's that has not begun.
     """
-    from sapiens_stream.results.status import statuses
+    from sapiens_stream.results.status import statuses, total
 
     found = statuses(folder)
     if json:
@@ -63,9 +66,23 @@ def status(
             str(each.skipped),
             f"{each.frames_per_second:.1f}" if each.frames_per_second is not None else "-",
             byte_size(each.bytes),
-            one_line(each.record.name),
+            one_line(each.record.name) if each.record is not None else "-",
         )
     console.print(table)
     for each in found:
         if each.error:
             print(one_line(f"{each.input}: {each.error}"))
+    if len(found) > 1:
+        print(_summary(total(found)))
+
+
+def _summary(all_of_it: Total) -> str:
+    """How all runs stand together, in a line."""
+    from sapiens_stream.cli.display import duration
+
+    parts = [", ".join(f"{count} {state}" for state, count in all_of_it.states.items())]
+    if all_of_it.frames:
+        parts.append(f"{all_of_it.frames} frames to go")
+        if all_of_it.frames_per_second and all_of_it.seconds_left is not None:
+            parts.append(f"{duration(all_of_it.seconds_left)} at {all_of_it.frames_per_second:.1f} frames/s")
+    return "; ".join(parts)

@@ -11,6 +11,7 @@ import typer
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import Choices, takes_outputs
+from sapiens_stream.cli.sharing import share_of_videos
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MAX_PIXELS, MODEL, OUTPUT_FOLDER
@@ -58,6 +59,7 @@ def video(
     strict: options.StrictOption = False,
     overwrite: options.OverwriteOption = False,
     resume: options.ResumeOption = False,
+    shard: options.ShardOption = None,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -66,23 +68,26 @@ def video(
     The overlay has the source's times and size, its sounds, subtitles and chapters.
     """
     options.check_resume(resume, overwrite)
-    settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "json", "quiet"))
+    settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "shard", "json", "quiet"))
     guesses.check_model(model)
     overlay_file = _overlay_file(output, inputs, choices["overlay"])
-    if not json and all(map(guesses.missing, inputs)):
-        _refuse(inputs)
-
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
+
+    display = Display(quiet=quiet, json=json)
+    folder = output if overlay_file is None else output.parent
+    mine = inputs if shard is None else share_of_videos(shard, inputs, folder, display)
+    if not json and all(map(guesses.missing, mine)):
+        _refuse(mine)
+
     from sapiens_stream.cli.runner import Runner
     from sapiens_stream.cli.video_runs import VideoRuns
 
-    display = Display(quiet=quiet, json=json)
     runner = Runner(display)
     runs = VideoRuns(
         partial(_open_model, model, inference, display, pull=pull, quiet=quiet),
         choices,
-        output if overlay_file is None else output.parent,
+        folder,
         runner,
         overlay_file=overlay_file,
         max_pixels=max_pixels,
@@ -93,7 +98,7 @@ def video(
         settings=settings,
         strict=strict,
     )
-    for name in runs.without_clashes(inputs):
+    for name in runs.without_clashes(mine, among=inputs):
         runs.execute(name)
         if runner.interrupted:
             break

@@ -58,9 +58,12 @@ class VideoRuns:
         self._settings = settings
         self._strict = strict
 
-    def without_clashes(self, inputs: Sequence[str]) -> list[str]:
-        """The inputs whose results overwrite neither another's nor an input; the others are named and counted."""
-        originals = {os.path.realpath(name) for name in inputs}
+    def without_clashes(self, inputs: Sequence[str], *, among: Sequence[str]) -> list[str]:
+        """The inputs whose results overwrite neither another's nor one of all `among` which they are.
+
+        The others are named and counted.
+        """
+        originals = {os.path.realpath(name) for name in among}
         taken: dict[str, str] = {}
         for name in inputs:
             try:

@@ -105,6 +105,22 @@ class FileList:
                                 return f"{key[0]}{max(first, begin):0{key[1]}d}{ending}"
         return None
 
+    def among(self, other: FileList) -> FileList:
+        """What of it the other lists too, without counts."""
+        both = FileList()
+        both._names = self._names & other._names
+        for key, ranges in self._ranges.items():
+            for first, last in ranges:
+                theirs = other._ranges.get(key, [])
+                for begin, end in theirs[max(0, bisect_right(theirs, [first]) - 1) :]:
+                    if begin > last:
+                        break
+                    if end >= first:
+                        _insert(both._ranges.setdefault(key, []), max(begin, first), min(end, last))
+        both._endings = {ending: [0, 0] for ending in self._endings}
+        both._single = {path: 0 for path in self._single if path in other}
+        return both
+
     def existing(self, root: Path) -> Iterator[str]:
         """Those that are there, and what a killed run left aside of them; links are neither followed nor left out."""
         for folder in {PurePosixPath(prefix + "0").parent for prefix, _ in self._ranges}:

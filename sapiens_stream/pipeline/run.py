@@ -37,9 +37,9 @@ LOOK_EVERY = 1.0  # seconds: how soon a deleted folder is noticed
 class Run:
     """Takes every frame of `source` through `engine` into `sinks`, and keeps the record at `record_path` current.
 
-    What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results, of `overwrite` and
-    of `spare_record` for its folder. `note` is called with the disk space that the run will need. `refiner` is the
-    clip's own, if its class maps are to be refined.
+    What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results, of `overwrite`,
+    of `spare_record` and of `shared` for its folder. `note` is called with the disk space that the run will need.
+    `refiner` is the clip's own, if its class maps are to be refined.
 
     With `resume` it goes on with what the same run has left in the record's folder, however that ended: stored class
     maps are not inferred again, unless a refiner or people's boxes need every frame; the rest is made of them, and the
@@ -57,6 +57,7 @@ class Run:
         spare_record: Path | None = None,
         overwrite: bool = False,
         resume: bool = False,
+        shared: bool = False,
         settings: Mapping[str, Any] | None = None,
         workers: int = WRITE_WORKERS,
         on_skip: Callable[[Skipped], None] | None = None,
@@ -75,7 +76,8 @@ class Run:
         self._refiner = refiner
         self._folder: RunFolder | None = None
         if record_path is not None:
-            self._folder = RunFolder(record_path, planned_files(source, sinks, record_path.parent), spare=spare_record)
+            planned = planned_files(source, sinks, record_path.parent)
+            self._folder = RunFolder(record_path, planned, spare=spare_record, shared=shared)
         self._record = RunRecord(source=source.info, engine=engine, settings=settings or {})
         self._log = RunLog(self._record, self._folder, overwrite=overwrite, resume=resume, keep=source.info.path)
         self._resume = resume

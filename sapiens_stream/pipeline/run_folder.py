@@ -26,17 +26,22 @@ class RunFolder:
     """Keeps a run's files apart from those of all others, and knows which they are.
 
     `record_path` names the run: its record lies there, or, where a result of its own is called so, under the same name
-    with "_run" once more. `planned` are the files that the run will write, as far as that is known before.
+    with "_run" once more. `planned` are the files that the run will write, as far as that is known before. Where the
+    folder is `shared`, others write the rest of the same run, each with a record of its own: what they have left of
+    our share is ours, and all else stays.
 
     `claim` comes first; then the sinks report to `wrote`, whoever has a result's files all written calls `settle`, and
     `save` keeps the record. `problem` says at the end what is not there. `release` comes last.
     """
 
-    def __init__(self, record_path: Path, planned: FileList, *, spare: Path | None = None) -> None:
+    def __init__(
+        self, record_path: Path, planned: FileList, *, spare: Path | None = None, shared: bool = False
+    ) -> None:
         self.root = record_path.parent
         self._candidates = [_apart(each, planned) for each in (record_path, spare) if each is not None]
         self.record_path = self._candidates[0]
         self._planned = planned
+        self._shared = shared
         self._before = FileList()
         self._now = FileList()
         self._unsettled: dict[str, list[tuple[str, int]]] = {}
@@ -113,10 +118,10 @@ class RunFolder:
                 continue
             differences = fingerprint.differences(record.get("fingerprint"), in_class_maps=resume)
             if not differences:
-                self._before.update(files)
-                if ours:
+                self._before.update(files.among(self._planned) if self._shared else files)
+                if ours or (self.previous is None and fingerprint.is_of_photos):
                     self.previous = record
-                else:
+                if not (ours or self._shared):
                     self._before.add_single(path.name)
             elif "files" not in record or any(files.existing(self.root)):
                 found.append((path, files, differences))

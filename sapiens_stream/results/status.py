@@ -1,21 +1,29 @@
-"""How the runs of a folder stand: by their records, and by what lies there."""
+"""How the runs of a folder stand: by their records, by what lies there, and by what was asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sapiens_stream.pipeline.input_list import Asked, read_input_lists
 from sapiens_stream.pipeline.lock import is_held
 from sapiens_stream.pipeline.run_folder import lock_of
 from sapiens_stream.results.past_run import PastRun, past_runs
+from sapiens_stream.settings import RUN_FILE
+
+STATES = ("complete", "running", "partial", "failed", "left")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus:
-    """A run in short. `state` is "complete", "partial" (interrupted or killed), "failed" or "running"."""
+    """A run in short. `state` is one of STATES: "partial" is interrupted or killed.
 
-    record: Path
+    Of what is "left" there is no record yet; it stands in a list of what several processes were asked for.
+    """
+
+    record: Path | None
     input: str
     state: str
     written: int
@@ -29,7 +37,7 @@ class RunStatus:
     def as_dict(self) -> dict[str, Any]:
         """As JSON types."""
         return {
-            "record": str(self.record),
+            "record": str(self.record) if self.record is not None else None,
             "input": self.input,
             "state": self.state,
             "frames": {"expected": self.expected, "written": self.written, "skipped": self.skipped},
@@ -39,9 +47,70 @@ class RunStatus:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Total:
+    """Of all runs of a folder.
+
+    `states` counts them; `frames` are those that are left, about; None where none can be told. `frames_per_second` are
+    those of the runs that go on now, together; where none does, of one run as they were before.
+    """
+
+    states: dict[str, int]
+    frames: int | None
+    frames_per_second: float | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """If all goes on so; None where that is not known."""
+        if self.frames is None or not self.frames_per_second:
+            return None
+        return self.frames / self.frames_per_second
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        left = self.seconds_left
+        return {
+            "states": self.states,
+            "frames_left": self.frames,
+            "frames_per_second": None if self.frames_per_second is None else round(self.frames_per_second, 3),
+            "seconds_left": None if left is None else round(left),
+        }
+
+
 def statuses(folder: Path) -> list[RunStatus]:
-    """Of all runs whose records lie in a folder. Raises InputError where there are none."""
-    return [_status(past) for past in past_runs(folder)]
+    """Of all runs whose records lie in a folder, and of what is left. Raises InputError where there is nothing."""
+    asked = read_input_lists(folder) if folder.is_dir() else {}
+    runs = past_runs(folder) if not asked or any(folder.glob(f"*{RUN_FILE}")) else []
+    names = {past.stem for past in runs} | {past.path.name.removesuffix(RUN_FILE) for past in runs}
+    return [*map(_status, runs), *(_left(each) for name, each in sorted(asked.items()) if name not in names)]
+
+
+def total(found: Sequence[RunStatus]) -> Total:
+    """Of these runs together; those that do not tell their length are taken for as long as the others."""
+    ahead = [each for each in found if each.state not in ("complete", "failed")]
+    known = [max(0, each.expected - each.written) for each in ahead if each.expected is not None]
+    frames = round(sum(known) * len(ahead) / len(known)) if known else None if ahead else 0
+    now = [each.frames_per_second or 0.0 for each in found if each.state == "running"]
+    before = [each.frames_per_second for each in found if each.frames_per_second]
+    return Total(
+        states={state: count for state in STATES if (count := sum(each.state == state for each in found))},
+        frames=frames,
+        frames_per_second=sum(now) if now else sum(before) / len(before) if before else None,
+    )
+
+
+def _left(asked: Asked) -> RunStatus:
+    return RunStatus(
+        record=None,
+        input=asked.input,
+        state="left",
+        written=0,
+        expected=asked.frames,
+        skipped=0,
+        frames_per_second=None,
+        bytes=0,
+        error=None,
+    )
 
 
 def _status(past: PastRun) -> RunStatus:

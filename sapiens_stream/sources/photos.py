@@ -29,7 +29,8 @@ class Photos(Source):
     What `list_photos` says of the names holds for `Frame.name`. `decoder` is "pyav", or "opencv" for the pixels that
     `cv2.imread` gives; where one cannot read a file, the other does. `workers` photos are decoded at once, fewer where
     they are very large. A photo that neither can read is a `Skipped`, and so is one with more than `max_pixels`. Of an
-    animation, and of a file with several pictures, the first is taken.
+    animation, and of a file with several pictures, the first is taken. With `share` only those photos are taken for
+    whose names it is true; they keep the indices that they have among all of them.
 
     Raises InputError where there is no such input or no photo in it, UsageError for an impossible setting.
     """
@@ -43,6 +44,7 @@ class Photos(Source):
         recursive: bool = False,
         exclude: Path | None = None,
         max_pixels: int = MAX_PIXELS,
+        share: Callable[[str], bool] | None = None,
     ) -> None:
         if decoder not in DECODERS:
             raise UsageError(f"no decoder {decoder!r}; there are {', '.join(DECODERS)}")
@@ -54,6 +56,9 @@ class Photos(Source):
         self._max_pixels = max_pixels
         self._budget = OrderedBudget(PHOTO_BYTES_AT_ONCE)
         self._listed = list_photos(what, recursive=recursive, exclude=exclude)
+        self._left_out: dict[int, int] = {}
+        if share is not None:
+            self._take_share(share)
         count = sum(isinstance(each, Listed) for each in self._listed)
         self.info = SourceInfo(name=str(what), kind="photos", frame_count=count)
         self._ahead = 2 * workers  # so that one slow photo does not leave the others' threads idle
@@ -67,6 +72,23 @@ class Photos(Source):
 
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a share holds nothing at all."""
+        return not self._listed
+
+    def _take_share(self, share: Callable[[str], bool]) -> None:
+        kept: list[Listed | Skipped] = []
+        left_out = 0
+        for each in self._listed:
+            if share(each.name if isinstance(each, Listed) else Path(each.name).name):
+                self._left_out[len(kept)] = left_out
+                kept.append(each)
+                left_out = 0
+            else:
+                left_out += isinstance(each, Listed)
+        self._listed = kept
 
     def pass_over(self, numbers: Mapping[str, int | None], on_pass: Callable[[str], None]) -> None:
         self._numbers = numbers
@@ -108,6 +130,7 @@ class Photos(Source):
                 except CancelledError:
                     return
                 order = submitted - len(pending) - 1
+                index += self._left_out.get(order, 0)
                 if result is None and isinstance(each, Listed):
                     if self._numbers[each.name] in (None, index):
                         self._on_pass(each.name)
