@@ -40,6 +40,8 @@ OTHERS = (
     r"\.venv/bin/python -m pytest",
     r"\.venv/bin/pre-commit install",
     r"bash (?P<script>\.ci/\w+)",
+    r"(?:SHARDS=\d+ )?sbatch --array=\S+ samples/slurm\.sh videos\.txt results .*",
+    r"ray .*",
 )
 
 # Words that stand for what a test cannot have: cameras, screens, a port of one's own, hours.
@@ -191,7 +193,7 @@ def every_option(command: object) -> Iterator[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_option_that_the_text_names_exists(page: Path) -> None:
-    of_others = {"--help", "--only", "--index-url", "--check"}
+    of_others = {"--help", "--only", "--index-url", "--check", "--array"}
     known = {*every_option(get_command(app)), *of_others}
     prose = re.sub(r"^```(?!sh).*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", prose)) <= known
