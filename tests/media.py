@@ -86,6 +86,7 @@ def make_video(
     colours: dict[str, int] | None = None,
     options: dict[str, str] | None = None,
     format: str | None = None,
+    fragmented: bool = False,
 ) -> Path:
     """Writes `picture(0)`, `picture(1)`, ... to `path`; its extension names the container. Returns the path.
 
@@ -95,7 +96,8 @@ def make_video(
     second, smaller video stream of black frames. `colours` sets codec attributes such as `color_trc`; `options` go
     to the encoder.
     """
-    with av.open(str(path), "w", format=format) as container:
+    movflags = {"movflags": "frag_keyframe+empty_moov"} if fragmented else {}
+    with av.open(str(path), "w", format=format, options=movflags) as container:
         tone = _add_audio(container, audio) if audio and audio_first else None
         stream = _add_video(container, codec, pix_fmt, size, rate, options)
         second = _add_video(container, codec, pix_fmt, second_size, rate, options) if second_size else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import av
@@ -21,6 +23,31 @@ MISSING_SECONDS = 1
 """How much earlier than its header says a file may end and still count as whole."""
 
 _DECLARES_DURATION = {"mov", "matroska", "avi"}  # for others FFmpeg may guess it from the bit rate
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A key frame's packet, by the container's own stamps, and its place among the stream's packets.
+
+    `joined`: somewhere the times of packets jump, so that all have to be read from the beginning to tell any.
+    """
+
+    pts: int | None
+    dts: int | None
+    place: int
+    joined: bool = False
+
+    def is_at(self, packet: av.Packet[Any]) -> bool:
+        """Whether it is the packet of these stamps."""
+        return packet.is_keyframe and (packet.pts == self.pts if self.pts is not None else packet.dts == self.dts)
+
+    def is_past(self, packet: av.Packet[Any]) -> bool:
+        """Whether the packet lies behind it."""
+        if packet.dts is not None and self.dts is not None:
+            return packet.dts > self.dts
+        return packet.is_keyframe and packet.pts is not None and self.pts is not None and packet.pts > self.pts
+
+
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -30,12 +57,13 @@ class Demuxer:
     Their times are on one line, see `Joins`.
 
     `missing` says, once all is read, that the end of the file is missing; None where it is not. `duration` is in
-    seconds, of the whole file. Not for several threads at once.
+    seconds, of the whole file. With `begin` the stream's packets before that mark are left out; where it can, it seeks.
+    Not for several threads at once.
 
     Raises InputError, nameless, where it has no video stream, or one with more than `max_pixels`.
     """
 
-    def __init__(self, container: InputContainer, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, container: InputContainer, max_pixels: int = MAX_PIXELS, begin: Mark | None = None) -> None:
         self.container = container
         try:
             self.stream = best_stream(container)
@@ -47,6 +75,7 @@ class Demuxer:
         self.duration = Fraction(ticks, av.time_base) if ticks else None
         self.missing: str | None = None
         self._joins = Joins(container)
+        self._begin = begin
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """The stream's packets, then for ever an empty one, which makes the decoder give what it holds back."""
@@ -55,10 +84,7 @@ class Demuxer:
         suspect: av.Packet[Any] | None = None
         try:
             # All streams, because the header's duration is that of the longest.
-            for packet in self.container.demux():
-                if packet.dts is None and not packet.size:
-                    continue  # the container's own sign of the end, one a stream
-                joined = self._joins.place(packet)
+            for packet, joined in self._placed():
                 end = max(end, _end(packet))
                 if packet.stream is not self.stream or not packet.size:
                     continue
@@ -83,6 +109,53 @@ class Demuxer:
         flush.time_base = self.stream.time_base or Fraction(1, 1000)
         while True:
             yield flush
+
+    def _placed(self) -> Iterator[tuple[av.Packet[Any], bool]]:
+        """All packets from the mark on, on one line, and whether each is its stream's first of another recording."""
+        begin = self._begin
+        if begin is None or begin.joined:
+            place = 0
+            for packet in self._packets():
+                joined = self._joins.place(packet)
+                if begin is None or packet.stream is not self.stream or place >= begin.place:
+                    yield packet, joined
+                if packet.stream is self.stream and packet.size:
+                    place += 1
+            return
+        # Nothing jumps, so no more has to be known of what lies before.
+        for packet in self._sought(begin) or self._found(begin):
+            yield packet, False
+
+    def _sought(self, mark: Mark) -> Iterator[av.Packet[Any]] | None:
+        """The packets from the mark on, to which a seek has led; None where it has led past it."""
+        stamp = mark.dts if mark.dts is not None else mark.pts
+        assert stamp is not None
+        try:
+            self.container.seek(stamp, stream=self.stream, backward=True)
+        except av.FFmpegError:
+            return None
+        rest = self._packets()
+        for packet in rest:
+            if packet.stream is self.stream and packet.size:
+                if mark.is_at(packet):
+                    return chain([packet], rest)
+                if mark.is_past(packet):
+                    return None
+        return None
+
+    def _found(self, mark: Mark) -> Iterator[av.Packet[Any]]:
+        """The same by reading from the beginning."""
+        self.container.seek(0, backward=True)
+        place = 0
+        for packet in self._packets():
+            if packet.stream is not self.stream or place >= mark.place:
+                yield packet
+            if packet.stream is self.stream and packet.size:
+                place += 1
+
+    def _packets(self) -> Iterator[av.Packet[Any]]:
+        """All but the container's own signs of the end, one a stream."""
+        return (packet for packet in self.container.demux() if packet.dts is not None or packet.size)
 
     def close(self) -> None:
         self.container.close()

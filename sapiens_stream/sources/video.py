@@ -17,7 +17,7 @@ from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.deinterlace import Deinterlacer
-from sapiens_stream.sources.demux import Demuxer
+from sapiens_stream.sources.demux import Demuxer, Mark
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.limits import why_refused
 from sapiens_stream.sources.opening import CONNECT_SECONDS, open_address, open_file
@@ -45,11 +45,13 @@ class Video(Source):
     before it. A damaged packet is a `Skipped`, and so is the missing end of a file that is cut short; of a frame
     that decodes with errors, the decoder's best is yielded, with `damaged` set where FFmpeg flags it corrupt.
 
+    With `begin` the frames that are decoded before that packet are left out, and indices count from there.
+
     Raises InputError where the file cannot be opened, has no video that can be decoded, or pictures of more than
     `max_pixels`, and from `frames` where `MAX_CONSECUTIVE_FAILURES` packets in a row are damaged.
     """
 
-    def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS, begin: Mark | None = None) -> None:
         self._max_pixels = max_pixels
         self._input = parse_video(path)
         self._name = self._input.name
@@ -58,7 +60,7 @@ class Video(Source):
         self._interlaced = False
         self._spool: Spool | None = None
         try:
-            self._demuxer = Demuxer(self._opened(), max_pixels)
+            self._demuxer = Demuxer(self._opened(), max_pixels, begin)
         except InputError as error:
             self._forget()
             raise InputError(f"{self._name}: {error}") from None

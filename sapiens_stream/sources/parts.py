@@ -1,0 +1,154 @@
+"""A long video in parts, each to be read by itself, whose frames together are those of the whole."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from sapiens_stream.frame import Frame, Skipped
+from sapiens_stream.settings import MAX_PIXELS, frame_name
+from sapiens_stream.sources.demux import Mark
+from sapiens_stream.sources.source import Source
+from sapiens_stream.sources.video import Video
+
+RUN_UP = 2
+"""Key frames that a part is decoded from before it begins. After one of them the pictures that refer to what is before
+it are broken (an open GOP); where the picture is renewed bit by bit, all are until the next."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part `number`, from 0, of `count`: the frames from the first that is not before `begin` up to that of `end`.
+
+    Both are seconds; None: the beginning, and the end, of the video. `mark` is where decoding begins; None: at the
+    beginning. `frames` are about as many as it has.
+    """
+
+    number: int
+    count: int
+    begin: Fraction | None
+    end: Fraction | None
+    mark: Mark | None
+    frames: int
+
+    @property
+    def label(self) -> str:
+        """For the names of files."""
+        return f"chunk_{self.number}_of_{self.count}"
+
+
+@dataclass(frozen=True)
+class KeyFrames:
+    """Of a video: their times (seconds, on one line), where they lie, and how many packets there are in all."""
+
+    times: Sequence[Fraction]
+    marks: Sequence[Mark]
+    packets: int
+
+    def parts(self, count: int) -> list[Part]:
+        """About equally long ones, `count` of them or, where there are too few key frames, less."""
+        cuts: list[int] = []
+        for number in range(1, count):
+            wanted = self.packets * number // count
+            after = next((at for at, mark in enumerate(self.marks) if mark.place >= wanted), None)
+            if after is not None and after > (cuts[-1] if cuts else 0):
+                cuts.append(after)
+        starts = [0, *cuts]
+        parts = []
+        for number, start in enumerate(starts):
+            following = starts[number + 1] if number + 1 < len(starts) else None
+            run_up = start - RUN_UP
+            parts.append(
+                Part(
+                    number=number,
+                    count=len(starts),
+                    begin=self.times[start] if start else None,
+                    end=self.times[following] if following is not None else None,
+                    mark=self.marks[run_up] if start and run_up > 0 else None,
+                    frames=(self.marks[following].place if following is not None else self.packets)
+                    - (self.marks[start].place if start else 0),
+                )
+            )
+        return parts
+
+
+class VideoPart(Source):
+    """The frames of a part of a video, as they are when it is decoded from its beginning.
+
+    So many more frames as `margin` says, before and after it, are yielded too: `is_kept` tells which are its own.
+    Indices count from the first that is yielded. `first` is the first frame of the whole video. `began` and `following`
+    are the times of the part's first frame, and of the frame after its last, once they are read.
+
+    Raises InputError as `Video` does.
+    """
+
+    def __init__(self, path: str | Path, part: Part, *, margin: int = 0, max_pixels: int = MAX_PIXELS) -> None:
+        self.part = part
+        self.began: Fraction | None = None
+        self.following: Fraction | None = None
+        self._margin = margin
+        self._kept = range(0)
+        with Video(path, max_pixels=max_pixels) as whole:
+            self.first = next(frame for frame in whole.frames() if isinstance(frame, Frame))
+            self.info = replace(whole.info, frame_count=part.frames)
+        self._video = Video(path, max_pixels=max_pixels, begin=part.mark)
+        self._stem = self.first.name.rpartition("/")[0]
+        self._frames = self._numbered()
+
+    def frames(self) -> Iterator[Frame | Skipped]:
+        return self._frames
+
+    @property
+    def first_name(self) -> str | None:
+        return None
+
+    def is_kept(self, frame: Frame) -> bool:
+        """Whether a frame that was yielded is the part's own."""
+        return frame.index in self._kept
+
+    def close(self) -> None:
+        self._video.close()
+
+    def _numbered(self) -> Iterator[Frame | Skipped]:
+        index = 0
+        for each in self._with_margin():
+            if isinstance(each, Skipped):
+                yield each
+            else:
+                yield replace(each, index=index, name=frame_name(self._stem, index))
+                index += 1
+
+    def _with_margin(self) -> Iterator[Frame | Skipped]:
+        before: deque[Frame] = deque(maxlen=self._margin)
+        begin, end = self.part.begin, self.part.end
+        begun, after = begin is None, 0
+        for each in self._video.frames():
+            if isinstance(each, Skipped):
+                if begun and not after:
+                    yield each
+                continue
+            time = each.time
+            assert time is not None
+            if not begun:
+                if begin is not None and time < begin:
+                    before.append(each)
+                    continue
+                begun = True
+                yield from before
+            if not after and end is not None and time >= end:
+                self.following = time
+                after = 1
+            if after:
+                if after > self._margin:
+                    return
+                after += 1
+            else:
+                self.began = time if self.began is None else self.began
+                self._keep(len(before))
+            yield each
+
+    def _keep(self, lead: int) -> None:
+        self._kept = range(self._kept.start or lead, (self._kept.stop or lead) + 1)
