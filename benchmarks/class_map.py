@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmarks.timing import compare
 from sapiens_stream.inference.class_map import class_map
+from sapiens_stream.threads import ThreadGroup
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 SIZES = {"1080p": (1080, 1920), "4K": (2160, 3840)}
@@ -86,13 +87,12 @@ def extra_memory(work: Callable[[], object]) -> int:
         while not done.wait(0.001):
             peaks[0] = max(peaks[0], process.memory_info().rss)
 
-    watcher = Thread(target=watch)
+    watcher = ThreadGroup(done.set)
     before = process.memory_info().rss
-    watcher.start()
+    watcher.start("watcher", watch)
     kept = work()
     peaks[0] = max(peaks[0], process.memory_info().rss)
-    done.set()
-    watcher.join()
+    watcher.close()
     del kept
     return peaks[0] - before
 

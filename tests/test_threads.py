@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 import threading
+from pathlib import Path
 from threading import Event
 
 import pytest
 
 from sapiens_stream.threads import ThreadGroup
+
+PACKAGE = Path(__file__).parents[1] / "sapiens_stream"
 
 
 def fail(problem: str) -> None:
@@ -60,3 +65,36 @@ def test_none_is_started_once_the_group_has_ended() -> None:
     group.cancel()
     with pytest.raises(RuntimeError, match="late: its group has ended"):
         group.start("late", lambda: None)
+
+
+def test_one_of_its_own_may_close_it() -> None:
+    group = ThreadGroup()
+    found: list[tuple[str, ...]] = []
+    group.start("closes", lambda: found.append(group.close()))
+    assert group.join() == () and found == [()] and group.failure is None
+
+
+def test_one_may_be_late_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    stuck = Event()
+    group = ThreadGroup(stuck.set, join_seconds=0.05, log_late=False)
+    group.start("stuck", lambda: stuck.wait() and None)
+    assert group.join() == ("stuck",) and not caplog.records
+    assert group.close() == ()
+
+
+def test_it_may_be_waited_for_without_an_end() -> None:
+    group = ThreadGroup(join_seconds=math.inf)
+    group.start("quick", lambda: None)
+    assert group.join() == ()
+
+
+def test_the_package_starts_no_thread_without_an_owner() -> None:
+    """Threads are of a group; an executor stands in a `with`, or its owner's file shuts it down, or it is cached."""
+    lonely = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "threads.py" and re.search(r"\bThread\b|\bstart_new_thread\b|\bTimer\(", text):
+            lonely.append(path)
+        if "ThreadPoolExecutor(" in text and not re.search(r"with Thread|\.shutdown\(|@cache\ndef _pool", text):
+            lonely.append(path)
+    assert not lonely

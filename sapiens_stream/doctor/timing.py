@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from threading import Thread
 
 from sapiens_stream.doctor.machine import usable_cores
+from sapiens_stream.threads import ThreadGroup
 
 BUSY = 0.85
 """The share of its cores below which measurements suffer: what an idle machine gives is above 0.95."""
@@ -50,10 +50,9 @@ def share_of_cores() -> float:
         while time.perf_counter() < until:
             hashlib.sha256(_BLOCK).digest()  # without the interpreter's lock
 
-    threads = [Thread(target=work, daemon=True) for _ in range(cores)]
+    threads = ThreadGroup()
     begun, used = time.perf_counter(), time.process_time()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for core in range(cores):
+        threads.start(f"core {core}", work)
+    threads.join()
     return min(1.0, (time.process_time() - used) / (time.perf_counter() - begun) / cores)

@@ -32,5 +32,5 @@ def in_background(make: Callable[[], Made]) -> Made:
         step_back()
         return make()
 
-    with ThreadPoolExecutor(1) as background:
+    with ThreadPoolExecutor(1) as background:  # for what `make` returns or raises
         return background.submit(lowered).result()

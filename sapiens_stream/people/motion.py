@@ -76,7 +76,8 @@ def _picture(frame: Frame) -> Picture:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    # Pictures are queued before the pairs that wait for them, so that those cannot take up all threads.
+    # Pictures are queued before the pairs that wait for them, so that those cannot take up all threads. One for all
+    # clips, since a model's threads and those that carry its maps ask for the same pairs; it ends with the interpreter.
     return ThreadPoolExecutor(_THREADS, "flow")
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from sapiens_stream.errors import cause
@@ -27,6 +27,7 @@ from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
+from sapiens_stream.threads import ThreadGroup
 
 if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
     from sapiens_stream.inference.refiner import Refiner
@@ -90,6 +91,7 @@ class Run:
         self.stopping = False
         self._on_skip = on_skip
         self._skipping = Lock()
+        self._threads = ThreadGroup()
         self._stream = Stream(
             source,
             engine,
@@ -118,7 +120,7 @@ class Run:
     def abandon(self) -> None:
         """As `stop`, but without the frames in flight. Safe in a signal handler."""
         self.stop()
-        Thread(target=self._stream.abandon, name="abandon", daemon=True).start()
+        self._threads.start("abandon", self._stream.abandon)  # this one may hold the locks that it takes
 
     def execute(self, on_result: Callable[[Statistics], None] | None = None, *, check: bool = False) -> None:
         """Runs to the end; what happened is then in `status`, and what it failed with in `error`.
@@ -144,6 +146,7 @@ class Run:
             self._log.fail(error)
         finally:
             self.statistics.stop()
+            self._threads.join()
             self._end()
         if check and self.error is not None:
             raise self.error

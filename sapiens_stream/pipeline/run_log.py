@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event
 from typing import Any
 
 from sapiens_stream.errors import cause
 from sapiens_stream.pipeline.record import RunRecord, Status
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.threads import ThreadGroup
 
 RECORD_EVERY = 30.0  # seconds: what a killed run's record may lag behind
 HASHING_PATIENCE = 0.5  # seconds that the first record waits for a small model's checksum
@@ -45,18 +46,19 @@ class RunLog:
         self._resume = resume
         self._keep = keep
         self._sha256: str | None = None
-        self._hashing = Thread(target=self._hash_model, name="sha256", daemon=True)
+        self._hashed = Event()
+        self._threads = ThreadGroup()
         self._unhashed = True
         self._saved = time.monotonic()
         self._ended = False
 
     def start(self) -> None:
         """Begins to read the model's file; takes seconds for a large one."""
-        self._hashing.start()
+        self._threads.start("sha256", self._hash_model)
 
     def wait_for_checksum(self, timeout: float | None = None) -> None:
         """Until the model's file is read."""
-        self._hashing.join(timeout)
+        self._hashed.wait(timeout)
 
     @property
     def sha256(self) -> str | None:
@@ -80,12 +82,12 @@ class RunLog:
     @property
     def is_due(self) -> bool:
         """Whether the record on disk has become old, or lacks a checksum that is known now."""
-        hashed = self.claimed and self._unhashed and not self._hashing.is_alive()
+        hashed = self.claimed and self._unhashed and self._hashed.is_set()
         return hashed or time.monotonic() - self._saved > RECORD_EVERY
 
     def save(self, record: Mapping[str, Any]) -> None:
         """Writes the record."""
-        self._saved, self._unhashed = time.monotonic(), self._hashing.is_alive()
+        self._saved, self._unhashed = time.monotonic(), not self._hashed.is_set()
         if self._folder is not None:
             self._folder.save(record, last=self._ended)
 
@@ -99,6 +101,7 @@ class RunLog:
         except Exception as error:
             self.fail(error)
         finally:
+            self._threads.join()
             if self._folder is not None:
                 self._folder.release()
 
@@ -115,4 +118,7 @@ class RunLog:
         )
 
     def _hash_model(self) -> None:
-        self._sha256 = self._record.engine.model.sha256
+        try:
+            self._sha256 = self._record.engine.model.sha256
+        finally:
+            self._hashed.set()

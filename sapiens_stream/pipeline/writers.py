@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any, Literal
 
 from sapiens_stream.frame import Segmentation
@@ -13,6 +15,7 @@ from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
+from sapiens_stream.threads import ThreadGroup
 
 # A sink; a 4K frame holds some 50 MB until it is written. Where the oldest are dropped, an encoder may fall behind for
 # a moment without a loss.
@@ -75,8 +78,9 @@ class Writers:
         self._lost = 0
         self._lock = Lock()
         self._channels: list[Channel[_Job]] = []
-        self._threads: list[Thread] = []
-        self._ahead = ThreadPoolExecutor(workers, "paint")
+        self._threads = ThreadGroup(self.end, join_seconds=math.inf)  # an encoder may have minutes to do at its end
+        self._works: list[tuple[str, Callable[[], None]]] = []
+        self._ahead = ThreadPoolExecutor(workers, "paint")  # `join` ends it
         self._painted_ahead: list[Sink] = []
         if when_full == "drop":
             self._add("write", sinks, 1)
@@ -86,9 +90,9 @@ class Writers:
             for sink in self._painted_ahead:
                 self._add("encode", [sink], 1)
             self._add("write", [sink for sink in sinks if not sink.ordered], workers)
-        self._busy = len(self._threads)
-        for thread in self._threads:
-            thread.start()
+        self._busy = len(self._works)
+        for stage, work in self._works:
+            self._threads.start(stage, work)
 
     @property
     def dropped(self) -> int:
@@ -121,8 +125,7 @@ class Writers:
 
     def join(self) -> None:
         """Waits until the sinks are closed; call it after `end`."""
-        for thread in self._threads:
-            thread.join()
+        self._threads.join()
         self._ahead.shutdown(cancel_futures=True)
 
     def close(self) -> None:
@@ -139,9 +142,7 @@ class Writers:
         channel: Channel[_Job] = Channel(QUEUED_RESULTS[self._when_full], newest_wins=drop)
         self._channels.append(channel)
         self.statistics.threads[stage] = self.statistics.threads.get(stage, 0) + count
-        self._threads += [
-            Thread(target=self._work, args=(stage, sinks, channel), name=stage, daemon=True) for _ in range(count)
-        ]
+        self._works += [(stage, partial(self._work, stage, sinks, channel))] * count
 
     def _work(self, stage: str, sinks: Sequence[Sink], channel: Channel[_Job]) -> None:
         self._on_start()

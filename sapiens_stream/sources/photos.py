@@ -62,7 +62,7 @@ class Photos(Source):
         count = sum(isinstance(each, Listed) for each in self._listed)
         self.info = SourceInfo(name=str(what), kind="photos", frame_count=count)
         self._ahead = 2 * workers  # so that one slow photo does not leave the others' threads idle
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="photo")
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="photo")  # `close` ends it
         self._lock = threading.Lock()
         self._closed = False
         self._numbers: Mapping[str, int | None] = {}

@@ -21,6 +21,7 @@ from sapiens_stream.sources.live.connection import CONNECT_SECONDS, Connection
 from sapiens_stream.sources.live.latest_frames import DecodedFrame, LatestFrames, Outcome
 from sapiens_stream.sources.live.timeline import TIME_BASE, Timeline
 from sapiens_stream.sources.source import Source
+from sapiens_stream.threads import ThreadGroup
 
 EventKind = Literal["lost", "reconnecting", "back", "resized", "ended"]
 
@@ -106,7 +107,8 @@ class Live(Source):
         self._on_event = on_event
         self._warn = warn
         self._latest = LatestFrames()
-        self._connection: Connection | None = None
+        # Late is usual here: some devices let nobody go before they have answered.
+        self._threads = ThreadGroup(self._latest.close, join_seconds=CLOSE_SECONDS, log_late=False)
         self._lock = threading.Lock()
         self._timeline = Timeline()
         self._matrix = DisplayMatrix()
@@ -125,10 +127,10 @@ class Live(Source):
 
     def close(self) -> None:
         with self._lock:
-            self._latest.close()
-            connection, self._connection = self._connection, None  # waited for once
-        if connection is not None:
-            connection.join(CLOSE_SECONDS)
+            first = not self._latest.closed
+            self._threads.cancel()
+        if first:
+            self._threads.join()
         self._frames = iter(())  # a generator that is kept would keep what it holds
 
     def _read(self) -> Iterator[Frame | Skipped]:
@@ -154,10 +156,8 @@ class Live(Source):
         with self._lock:
             if self._latest.closed:
                 return None
-            self._connection = connection = Connection(
-                self.address, self._latest, self._stall_seconds, self._max_pixels
-            )
-            connection.start()
+            connection = Connection(self.address, self._latest, self._stall_seconds, self._max_pixels)
+            self._threads.start("live", connection.run)
         self._timeline.restart()
         return connection
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from fractions import Fraction
-from threading import Thread
 from typing import Any
 
 import av
@@ -53,17 +52,16 @@ _FINAL = (
 )
 
 
-class Connection(Thread):
-    """Opens an address once, and puts what arrives into `latest` until it is over, then the `Outcome`.
+class Connection:
+    """Opens an address once; `run` puts what arrives into `latest` until it is over, then the `Outcome`.
 
-    It ends by itself once `latest` is closed, or once nothing came for `stall_seconds`: FFmpeg's calls that wait
+    That ends by itself once `latest` is closed, or once nothing came for `stall_seconds`: FFmpeg's calls that wait
     for the network are given that time. A device may ignore it; then the thread waits for as long as the device does.
     """
 
     def __init__(
         self, address: Address, latest: LatestFrames, stall_seconds: float, max_pixels: int = MAX_PIXELS
     ) -> None:
-        super().__init__(name="live", daemon=True)
         self.rate: Fraction | None = None
         self.aspect_ratio: Fraction | None = None
         self.endless = address.endless
@@ -76,6 +74,7 @@ class Connection(Thread):
         self._max_pixels = max_pixels
 
     def run(self) -> None:
+        """Reads to the end, in a thread of its own."""
         self._latest.finish(self._outcome())
 
     def _outcome(self) -> Outcome:

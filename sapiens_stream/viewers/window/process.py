@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.threads import ThreadGroup
 from sapiens_stream.viewers.controls import Look, press
 from sapiens_stream.viewers.drawing import Drawing, first_size
 from sapiens_stream.viewers.viewer import Command
@@ -154,7 +155,7 @@ def main() -> None:
         tell("failed " + " ".join(str(error.err or error).split()))
         return
     newest = NewestSlot()
-    threading.Thread(target=newest.listen, daemon=True).start()
+    ThreadGroup().start("run's messages", newest.listen)  # whose end is the process's
     tell("ready")
     held: int | None = None
     while True:
