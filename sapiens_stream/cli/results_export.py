@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 else:
     FormatWord = Literal[*registry.words()]
 
-_FORMATS_WITH_REGIONS = ("coco",)
-
 
 def export(
     what: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="Results of runs, or a label video.")],
@@ -45,6 +43,10 @@ def export(
     regions: Annotated[
         Literal["rle", "polygons"] | None,
         typer.Option("--regions", help="How coco tells where an instance is.", show_default="rle"),
+    ] = None,
+    layout: Annotated[
+        Literal["plain", "lip", "cihp"] | None,
+        typer.Option("--layout", help="The folders of palette: those of LIP or CIHP.", show_default="plain"),
     ] = None,
     images: Annotated[
         Literal["jpg", "png"] | None,
@@ -68,7 +70,7 @@ def export(
 
     display = Display(quiet=quiet)
     kind = registry.named(to)
-    _require_meant(to, regions=regions, images=images)
+    _require_meant(to, regions=regions, layout=layout, images=images)
     spoiled = done = False
 
     def on_skip(item: object) -> None:
@@ -87,7 +89,7 @@ def export(
                     clip,
                     kind,
                     output or clip.root,
-                    choices=Choices(regions=regions or "rle", images=images),
+                    choices=Choices(regions=regions or "rle", layout=layout or "plain", images=images),
                     mapping=mapped,
                     source=opened,
                     overwrite=overwrite,
@@ -107,10 +109,12 @@ def export(
     raise typer.Exit(exit_codes.SOME_SKIPPED if spoiled else exit_codes.DONE)
 
 
-def _require_meant(to: str, *, regions: str | None, images: str | None) -> None:
+def _require_meant(to: str, *, regions: str | None, layout: str | None, images: str | None) -> None:
     """Raises UsageError for an option that the format takes no notice of."""
-    if regions is not None and to not in _FORMATS_WITH_REGIONS:
-        raise UsageError(f"--regions is for {' and '.join(_FORMATS_WITH_REGIONS)}; --to {to} has its own")
+    if regions is not None and to != "coco":
+        raise UsageError(f"--regions is for --to coco; {to} has a way of its own")
+    if layout is not None and to != "palette":
+        raise UsageError(f"--layout is for --to palette; {to} has folders of its own")
     if images is not None and registry.named(to).loose:
         raise UsageError(f"--images is for data sets; --to {to} writes class maps alone")
 

@@ -43,7 +43,13 @@ def _in(place: str) -> Write:
 FORMATS: tuple[Format, ...] = (
     Format(word="npy", help="class ids, a file a frame", write=_in("class_maps.write_npy_files"), loose=True),
     Format(word="png", help="the same in the classes' colours", write=_in("class_maps.write_png_files"), loose=True),
+    Format(word="palette", help="palette PNG, as LIP and CIHP have them", write=_in("palette.write")),
     Format(word="coco", help="one JSON", write=_in("coco.write")),
+    Format(word="yolo", help="polygons", write=_in("from_supervision.write_yolo")),
+    Format(word="labelme", help="JSON", write=_in("from_supervision.write_labelme")),
+    Format(word="cvat", help="for images 1.1", write=_in("from_datumaro.write_cvat")),
+    Format(word="voc", help="Pascal VOC", write=_in("from_datumaro.write_voc")),
+    Format(word="labelstudio", help="brush masks", write=_in("label_studio.write")),
 )
 
 

@@ -1,0 +1,264 @@
+"""Exports that labelling programs and trainers read, read back by the libraries of those formats."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.results.export.label_studio import encode_rle
+from sapiens_stream.results.export.registry import FORMATS
+from sapiens_stream.results.stored import StoredFrame
+from tests.test_results_export import SIZE, exported, some_maps, some_people
+
+MAPS = some_maps(5)
+FEWER = MAPS[1:]  # without noise, of which libraries make an outline a pixel
+
+
+def frames(maps=FEWER, people=False):
+    """Frames with a picture each."""
+    rng = np.random.default_rng(0)
+    return [
+        StoredFrame(
+            index=index,
+            name=f"clip/{index:06d}",
+            class_map=each,
+            person_map=some_people(each) if people else None,
+            picture=rng.integers(0, 256, (*each.shape, 3), np.uint8),
+        )
+        for index, each in enumerate(maps)
+    ]
+
+
+def parts(class_map, person_map=None):
+    """Each instance as (person, class): mask."""
+    people = np.zeros(class_map.shape, np.uint16) if person_map is None else person_map
+    keys = {(int(p), int(c)) for p, c in zip(people.ravel(), class_map.ravel(), strict=True) if c}
+    return {(p, c): (class_map == c) & (people == p) for p, c in keys}
+
+
+@pytest.fixture
+def supervision():
+    return pytest.importorskip("supervision", "0.31", reason="the extra export is not installed")
+
+
+@pytest.fixture
+def datumaro():
+    return pytest.importorskip("datumaro", reason="datumaro is not installed: pip install --no-deps datumaro")
+
+
+# Palette
+
+
+def test_palette_pictures_hold_ids_in_the_classes_colours(tmp_path):
+    place = exported(frames(MAPS), "palette", tmp_path, images="png")
+    assert place.joinpath("names.txt").read_text().split() == [f"clip_{index:06d}" for index in range(5)]
+    for index, class_map in enumerate(MAPS):
+        with Image.open(place / f"masks/clip_{index:06d}.png") as image:
+            assert image.mode == "P"
+            np.testing.assert_array_equal(np.array(image), class_map)
+            np.testing.assert_array_equal(np.array(image.convert("RGB")), SAPIENS.palette[class_map])
+        with Image.open(place / f"images/clip_{index:06d}.png") as image:
+            np.testing.assert_array_equal(np.array(image), frames(MAPS)[index].picture)
+
+
+LAYOUTS = {
+    "lip": ("TrainVal_parsing_annotations/train_segmentations", "TrainVal_images/train_images"),
+    "cihp": ("Category_ids", "Images"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_folders_are_those_of_the_data_set(layout, tmp_path):
+    place = exported(frames(people=True), "palette", tmp_path, images="jpg", layout=layout)
+    masks, images = LAYOUTS[layout]
+    names = (place / "train_id.txt").read_text().split()
+    assert [(place / masks / f"{name}.png").is_file() for name in names] == [True] * 4
+    assert [(place / images / f"{name}.jpg").is_file() for name in names] == [True] * 4
+
+
+def test_people_are_numbered_in_each_picture(tmp_path):
+    place = exported(frames(people=True), "palette", tmp_path, layout="cihp")
+    for index, class_map in enumerate(FEWER):
+        read = {
+            kind: np.array(Image.open(place / f"{kind}_ids/clip_{index:06d}.png")) for kind in ("Human", "Instance")
+        }
+        wanted = parts(class_map, some_people(class_map))
+        known = sorted({person for person, _ in wanted} - {0})
+        instances = []
+        for (person, _), mask in wanted.items():
+            assert set(np.unique(read["Human"][mask])) == {known.index(person) + 1 if person else 0}
+            instances += [int(number) for number in np.unique(read["Instance"][mask]) if number]
+        assert sorted(instances) == list(range(1, len(instances) + 1))
+
+
+# YOLO, LabelMe
+
+
+def assert_detections(read, image_names):
+    # supervision's outlines go through the middles of pixels: where pieces touch by a corner its reader joins them, and
+    # it cuts off what YOLO's five digits leave of a pixel. Of these maps, all patches, that is up to a thirtieth.
+    for index, class_map in enumerate(FEWER):
+        [detections] = [found for path, _, found in read if path.endswith(image_names(index))]
+        again = np.zeros(SIZE, np.uint8)
+        if not len(detections):
+            assert not class_map.any()
+            continue
+        for mask, class_id in zip(detections.mask, detections.class_id, strict=True):
+            again[mask] = class_id + 1
+        wrong = np.mean(again != class_map)
+        assert wrong < 0.04, f"{wrong:.2%} of the pixels differ"
+
+
+def test_yolo_gives_back_the_class_map(supervision, tmp_path):
+    place = exported(frames(), "yolo", tmp_path, images="png")
+    read = supervision.DetectionDataset.from_yolo(
+        images_directory_path=str(place / "images"),
+        annotations_directory_path=str(place / "labels"),
+        data_yaml_path=str(place / "data.yaml"),
+        force_masks=True,
+    )
+    assert read.classes == list(SAPIENS.names[1:])
+    assert_detections(list(read), lambda index: f"clip_{index:06d}.png")
+
+
+def test_labelme_gives_back_the_class_map(supervision, tmp_path):
+    place = exported(frames(people=True), "labelme", tmp_path, images="png")
+    record = json.loads((place / "clip_000000.json").read_text())
+    assert {shape["group_id"] for shape in record["shapes"]} == {None, 3, 700}
+    assert (record["imagePath"], record["imageHeight"], record["imageWidth"]) == ("clip_000000.png", *SIZE)
+    read = supervision.DetectionDataset.from_labelme(
+        images_directory_path=str(place), annotations_directory_path=str(place)
+    )
+    ids = [SAPIENS.names.index(name) - 1 for name in read.classes]
+    found = []
+    for path, image, detections in read:
+        detections.class_id = np.array([ids[each] for each in detections.class_id])
+        found.append((path, image, detections))
+    assert_detections(found, lambda index: f"clip_{index:06d}.png")
+
+
+# CVAT, Pascal VOC
+
+
+def test_cvat_gives_back_each_mask(datumaro, tmp_path):
+    place = exported(frames(people=True), "cvat", tmp_path, images="png")
+    read = datumaro.Dataset.import_from(str(place), "cvat")
+    items = {item.id: item for item in read}
+    labels = [label.name for label in read.categories()[datumaro.AnnotationType.label].items]
+    for index, class_map in enumerate(FEWER):
+        item = items[f"clip_{index:06d}"]
+        assert item.attributes["frame"] == index and item.media.size == SIZE
+        found = {
+            (int(mask.attributes.get("person", 0)), SAPIENS.names.index(labels[mask.label])): mask.image
+            for mask in item.annotations
+        }
+        wanted = parts(class_map, some_people(class_map))
+        assert set(found) == set(wanted)
+        for key, mask in found.items():
+            np.testing.assert_array_equal(mask, wanted[key])
+
+
+def test_voc_holds_ids_in_the_classes_colours(datumaro, tmp_path):
+    place = exported(frames(), "voc", tmp_path, images="jpg")
+    for index, class_map in enumerate(FEWER):
+        if not class_map.any():
+            continue
+        with Image.open(place / f"SegmentationClass/clip_{index:06d}.png") as image:
+            colours = SAPIENS.palette.copy()
+            colours[0] = 0
+            np.testing.assert_array_equal(np.array(image.convert("RGB")), colours[class_map])
+        assert (place / f"JPEGImages/clip_{index:06d}.jpg").is_file()
+    read = datumaro.Dataset.import_from(str(place), "voc_segmentation")
+    labels = [label.name for label in read.categories()[datumaro.AnnotationType.label].items]
+    assert labels[:28] == list(SAPIENS.names)
+    for item in read:
+        class_map = FEWER[int(item.id[-6:])]
+        again = np.zeros(SIZE, np.uint8)
+        for mask in item.annotations:
+            again[mask.image.astype(bool)] = mask.label
+        np.testing.assert_array_equal(again, class_map)
+
+
+# Label Studio
+
+
+def decoder():
+    for module in ("label_studio_sdk.converter.brush", "label_studio_converter.brush"):
+        try:
+            return __import__(module, fromlist=["decode_rle"]).decode_rle
+        except ImportError:
+            continue
+    pytest.skip("neither label-studio-sdk nor label-studio-converter is installed")
+
+
+RUNS = {
+    "empty": np.zeros((5, 7), bool),
+    "full": np.ones((5, 7), bool),
+    "one": np.ones((1, 1), bool),
+    "noise": np.random.default_rng(1).random((40, 30)) < 0.5,
+    "longer than a run may be": np.arange(300 * 200).reshape(300, 200) > 20_000,
+    "a run of the longest length": np.arange(2 * 16384).reshape(2, 16384) < 16384,
+    "of each length": np.concatenate([np.full(n, n % 2) for n in range(1, 80)]).astype(bool)[None],
+}
+
+
+@pytest.mark.parametrize("mask", RUNS.values(), ids=RUNS.keys())
+def test_label_studio_reads_the_masks(mask):
+    back = decoder()(encode_rle(mask).tolist()).reshape(*mask.shape, 4)
+    np.testing.assert_array_equal(back, mask[..., None].repeat(4, axis=2) * 255)
+
+
+def test_label_studio_has_a_task_a_frame(tmp_path):
+    decode = decoder()
+    place = exported(frames(people=True), "labelstudio", tmp_path)
+    tasks = json.loads((place / "tasks.json").read_text())
+    assert [task["data"]["image"] for task in tasks] == [f"clip_{index:06d}.jpg" for index in range(4)]
+    results = tasks[1]["predictions"][0]["result"]
+    assert len({result["id"] for result in results}) == len(results)
+    for result in results[:3]:
+        [name] = result["value"]["brushlabels"]
+        mask = decode(result["value"]["rle"]).reshape(*SIZE, 4)[..., 3] > 0
+        person = int(result["meta"]["text"][0].split()[1]) if "meta" in result else 0
+        wanted = (FEWER[1] == SAPIENS.names.index(name)) & (some_people(FEWER[1]) == person)
+        np.testing.assert_array_equal(mask, wanted)
+    assert all(f'<Label value="{name}"' in (place / "config.xml").read_text() for name in SAPIENS.names[1:])
+
+
+# All of them
+
+WORDS = [each.word for each in FORMATS]
+NEEDS = {"yolo": "supervision", "labelme": "supervision", "cvat": "datumaro", "voc": "datumaro"}
+
+
+@pytest.mark.parametrize("kind", NEEDS)
+def test_a_missing_library_is_named_in_a_line(kind, program, monkeypatch, tmp_path):
+    from tests.test_label_video import write
+
+    write(tmp_path / "clip_labels.mkv", FEWER)
+    for module in ("supervision", "supervision.dataset.formats.yolo", "supervision.dataset.formats.labelme"):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+    for module in ("cvat", "voc"):
+        monkeypatch.setitem(__import__("sys").modules, f"datumaro.plugins.data_formats.{module}.exporter", None)
+    outcome = program("results", "export", tmp_path, "--to", kind)
+    assert (outcome.code, len(outcome.complaints)) == (2, 1)
+    assert f"--to {kind} needs the extra export: pip install" in outcome.stderr
+    assert ("--no-deps 'datumaro" in outcome.stderr) == (NEEDS[kind] == "datumaro")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip_labels.mkv"]
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_names_that_lead_out_are_refused(kind, tmp_path):
+    if kind in NEEDS:
+        pytest.importorskip(NEEDS[kind])
+    from sapiens_stream.errors import OutputError
+
+    bad = [StoredFrame(index=0, name="../../escaped", class_map=FEWER[0], picture=np.zeros((*SIZE, 3), np.uint8))]
+    write = partial(exported, bad, kind, tmp_path / "out", images="png")
+    if kind in ("coco", "labelstudio"):
+        write = partial(exported, bad, kind, tmp_path / "out", images="jpg")
+    with pytest.raises(OutputError):
+        write()
+    assert not list(tmp_path.rglob("*escaped*"))
