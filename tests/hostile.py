@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import struct
 import zlib
 from fractions import Fraction
@@ -19,7 +18,9 @@ _ADAM7 = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), 
 
 
 def limit_memory(megabytes: int) -> None:
-    """Lets this process take so much more address space than it has now."""
+    """Lets this process take so much more address space than it has now; on Linux alone."""
+    import resource
+
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

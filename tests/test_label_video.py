@@ -323,9 +323,9 @@ sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
 from tests.test_label_video import maps, write
 write(Path({str(tmp_path / "clip_labels.mkv")!r}), maps(50, (17, 30), "people"), close=False)
-os.kill(os.getpid(), signal.SIGKILL)
+os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 """
-    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
+    assert subprocess.run([sys.executable, "-c", script]).returncode  # neither has Python's end come
     with LabelVideo(tmp_path / ".clip_labels.part.mkv") as video:
         np.testing.assert_array_equal(np.stack(list(video)), np.stack(list(maps(50, (17, 30), "people"))))
 

@@ -139,9 +139,11 @@ def test_a_pattern_in_a_picture_s_name_is_no_pattern(here: Path) -> None:
         assert len(list(video.frames())) == 1
 
 
+NAMED = pytest.mark.skipif(os.name != "posix", reason="no pipes and devices that have a name")
 PIPED = ("clip.mp4", "clip.mkv", "clip.ts")
 
 
+@NAMED
 @pytest.mark.parametrize("name", PIPED)
 def test_a_fifo_gives_pictures_and_sound(name: str, tmp_path: Path) -> None:
     path = make_video(tmp_path / name, frames=FRAMES, audio="aac")
@@ -158,8 +160,8 @@ def test_a_fifo_gives_pictures_and_sound(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["-", "/dev/stdin", "/dev/fd/0"])
 @pytest.mark.parametrize("through", ["pipe", "file", "socket"])
 def test_standard_input_gives_pictures_and_sound(what: str, through: str, tmp_path: Path) -> None:
-    if through == "socket" and what != "-":
-        pytest.skip("the system does not open a socket by a name")
+    if what != "-" and (through == "socket" or os.name != "posix"):
+        pytest.skip("the system does not open it by a name")
     path = make_video(tmp_path / "clip.mp4", frames=FRAMES, audio="aac")
     code = (
         "import sys; from pathlib import Path; from tests.test_opening import overlay_of, packets\n"
@@ -190,6 +192,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "STALL_SECONDS", 0.3)
 
 
+@NAMED
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("writer", [False, True], ids=["nobody writes", "the writer sends nothing"])
 def test_a_pipe_is_not_waited_for_without_an_end(writer: bool, tmp_path: Path) -> None:
@@ -202,6 +205,7 @@ def test_a_pipe_is_not_waited_for_without_an_end(writer: bool, tmp_path: Path) -
         os.close(held)
 
 
+@NAMED
 def test_an_empty_pipe_is_told_as_that(tmp_path: Path) -> None:
     fifo = tmp_path / "pipe.mp4"
     os.mkfifo(fifo)
@@ -210,6 +214,7 @@ def test_an_empty_pipe_is_told_as_that(tmp_path: Path) -> None:
         Video(fifo)
 
 
+@NAMED
 def test_a_device_is_no_video(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"/dev/zero: .*a file or a pipe"):
         Video("/dev/zero")

@@ -1,7 +1,6 @@
 """The overlay video, read back by PyAV: times, pictures, colours, sound, and what remains when a run ends early."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -452,7 +451,7 @@ def test_a_killed_run_leaves_a_playable_file(tmp_path, codec):
         [sys.executable, "-c", textwrap.dedent(writer)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
     )
     assert process.stdout.readline() == b"written\n"
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not path.exists()
     read = []

@@ -366,7 +366,7 @@ def kill_at_random(rng, folder, *command):
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.4))
         if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             killed += 1
         process.communicate()
     return killed

@@ -291,8 +291,10 @@ def test_a_bad_photo_is_skipped_and_the_rest_goes_on(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    if message == "Permission denied" and os.geteuid() == 0:
-        pytest.skip("root may read everything")
+    if message == "Permission denied" and (os.name != "posix" or os.geteuid() == 0):
+        pytest.skip("root may read everything, and so may everybody on Windows")
+    if message == "it is not a file" and not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes that have a name")
     make(tmp_path / name)
     make_photo(tmp_path / "b.jpg", picture(1))
     frames, skipped = read(tmp_path, decoder=decoder)
