@@ -62,6 +62,15 @@ ShardOption = Annotated[
         show_default="all",
     ),
 ]
+ChunkOption = Annotated[
+    str | None,
+    typer.Option(
+        "--chunk",
+        metavar="I/N",
+        help="The class maps of chunk I of N of one long video; `results join` makes its results of all of them.",
+        show_default="all",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON a run on standard output, and nothing else there.")
 ]

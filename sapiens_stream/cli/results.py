@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sapiens_stream.cli.results_export import export
+from sapiens_stream.cli.results_join import join
 from sapiens_stream.cli.results_render import render
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 results = typer.Typer(name="results", help="Work on written results, without a model.", rich_markup_mode=None)
 results.command("render")(render)
+results.command("join")(join)
 results.command("export")(export)
 
 _COLUMNS = ("input", "state", "frames", "skipped", "frames/s", "space", "record")

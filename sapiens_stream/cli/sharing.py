@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sapiens_stream.cli import exit_codes
+from sapiens_stream.cli import exit_codes, guesses
 from sapiens_stream.cluster.shards import parse_shard
+from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.sources.video_input import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from sapiens_stream.cli.display import Display
+    from sapiens_stream.cli.video_runs import VideoRuns
 
 
 def share_of_videos(text: str, inputs: Sequence[str], folder: Path, display: Display) -> list[str]:
@@ -32,3 +35,32 @@ def share_of_videos(text: str, inputs: Sequence[str], folder: Path, display: Dis
         display.result(f"{shard} holds none of {len(inputs)} videos; nothing to do")
         raise typer.Exit(exit_codes.DONE)
     return mine
+
+
+def check_chunk(text: str | None, shard: str | None, inputs: Sequence[str], output: Path) -> None:
+    """Raises UsageError for a chunk of what has none."""
+    if text is None:
+        return
+    parse_shard(text, os.environ, option="--chunk")
+    if shard is not None:
+        raise UsageError("--chunk takes a part of one video and --shard some of many; give one of them")
+    if len(inputs) != 1 or inputs[0] == STANDARD_INPUT:
+        what = "standard input" if inputs == [STANDARD_INPUT] else f"{len(inputs)} inputs"
+        raise UsageError(f"--chunk {text}: it is of one video that can be read more than once, not of {what}")
+    if guesses.looks_like_video(output) and not output.is_dir():
+        raise UsageError(f"-o {output} is an overlay; --chunk writes class maps into a folder, results join all else")
+
+
+def execute_chunk(runs: VideoRuns, text: str, inputs: Sequence[str], display: Display) -> None:
+    """Runs the chunk that `--chunk` names; ends the program, done, where the video has not so many."""
+    from sapiens_stream.sources.key_frames import find_key_frames
+
+    chunk = parse_shard(text, os.environ, option="--chunk")
+    [name] = inputs
+    if problem := guesses.video_problem(name):
+        raise InputError(problem)
+    parts = find_key_frames(name, max_pixels=runs.max_pixels).parts(chunk.count)
+    if chunk.number >= len(parts):
+        display.result(f"{name} has key frames for {len(parts)} chunks; nothing to do for {text}")
+        raise typer.Exit(exit_codes.DONE)
+    runs.execute_part(name, parts[chunk.number])

@@ -11,7 +11,7 @@ import typer
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import Choices, takes_outputs
-from sapiens_stream.cli.sharing import share_of_videos
+from sapiens_stream.cli.sharing import check_chunk, execute_chunk, share_of_videos
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MAX_PIXELS, MODEL, OUTPUT_FOLDER
@@ -60,6 +60,7 @@ def video(
     overwrite: options.OverwriteOption = False,
     resume: options.ResumeOption = False,
     shard: options.ShardOption = None,
+    chunk: options.ChunkOption = None,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -68,8 +69,9 @@ def video(
     The overlay has the source's times and size, its sounds, subtitles and chapters.
     """
     options.check_resume(resume, overwrite)
-    settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "shard", "json", "quiet"))
+    settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "shard", "chunk", "json", "quiet"))
     guesses.check_model(model)
+    check_chunk(chunk, shard, inputs, output)
     overlay_file = _overlay_file(output, inputs, choices["overlay"])
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
@@ -98,6 +100,9 @@ def video(
         settings=settings,
         strict=strict,
     )
+    if chunk is not None:
+        execute_chunk(runs, chunk, inputs, display)
+        raise typer.Exit(runner.exit_code)
     for name in runs.without_clashes(mine, among=inputs):
         runs.execute(name)
         if runner.interrupted:

@@ -14,9 +14,11 @@ from sapiens_stream.cli.runner import Runner
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Skipped
 from sapiens_stream.pipeline import Run
+from sapiens_stream.pipeline.part_run import margin_of, run_of_part
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.sources import Video
+from sapiens_stream.sources.parts import Part, VideoPart
 from sapiens_stream.sources.video_input import parse_video, printable
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class VideoRuns:
         self._outputs = outputs_of(choices, overlay_file=overlay_file)
         self._folder = folder
         self._runner = runner
-        self._max_pixels = max_pixels
+        self.max_pixels = max_pixels
         self._steady, self._every = steady, every
         self._overwrite = overwrite
         self._resume = resume
@@ -86,7 +88,7 @@ class VideoRuns:
         try:
             if problem := guesses.video_problem(name):
                 raise InputError(problem)
-            source = Video(name, max_pixels=self._max_pixels)
+            source = Video(name, max_pixels=self.max_pixels)
         except InputError as error:
             self._runner.reject(printable(name), error)
             return
@@ -116,6 +118,36 @@ class VideoRuns:
                 note=note,
             )
             self._runner.execute(run, str(self._outputs.overlay_file or self._folder))
+
+    def execute_part(self, name: str, part: Part) -> None:
+        """Runs a part of one video, for its class maps alone."""
+        stem = parse_video(name).stem
+        segmenter = self._ready()
+        from sapiens_stream.people.chain import refiner_for  # which loads torch
+
+        margin = margin_of(steady=self._steady, every=self._every)
+        try:
+            source = VideoPart(name, part, margin=margin, max_pixels=self.max_pixels)
+        except InputError as error:
+            self._runner.reject(printable(name), error)
+            return
+        with source:
+            run = run_of_part(
+                source,
+                segmenter.engine,
+                folder=self._folder,
+                stem=stem,
+                settings=self._settings,
+                only=self._outputs.only,
+                refiner=refiner_for(segmenter.model, steady=self._steady, every=self._every),
+                overwrite=self._overwrite,
+                strict=self._strict,
+                on_skip=self._runner.skip,
+                on_damage=self._runner.damage,
+                warn=self._runner.display.warn,
+                note=self._runner.display.note,
+            )
+            self._runner.execute(run, str(self._folder))
 
     def _ready(self) -> Segmenter:
         if self._segmenter is None:

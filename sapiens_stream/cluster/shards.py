@@ -52,7 +52,7 @@ class Shard:
         return mine
 
 
-def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
+def parse_shard(text: str, environ: Mapping[str, str], *, option: str = "--shard") -> Shard:
     """Understands "3/8".
 
     Shares are counted from 0 or from 1: the last, 8/8, is the one that is 0/8 in the other count, so that either has
@@ -65,15 +65,15 @@ def parse_shard(text: str, environ: Mapping[str, str]) -> Shard:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         unset = "; an array's variables are set in its tasks alone" if not re.search(r"\d/\d", text) else ""
-        raise UsageError(f"--shard {text!r}: {_RIGHT}{unset}")
+        raise UsageError(f"{option} {text!r}: {_RIGHT}{unset}")
     number, count = int(match[1]), int(match[2])
     if not 1 <= count <= MOST_SHARDS:
-        raise UsageError(f"--shard {text}: there are 1 to {MOST_SHARDS} shares; {_RIGHT}")
+        raise UsageError(f"{option} {text}: there are 1 to {MOST_SHARDS} shares; {_RIGHT}")
     task = _SlurmTask.of(environ)
     if task is not None and (task.id, task.count) == (number, count):
         return Shard(task.place(text) % count, count)
     if number > count:
-        raise UsageError(f"--shard {text}: I is 0 to {count - 1}, or 1 to {count}")
+        raise UsageError(f"{option} {text}: I is 0 to {count - 1}, or 1 to {count}")
     return Shard(number % count, count)
 
 
@@ -99,7 +99,7 @@ class _SlurmTask:
         step = max(1, self.step)
         if self.last - self.first != (self.count - 1) * step or (self.id - self.first) % step:
             raise UsageError(
-                f"--shard {text}: which share the task {self.id} has can't be told, since the ids of this array"
+                f"{text}: which share the task {self.id} has can't be told, since the ids of this array"
                 f" ({self.count} from {self.first} to {self.last}) are not evenly spaced; number its tasks --array=0-"
                 f"{self.count - 1}, or give N as it was in the first array"
             )

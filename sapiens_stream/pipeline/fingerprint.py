@@ -87,14 +87,19 @@ class Fingerprint:
 
     def digest(self, sha256: str | None) -> str:
         """A hash over what makes the class maps: input, model, settings; not where they lie."""
-        what = {name: value for name, value in self.input.items() if name not in ("path", "modified")}
-        how = {name: value for name, value in self.settings.items() if name not in _PRESENTATION}
-        text = json.dumps({"input": what, "model": sha256, "settings": how}, sort_keys=True)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return digest_of(self.input, sha256, self.settings)
 
     def as_dict(self, sha256: str | None) -> dict[str, Any]:
         """For the run record, as JSON types; `sha256` is the model file's."""
         return {"input": self.input, "model": sha256, "settings": self.settings}
+
+
+def digest_of(source: Mapping[str, Any], sha256: str | None, settings: Mapping[str, Any]) -> str:
+    """`Fingerprint.digest` of what stands in a record."""
+    what = {name: value for name, value in source.items() if name not in ("path", "modified")}
+    how = {name: value for name, value in settings.items() if name not in _PRESENTATION}
+    text = json.dumps({"input": what, "model": sha256, "settings": how}, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _same_input(ours: Mapping[str, Any], theirs: Any) -> bool:

@@ -40,7 +40,7 @@ class Run:
 
     What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results, of `overwrite`,
     of `spare_record` and of `shared` for its folder. `note` is called with the disk space that the run will need.
-    `refiner` is the clip's own, if its class maps are to be refined.
+    `refiner` is the clip's own, if its class maps are to be refined. What `remarks` tells stands in the record too.
 
     With `resume` it goes on with what the same run has left in the record's folder, however that ended: stored class
     maps are not inferred again, unless a refiner or people's boxes need every frame; the rest is made of them, and the
@@ -66,6 +66,7 @@ class Run:
         strict: bool = False,
         refiner: Refiner | None = None,
         note: Callable[[str], None] = lambda sentence: None,
+        remarks: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.statistics = Statistics()
         self.name = source.info.name
@@ -88,6 +89,7 @@ class Run:
             engine = self._stored_first = StoredFirst(cast("QueuedInference", engine))
         self._workers = workers
         self._note = note
+        self._remarks = remarks
         self.stopping = False
         self._on_skip = on_skip
         self._skipping = Lock()
@@ -282,5 +284,5 @@ class Run:
             return dict(self._folder.previous)
         if self._resume:
             self.statistics.stored = self._stored_first.found
-        record = self._log.as_dict(self.statistics, self.outputs)
+        record = {**self._log.as_dict(self.statistics, self.outputs), **self._remarks()}
         return record if self._refiner is None else record | self._refiner.record()

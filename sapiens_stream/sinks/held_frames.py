@@ -46,7 +46,7 @@ class HeldFrames:
 
 def hold_frames(path: Path) -> HeldFrames | None:
     """Looks at what lies under the name and beside it, keeps what holds more, and puts it beside; None for nothing."""
-    finished, growing = _look_at(path, was_finished=True), _look_at(aside(path), was_finished=False)
+    finished, growing = look_at(path, was_finished=True), look_at(aside(path), was_finished=False)
     kept = max((each for each in (finished, growing) if each is not None), key=lambda each: each.count, default=None)
     if kept is None:
         discard(aside(path))
@@ -57,11 +57,12 @@ def hold_frames(path: Path) -> HeldFrames | None:
 
 def sound_frames(path: Path) -> int:
     """How many frames of a label video are as they were written, up to the first that is not."""
-    held = _look_at(path, was_finished=True)
+    held = look_at(path, was_finished=True)
     return held.count if held is not None else 0
 
 
-def _look_at(path: Path, *, was_finished: bool) -> HeldFrames | None:
+def look_at(path: Path, *, was_finished: bool) -> HeldFrames | None:
+    """The sound frames of a label video; None where there is none."""
     with suppress(OSError, InputError):
         if not path.is_symlink():
             with path.open("rb", buffering=0) as file:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.codeccontext import VideoCodecContext
 
+from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.quiet import keep_quiet
@@ -48,6 +49,8 @@ class LabelVideoSink(Sink):
     be read up to the last frame at any moment, is on the disk after `SYNC_EVERY` seconds, takes no memory for each
     frame, keeps times that are no whole milliseconds, and can be gone on with.
 
+    With `first`, the first frame of the whole video, what is written is a part of it: it has the same head and clock.
+
     Raises OutputError where writing fails; the frames before that are finished under the name by `close`.
     """
 
@@ -58,11 +61,13 @@ class LabelVideoSink(Sink):
         path: Path,
         source: SourceInfo,
         *,
+        first: Frame | None = None,
         only: tuple[int, ...] | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
         self._path = path
         self._source = source
+        self._first = first
         self._kept = None if only is None else np.where(np.isin(np.arange(256), only), np.arange(256), 0).astype("u1")
         self._warn = warn
         self._warned = False
@@ -82,7 +87,7 @@ class LabelVideoSink(Sink):
     def write(self, result: Segmentation) -> None:
         try:
             if self._frames is None:
-                self._frames = _Frames(self._path, result, self._source, self._held)
+                self._frames = _Frames(self._path, result, self._source, self._held, self._first)
             self._frames.write(result.frame, self._map(result, self._frames.head.size))
         except _FAILURES as error:
             self._failure = error
@@ -92,7 +97,7 @@ class LabelVideoSink(Sink):
         return 200 + size[0] * size[1] // 300
 
     def measure(self, result: Segmentation) -> int:
-        encoder = _encoder(result.class_map.shape)
+        encoder = encoder_for(result.class_map.shape)
         packets = encoder.encode(_grey(self._map(result, result.class_map.shape)))
         return sum(len(ebml.key_cluster(0, bytes(packet))) for packet in packets)
 
@@ -142,21 +147,18 @@ class _Frames:
     Frames that are `held` already are passed over. Raises OSError, ValueError or av.FFmpegError.
     """
 
-    def __init__(self, path: Path, first: Segmentation, source: SourceInfo, held: HeldFrames | None = None) -> None:
-        frame = first.frame
-        self._clock = Clock(frame, source)
-        self._encoder = _encoder(frame.size)
-        ratio = source.sample_aspect_ratio
-        self.head = LabelHead(
-            size=frame.size,
-            private=self._encoder.extradata or b"",
-            frame_duration=round(ebml.SECOND / self._clock.rate),
-            classes=first.classes,
-            model=first.model,
-            time_base=self._clock.time_base,
-            shift=self._clock.shift,
-            sample_aspect_ratio=1 / ratio if ratio and frame.quarter_turns % 2 else ratio,
-        )
+    def __init__(
+        self,
+        path: Path,
+        result: Segmentation,
+        source: SourceInfo,
+        held: HeldFrames | None = None,
+        first: Frame | None = None,
+    ) -> None:
+        first = first or result.frame
+        self._clock = Clock(first, source)
+        self._encoder = encoder_for(first.size)
+        self.head = head_of(first, source, self._encoder, classes=result.classes, model=result.model)
         if held is not None and not held.fit(self.head):
             held = None
         self._file = GrowingFile(path, keep=held.size if held is not None else None)
@@ -206,7 +208,25 @@ class _Frames:
         self._file.close()
 
 
-def _encoder(size: tuple[int, ...]) -> VideoCodecContext:
+def head_of(
+    first: Frame, source: SourceInfo, encoder: VideoCodecContext, *, classes: ClassSet, model: str
+) -> LabelHead:
+    """What the label video of a source begins with."""
+    clock = Clock(first, source)
+    ratio = source.sample_aspect_ratio
+    return LabelHead(
+        size=first.size,
+        private=encoder.extradata or b"",
+        frame_duration=round(ebml.SECOND / clock.rate),
+        classes=classes,
+        model=model,
+        time_base=clock.time_base,
+        shift=clock.shift,
+        sample_aspect_ratio=1 / ratio if ratio and first.quarter_turns % 2 else ratio,
+    )
+
+
+def encoder_for(size: tuple[int, ...]) -> VideoCodecContext:
     """FFV1 for class maps of a size, (height, width). Raises OutputError for one that it does not take."""
     keep_quiet()
     height, width = size

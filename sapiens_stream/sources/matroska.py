@@ -55,6 +55,8 @@ class Layout:
     private: bytes = b""
     size: tuple[int, int] = (0, 0)
     frame_duration: int | None = None
+    duration: float = 0.0
+    """Ticks; 0 where it is not known."""
     cues: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -207,6 +209,8 @@ class MatroskaFile:
             for child in self._within(part):
                 if child.number == ebml.TIMESTAMP_SCALE:
                     layout.scale = max(1, self._number(child))
+                elif child.number == ebml.DURATION and child.end == child.content + 8:
+                    layout.duration = struct.unpack(">d", self._content(child))[0]
                 elif child.number == ebml.MUXING_APP:
                     layout.muxing_app = self._text(child)
         elif part.number == ebml.TRACKS:

@@ -1,0 +1,145 @@
+"""One long video over several processes: what is joined of its chunks is what one run leaves, to the byte."""
+
+import json
+import shutil
+
+import pytest
+
+from sapiens_stream import LabelVideo
+from tests.media import make_video
+from tests.program import record_of
+from tests.test_results import assert_same_files
+
+FAST = ("--shape", 64, 64, "--quiet", "--device", "cpu")
+OPEN = {"x264-params": "open-gop=1:keyint=25:min-keyint=25:bframes=3:scenecut=0"}
+CLIPS = {
+    "VFR with sound": ("clip.mp4", {"vfr": True, "audio": "aac", "options": OPEN}, ("--save", "labels,json,jsonl")),
+    "joined recordings": ("clip.ts", {"options": OPEN, "joined": True}, ("--save", "labels", "--overlay", "none")),
+    "odd size, files": ("clip.mkv", {"codec": "ffv1", "size": (97, 161)}, ("--save", "classes", "--overlay", "none")),
+    "steady": ("clip.mp4", {"options": OPEN}, ("--save", "labels", "--overlay", "none", "--steady", 2)),
+}
+
+
+@pytest.mark.parametrize(("name", "how", "options"), CLIPS.values(), ids=CLIPS.keys())
+def test_joined_chunks_are_what_one_run_leaves(name, how, options, program, tmp_path):
+    how = dict(how)
+    joined = how.pop("joined", False)
+    path = make_video(tmp_path / name, frames=80, **how)
+    if joined:
+        path.write_bytes(path.read_bytes() * 2)
+    command = ("video", path, *FAST, *options)
+    chunks, whole = tmp_path / "chunks", tmp_path / "whole"
+    for number in (2, 1, 3):  # in any order, counted from 1 here
+        outcome = program(*command, "-o", chunks, "--chunk", f"{number}/3")
+        assert outcome.code == 0, outcome
+    assert program("results", "join", chunks).code == 0
+    assert program(*command, "-o", whole).code == 0
+    files = sorted(each.relative_to(whole) for each in whole.rglob("*") if each.is_file())
+    assert files == sorted(each.relative_to(chunks) for each in chunks.rglob("*") if each.is_file())
+    assert_same_files(whole, chunks, *{f"*{each.suffix}" for each in files} - {"*.json", "*.mp4"})
+    for each in files:
+        if not each.name.endswith("_run.json"):
+            assert (whole / each).read_bytes() == (chunks / each).read_bytes(), each
+    records = [record_of(folder) for folder in (whole, chunks)]
+    assert records[0]["fingerprint"] == records[1]["fingerprint"]
+    assert [record["status"] for record in records] == ["complete"] * 2
+    again = program(*command, "-o", chunks, "--resume", "--json")
+    assert again.code == 0 and json.loads(again.stdout) == records[1]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=80, options={"g": "25"})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Where the first test that asks leaves its chunks for the others."""
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture
+def chunks(clip, made, program, tmp_path):
+    for number in range(3) if not any(made.iterdir()) else ():
+        assert program("video", clip, *FAST, "-o", made, "--chunk", f"{number}/3").code == 0
+    return shutil.copytree(made, tmp_path / "out")
+
+
+def test_what_is_missing_damaged_or_of_another_run_is_named(clip, chunks, program, tmp_path):
+    second = chunks / "clip_chunk_1_of_3_run.json"
+    labels = chunks / "clip_chunk_1_of_3_labels.mkv"
+    record, video = second.read_bytes(), labels.read_bytes()
+
+    def refused(*why):
+        outcome = program("results", "join", chunks)
+        assert outcome.code == 1 and len(outcome.complaints) == 1
+        assert all(each in outcome.stderr for each in why), outcome.stderr
+        assert not (chunks / "clip_run.json").exists()
+
+    second.unlink()
+    refused("none of the number 1")
+    second.write_bytes(record.replace(b'"status": "complete"', b'"status": "interrupted"', 1))
+    refused("run this chunk again")
+    second.write_bytes(record.replace(b'"precision": "float32"', b'"precision": "bfloat16"'))
+    refused("is of another run")
+    told = json.loads(record)
+    second.write_text(json.dumps({**told, "chunk": {**told["chunk"], "first": "9/25"}}))
+    refused("does not begin where")
+    second.write_bytes(record)
+    labels.write_bytes(video[: len(video) // 2] + b"\0" * 16 + video[len(video) // 2 + 16 :])
+    refused("damaged")
+    labels.unlink()
+    assert program("video", clip, *FAST, "-o", chunks, "--chunk", "1/3").code == 0
+    assert program("results", "join", chunks, "--keep-chunks").code == 0
+    assert labels.read_bytes() == video
+    with LabelVideo(chunks / "clip_chunk_0_of_3_labels.mkv") as part:
+        assert len(part) < 80
+
+
+def test_a_chunk_that_is_done_is_passed_over(clip, chunks, program):
+    before = {path: path.stat().st_mtime_ns for path in chunks.iterdir()}
+    outcome = program("video", clip, *FAST[:2], 64, "--device", "cpu", "-o", chunks, "--chunk", "0/3")
+    assert outcome.code == 0 and "done already" in outcome.stdout
+    assert {path: path.stat().st_mtime_ns for path in chunks.iterdir()} == before
+
+
+def test_there_may_be_fewer_chunks_than_tasks(clip, program, tmp_path):
+    outcome = program("video", clip, "--device", "cpu", "-o", tmp_path / "out", "--chunk", "7/9")
+    assert outcome.code == 0 and "nothing to do" in outcome.stdout and not (tmp_path / "out").exists()
+
+
+def test_another_run_s_results_are_not_replaced(clip, chunks, program):
+    command = ("video", clip, *FAST, "-o", chunks, "--save", "labels", "--overlay", "none", "--steady", 1)
+    assert program(*command).code == 0
+    outcome = program("results", "join", chunks)
+    assert outcome.code == 2 and "another run" in outcome.stderr
+    assert program("results", "join", chunks, "--overwrite").code == 0
+
+
+def test_the_video_may_lie_elsewhere_when_it_is_joined(clip, chunks, program, tmp_path):
+    moved = shutil.copy(clip, tmp_path / "moved.mp4")
+    outcome = program("results", "join", chunks, "--input", moved)
+    assert outcome.code == 0 and (chunks / "clip_overlay.mp4").is_file() and (chunks / "clip/000000.json").is_file()
+
+
+WRONG = {
+    "two videos": (["clip.mp4", "other.mp4", "--chunk", "0/2"], "2 inputs"),
+    "standard input": (["-", "--chunk", "0/2"], "standard input"),
+    "a shard too": (["clip.mp4", "--chunk", "0/2", "--shard", "0/2"], "one of them"),
+    "an overlay's name": (["clip.mp4", "--chunk", "0/2", "-o", "x.mp4"], "into a folder"),
+    "no chunk": (["clip.mp4", "--chunk", "a"], "--chunk 'a'"),
+    "people": (["clip.mp4", "--chunk", "0/2", "--people", "builtin", "--device", "cpu"], "take it whole"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "why"), WRONG.values(), ids=WRONG.keys())
+def test_what_has_no_chunks_is_refused(arguments, why, clip, program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clip, "clip.mp4")
+    outcome = program("video", *arguments)
+    assert outcome.code == 2 and why in outcome.stderr
+
+
+def test_a_folder_without_chunks_says_so(program, tmp_path):
+    outcome = program("results", "join", tmp_path)
+    assert outcome.code == 1 and len(outcome.complaints) == 1
