@@ -24,8 +24,8 @@ def join_label_videos(
 ) -> int:
     """Writes `path` of `parts` in their order, to the byte as one run would have; returns the number of frames.
 
-    Each part has to have the number of frames that stands beside it. `first` is the first frame of the whole source. Raises InputError for a part that is damaged, or of another video;
-    OutputError where it cannot be written.
+    Each part has to have the number of frames that stands beside it. `first` is the first frame of the whole source.
+    Raises InputError for a part that is damaged, or of another video; OutputError where it cannot be written.
     """
     with LabelVideo(parts[0][0]) as video:
         head = head_of(first, source, encoder_for(first.size), classes=video.classes, model=video.model)
