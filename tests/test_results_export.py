@@ -16,9 +16,9 @@ from sapiens_stream.results.export.export import export
 from sapiens_stream.results.export.outlines import outlines
 from sapiens_stream.results.export.registry import named
 from sapiens_stream.results.export.target import Choices
-from sapiens_stream.results.instances import find_instances
 from sapiens_stream.results.mapping import read_mapping, shipped
 from sapiens_stream.results.stored import StoredClip, StoredFrame, stored_clips
+from sapiens_stream.sinks.instances import find_instances
 from tests.media import make_video, picture
 from tests.program import WAIT, record_of
 from tests.test_label_video import write as write_label_video

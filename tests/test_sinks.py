@@ -23,6 +23,7 @@ from sapiens_stream.sinks.label_video import LabelVideoSink
 from sapiens_stream.sinks.masks import MaskSink
 from sapiens_stream.sinks.pictures import PictureSink
 from sapiens_stream.sinks.regions import polygons, run_lengths
+from sapiens_stream.sinks.statistics_files import StatisticsCsv
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 
 DATA = Path(__file__).parent / "data" / "golden"
@@ -65,7 +66,11 @@ def json_lines(root):
     return JsonLines(root / "clip.jsonl", title="result")
 
 
-SPANNING = {"video": overlay_video, "labels": label_video, "lines": json_lines}
+def statistics(root):
+    return StatisticsCsv(root / "clip_statistics.csv")
+
+
+SPANNING = {"video": overlay_video, "labels": label_video, "lines": json_lines, "statistics": statistics}
 EVERY = {**{name: make for name, (make, _) in PER_FRAME.items()}, **SPANNING}
 
 every_sink = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
@@ -113,7 +118,9 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(make, small_disk):
             sink.write(result(size=(240, 320), index=index, pts=index, time_base=Fraction(1, 25)))
     with pytest.raises(OutputError, match="No space left") if sink.ordered else nullcontext():
         sink.close()
-    assert [path.name for path in small_disk.iterdir() if path.suffix not in (".mp4", ".mkv", ".jsonl")] == ["filler"]
+    assert [path.name for path in small_disk.iterdir() if path.suffix not in (".mp4", ".mkv", ".jsonl", ".csv")] == [
+        "filler"
+    ]
 
 
 @every_sink

@@ -140,6 +140,22 @@ OUTPUTS: tuple[OutputKind, ...] = (
         open=_in("json_lines.json_lines"),
     ),
     OutputKind(
+        option="save",
+        word="statistics",
+        help="areas, boxes and flicker of each class, as one CSV",
+        ending=settings.STATISTICS_CSV_FILE,
+        spans=True,
+        open=_in("statistics_files.statistics_csv"),
+    ),
+    OutputKind(
+        option="save",
+        word="parquet",
+        help="the same figures as Parquet",
+        ending=settings.STATISTICS_PARQUET_FILE,
+        spans=True,
+        open=_in("statistics_files.statistics_parquet"),
+    ),
+    OutputKind(
         option="contact_sheet",
         word=None,
         help="some frames at a glance, as a PNG",

@@ -11,14 +11,14 @@ import orjson
 
 from sapiens_stream.results.export.outlines import outlines
 from sapiens_stream.results.export.target import Target
-from sapiens_stream.results.instances import (
+from sapiens_stream.results.stored import StoredFrame
+from sapiens_stream.sinks.files import written_aside
+from sapiens_stream.sinks.instances import (
     Instance,
     find_instances,
     instance_mask,
     instance_run_lengths,
 )
-from sapiens_stream.results.stored import StoredFrame
-from sapiens_stream.sinks.files import written_aside
 
 ANNOTATIONS = "annotations.json"
 

@@ -15,8 +15,8 @@ import numpy as np
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.results.export.extra import needing
 from sapiens_stream.results.export.target import Target
-from sapiens_stream.results.instances import find_instances, instance_mask
 from sapiens_stream.results.stored import StoredFrame
+from sapiens_stream.sinks.instances import find_instances, instance_mask
 
 if TYPE_CHECKING:
     from datumaro.components.dataset_base import DatasetItem

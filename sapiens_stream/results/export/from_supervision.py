@@ -10,9 +10,9 @@ import orjson
 
 from sapiens_stream.results.export.extra import needing
 from sapiens_stream.results.export.target import Target
-from sapiens_stream.results.instances import Instance, find_instances, instance_mask
 from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.files import path_below, written_aside
+from sapiens_stream.sinks.instances import Instance, find_instances, instance_mask
 
 if TYPE_CHECKING:
     from supervision import Detections

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import orjson
 
 from sapiens_stream.results.export.target import Target
-from sapiens_stream.results.instances import Instance, find_instances, instance_mask
 from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.files import written_aside
+from sapiens_stream.sinks.instances import Instance, find_instances, instance_mask
 
 TASKS = "tasks.json"
 CONFIG = "config.xml"

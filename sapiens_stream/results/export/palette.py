@@ -10,9 +10,9 @@ import numpy as np
 from sapiens_stream.classes import MAX_CLASSES, numbered
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.results.export.target import Layout, Target
-from sapiens_stream.results.instances import find_instances, instance_mask
 from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.files import path_below, written_aside
+from sapiens_stream.sinks.instances import find_instances, instance_mask
 from sapiens_stream.sinks.png import encode_palette_png
 
 

@@ -1,4 +1,4 @@
-"""The instances of a stored frame: a class of a person, or, where people were not kept apart, a class."""
+"""The instances of a frame: a class of a person, or, where people were not kept apart, a class."""
 
 from __future__ import annotations
 
