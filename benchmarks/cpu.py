@@ -1,8 +1,8 @@
 """`python -m benchmarks.cpu`: what this program gains on a CPU, as ratios against baselines of the same run.
 
 Give it a checkpoint (`--model`) to measure with; by default the small random one of the tests, so that the network
-hides nothing. `--only class-map,photos,video,overlay,colour,builtin,memory` picks sections; builtin is always of the
-built-in model.
+hides nothing. `--only class-map,json,photos,video,overlay,colour,builtin,memory` picks sections; json and builtin are
+always of the built-in model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks import class_map, original
+from benchmarks import class_map, frame_json, original
 from benchmarks.timing import Comparison, compare, peak_memory, seconds
 from sapiens_stream import Segmenter
 from sapiens_stream.cli.allocator import keep_freed_memory
@@ -253,7 +253,7 @@ def builtin_section(folder: Path) -> None:
         )
         label = f"{spec.height}x{spec.width}, {precision}, {len(frames) / result.ours:.1f} frames/s"
         show(label, result, "the network alone, all cores at each frame")
-        ours = lambda segmenter=segmenter: run(Video(PEOPLE), segmenter, Outputs(), folder)  # noqa: E731
+        ours = lambda segmenter=segmenter, to=folder / precision: run(Video(PEOPLE), segmenter, Outputs(), to)  # noqa: E731
         ours()
         taken = statistics.median(seconds(ours) for _ in range(3))
         label = f"{info.size[1]}x{info.size[0]}, {precision}, {len(frames) / taken:.1f} frames/s end to end"
@@ -274,7 +274,7 @@ def main() -> None:
     """Prints the sections asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(TINY))
-    parser.add_argument("--only", default="class-map,photos,video,overlay,colour,builtin,memory")
+    parser.add_argument("--only", default="class-map,json,photos,video,overlay,colour,builtin,memory")
     chosen = parser.parse_args()
     sections = set(chosen.only.split(","))
     keep_freed_memory()
@@ -284,6 +284,9 @@ def main() -> None:
         if "class-map" in sections:
             print("logits to class map")
             class_map.main()
+        if "json" in sections:
+            print("a 4K frame's JSON")
+            frame_json.main()
         if "photos" in sections:
             print("images")
             (folder := Path(name) / "photos").mkdir()
