@@ -18,7 +18,7 @@ from sapiens_stream.colour.meaning import Colour
 from sapiens_stream.colour.planes import Plane
 from sapiens_stream.colour.sdr import sdr_frame
 from sapiens_stream.colour.tags import colour_of
-from sapiens_stream.labels import Label, find_labels
+from sapiens_stream.labels import Extents, Label
 from sapiens_stream.soft import AlphaPlane, RankedPlanes
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -224,4 +224,9 @@ class Segmentation:
     @cached_property
     def labels(self) -> tuple[Label, ...]:
         """The classes that were found, by id, background left out; looked for at the first use and kept."""
-        return find_labels(self.class_map, self.classes)
+        return self.extents.labels(self.classes)
+
+    @cached_property
+    def extents(self) -> Extents:
+        """Where each class is; looked for at the first use and kept."""
+        return Extents(self.class_map)

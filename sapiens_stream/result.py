@@ -71,9 +71,11 @@ class Result(Segmentation):
         >>> for ring in result.polygons("hair")["Hair"]:
         ...     print(ring.shape)
         """
-        boxes = {label.id: label.bbox for label in self.labels}
+        extents = self.extents
         return {
-            self.classes.names[index]: polygons(self.class_map, index, boxes[index]) if index in boxes else []
+            self.classes.names[index]: polygons(self.class_map, index, *extents.parts(index))
+            if index in extents.boxes
+            else []
             for index in self._asked_or_found(classes)
         }
 

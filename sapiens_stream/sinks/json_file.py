@@ -99,7 +99,8 @@ def as_json(
         record["damaged"] = True
     if regions == REGIONS:
         record["regions"] = [
-            _region(label, polygons=polygons(result.class_map, label.id, label.bbox)) for label in labels
+            _region(label, polygons=polygons(result.class_map, label.id, *result.extents.parts(label.id)))
+            for label in labels
         ]
     elif regions == "rle":
         lengths = rle(result.class_map, [label.id for label in labels])

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import UInt8Array
+from sapiens_stream.labels import Box
 
 Ring = npt.NDArray[np.int32]
 
@@ -21,16 +22,37 @@ class Rle(TypedDict):
     counts: str
 
 
-def polygons(class_map: UInt8Array, class_id: int, bbox: tuple[int, int, int, int]) -> list[Ring]:
+def polygons(class_map: UInt8Array, class_id: int, *boxes: Box) -> list[Ring]:
     """The rings around a class and around its holes, each (N, 2) of x, y in pixels of the whole picture.
 
-    `class_map` is (H, W) uint8, `bbox` the box (x, y, width, height) that holds the class. Filling all rings at
-    once with `cv2.drawContours(mask, rings, -1, 1, cv2.FILLED)` gives the mask back exactly.
+    `class_map` is (H, W) uint8; `boxes` (x, y, width, height), apart from each other, hold all of the class and cut
+    none of its pieces, as those of `Extents.parts` do. Filling all rings at once with
+    `cv2.drawContours(mask, rings, -1, 1, cv2.FILLED)` gives the mask back exactly.
     """
-    x, y, width, height = bbox
+    if len(boxes) == 1:
+        return [ring for piece in _pieces(class_map, class_id, boxes[0]) for ring in piece]
+    pieces = [piece for box in boxes for piece in _pieces(class_map, class_id, box)]
+    pieces.sort(key=_first_pixel, reverse=True)  # as they come out of the whole picture
+    return [ring for piece in pieces for ring in piece]
+
+
+def _pieces(class_map: UInt8Array, class_id: int, box: Box) -> list[list[Ring]]:
+    """What hangs together within a box: the ring around it, and those around its holes."""
+    x, y, width, height = box
     mask = (class_map[y : y + height, x : x + width] == class_id).view(np.uint8)
-    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
-    return [np.asarray(contour, np.int32).reshape(-1, 2) for contour in contours]
+    rings, levels = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
+    pieces: list[list[Ring]] = []
+    for ring, (_, _, _, around) in zip(rings, levels[0].tolist() if rings else (), strict=True):
+        if around < 0:
+            pieces.append([])
+        pieces[-1].append(np.asarray(ring, np.int32).reshape(-1, 2))
+    return pieces
+
+
+def _first_pixel(piece: list[Ring]) -> tuple[int, int]:
+    """Row and column of the one that findContours, which goes along the rows, meets first, and begins the ring with."""
+    x, y = piece[0][0].tolist()
+    return y, x
 
 
 def rle(class_map: UInt8Array, ids: Iterable[int]) -> dict[int, Rle]:

@@ -1,0 +1,67 @@
+"""`python -m benchmarks.frame_json`: a 4K frame's JSON, of class maps of the built-in model, against the former way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks import former_json
+from benchmarks.timing import Comparison, compare
+from sapiens_stream import Segmenter
+from sapiens_stream.frame import Frame, Segmentation, UInt8Array
+from sapiens_stream.sinks.json_file import as_json
+from sapiens_stream.sources import Video
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+SIZE = (2160, 3840)
+
+
+def pictures() -> dict[str, UInt8Array]:
+    """A person who fills the picture, small people, one far away, and a group who fill it; (H, W, 3) RGB."""
+    portrait = np.asarray(cv2.imread(str(SAMPLES / "astronaut.jpg")), np.uint8)[..., ::-1]
+    with Video(SAMPLES / "people.mp4") as clip:
+        people = next(frame.rgb for frame in clip.frames() if isinstance(frame, Frame))
+    far = np.full((*SIZE, 3), 128, np.uint8)
+    far[900:1500, 1700:2300] = _enlarged(portrait, (600, 600))
+    group = np.hstack([portrait, portrait[:, ::-1], portrait])
+    return {"one person": portrait, "people": people, "one far away": far, "a group": group}
+
+
+def class_maps() -> dict[str, Segmentation]:
+    """What the built-in model makes of each, in 4K."""
+    segmenter = Segmenter("builtin", device="cpu")
+    return {name: segmenter(_enlarged(picture, SIZE)) for name, picture in pictures().items()}
+
+
+def compare_json(result: Segmentation) -> Comparison:
+    """Its JSON, made anew each time. Raises AssertionError if the two ways differ in a byte."""
+
+    def ours() -> bytes:
+        fresh = Segmentation(frame=result.frame, class_map=result.class_map, classes=result.classes, model=result.model)
+        return as_json(fresh, title="result")
+
+    def former() -> bytes:
+        return former_json.as_json(result, title="result")
+
+    assert ours() == former()
+    return compare(ours, former, repeats=41)
+
+
+def _enlarged(picture: UInt8Array, size: tuple[int, int]) -> UInt8Array:
+    return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def main() -> None:
+    """A row for each."""
+    for name, result in class_maps().items():
+        found = compare_json(result)
+        label = f"{name}, {found.ours * 1e3:.2f} ms"
+        print(
+            f"  {label:<44} {found.speedup:6.2f} x   against {found.baseline * 1e3:.2f} ms: pixel by pixel, whole boxes"
+        )
+
+
+if __name__ == "__main__":
+    main()

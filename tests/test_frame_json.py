@@ -1,0 +1,120 @@
+"""A frame's JSON is found by runs and in parts: to the byte what looking at each pixel, in whole boxes, gives."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks import former_json
+from sapiens_stream import Segmenter, labels
+from sapiens_stream.classes import numbered
+from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.sinks.json_file import as_json
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+LABELLED = sorted((Path(__file__).parents[1] / ".." / "shared").glob("labelled*/*_gt.png"))
+CLASSES = numbered(256)
+
+
+def segmentation(class_map):
+    return Segmentation(frame=Frame(index=3, name="a", decoded=class_map), class_map=class_map, classes=CLASSES)
+
+
+def as_it_was(class_map):
+    return former_json.as_json(segmentation(np.ascontiguousarray(class_map)), title="result")
+
+
+def assert_as_it_was(class_map):
+    assert as_json(segmentation(class_map), title="result") == as_it_was(class_map)
+
+
+def grained(size, classes, grain, seed=0):
+    """Squares of `grain` pixels, most of them of one class."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, classes, [side // grain + 1 for side in size]).astype(np.uint8)
+    coarse[rng.random(coarse.shape) < rng.choice([0, 0.6, 0.95])] = rng.integers(0, classes)
+    return np.ascontiguousarray(np.kron(coarse, np.ones((grain, grain), np.uint8))[: size[0], : size[1]])
+
+
+def crowd(seed, size=(300, 420)):
+    """Blobs and rings of some classes all over the picture, in and over each other."""
+    rng = np.random.default_rng(seed)
+    class_map = np.zeros(size, np.uint8)
+    for _ in range(rng.integers(1, 50)):
+        middle = tuple(int(rng.integers(0, side)) for side in size[::-1])
+        axes = tuple(int(each) for each in rng.integers(1, rng.integers(3, 70), 2))
+        thickness = int(rng.choice([-1, -1, 1, 4]))
+        cv2.ellipse(class_map, middle, axes, int(rng.integers(180)), 0, 360, int(rng.integers(0, 6)), thickness)
+    return class_map
+
+
+def stripes(width):
+    """Columns of a pattern that eight pixels are too short, or just long enough, to tell."""
+    return np.tile(np.arange(width, dtype=np.uint8) // 2 % 4, (9, 1))
+
+
+SIZES = [(1, 1), (1, 7), (7, 1), (1, 8), (8, 1), (1, 9), (9, 1), (2, 16), (17, 33), (61, 127), (64, 64), (101, 200)]
+MAPS = {
+    **{f"{size} of {classes}, grain {grain}": grained(size, classes, grain)
+       for size in SIZES for classes in (2, 28, 256) for grain in (2, 5)},
+    **{f"one class, {value}, {size}": np.full(size, value, np.uint8) for value in (0, 7, 255) for size in SIZES},
+    **{f"stripes, {width}": stripes(width) for width in (8, 16, 24, 40, 41)},
+    **{f"crowd {seed}": crowd(seed) for seed in range(10)},
+    "wide crowd": crowd(5, (37, 900)),
+    "high crowd": crowd(6, (900, 37)),
+    "upside down": crowd(1)[::-1],
+    "mirrored": crowd(2)[:, ::-1],
+    "turned": crowd(3).T,
+    "part of another": crowd(4)[3:-5, 7:-2],
+    "every third": crowd(5)[::3, ::3],
+}  # fmt: skip
+LIMITS = {
+    "as it is": {},
+    "every box cut": {"_SMALL": 0, "_ROOM": 1},
+    "coarse tiles": {"_SMALL": 0, "_ROOM": 1, "_TILES": 5},
+    "a few words at once": {"_SMALL": 0, "_ROOM": 1, "_WORDS": 64},
+    "too many runs": {"_SMALL": 0, "_ROOM": 1, "_RUNS_KEPT": 40},
+}
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return {name: as_it_was(class_map) for name, class_map in MAPS.items()}
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS.keys())
+def test_json_is_as_it_was(limits, expected, monkeypatch):
+    for name, value in limits.items():
+        monkeypatch.setattr(labels, name, value)
+    for name, class_map in MAPS.items():
+        assert as_json(segmentation(class_map), title="result") == expected[name], name
+
+
+def test_json_of_found_people_is_as_it_was():
+    with Segmenter("builtin", device="cpu", warn=lambda sentence: None) as model:
+        photo = cv2.imread(str(SAMPLES / "astronaut.jpg"))[..., ::-1]
+        group = np.tile(cv2.resize(photo, (320, 360)), (3, 6, 1))
+        for picture in (photo, group, np.pad(photo, ((900, 300), (200, 1301), (0, 0)))):
+            assert_as_it_was(model(picture).class_map)
+
+
+@pytest.mark.skipif(not LABELLED, reason="no labelled photos beside the repository")
+def test_json_of_labelled_people_is_as_it_was():
+    for path in LABELLED:
+        class_map = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert_as_it_was(cv2.resize(class_map, (1920, 1080), interpolation=cv2.INTER_NEAREST))
+
+
+def test_people_apart_are_looked_at_apart():
+    class_map = np.zeros((1080, 1920), np.uint8)
+    for x, y in ((100, 100), (1500, 120), (900, 800)):
+        cv2.circle(class_map, (x, y), 80, 5, -1)
+    extents = segmentation(class_map).extents
+    x, y, width, height = extents.boxes[5]
+    assert len(extents.parts(5)) == 3
+    assert sum(part[2] * part[3] for part in extents.parts(5)) < width * height / 5
+
+
+def test_an_empty_map_holds_nothing():
+    assert segmentation(np.zeros((0, 5), np.uint8)).labels == segmentation(np.zeros((5, 0), np.uint8)).labels == ()
