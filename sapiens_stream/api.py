@@ -115,9 +115,13 @@ class Segmenter:
             A Result, its class map of the picture's own size; for a list, a list of them in its order. The frame of a
             Result shares the memory of an array that could be taken as it is.
 
-        Raises UsageError for anything else and after `close`, InputError for a photo that cannot be read, ModelError
-        or DeviceError where the model fails or memory is short. Warns of a photo that is damaged, and used as far as it
-        can be decoded.
+        Raises:
+            UsageError: for anything else, and after `close`.
+            InputError: for a photo that cannot be read.
+            ModelError: where the model fails.
+            DeviceError: where memory is short, or the device fails.
+
+        Warns of a photo that is damaged, and used as far as it can be decoded.
 
         >>> first, second = model([image, "samples/astronaut.jpg"])
         """
@@ -188,8 +192,10 @@ def segment(
     Returns:
         An iterator of a Result for each frame. Leave the loop whenever you like.
 
-    Raises UsageError for settings that cannot be, or beside a Segmenter or Source that has them already; InputError
-    where the source cannot be opened, or breaks for good, after the results before that; and what a Segmenter raises.
+    Raises:
+        UsageError: for settings that cannot be, or beside a Segmenter or Source that has them already.
+        InputError: where the source cannot be opened, or breaks for good, after the results before that.
+        ModelError, DeviceError: as a Segmenter does.
 
     >>> for result in segment("clip.mp4", model="sapiens-1b"):
     ...     print(result.frame.index, [label.name for label in result.labels])

@@ -19,7 +19,13 @@ MAX_CLASSES = 256  # a class map is uint8
 class ClassSet:
     """The classes a model tells apart; the id of a class is its place, 0 is the background.
 
-    `colours` holds one RGB triple (0..255) a class.
+    Args:
+        title: of the set.
+        names: of the classes.
+        colours: RGB, 0 to 255, of each.
+
+    >>> SAPIENS[3], SAPIENS.colours[3]
+    ('Hair', (255, 0, 109))
     """
 
     title: str
@@ -41,7 +47,20 @@ class ClassSet:
         return iter(self.names)
 
     def recoloured(self, colours: Mapping[str | int, tuple[int, int, int]]) -> ClassSet:
-        """The same with other colours for some classes, by name or id. Raises UsageError as `ids` does."""
+        """The same with other colours for some classes.
+
+        Args:
+            colours: RGB, 0 to 255, by the name or id of a class.
+
+        Returns:
+            Another ClassSet.
+
+        Raises:
+            UsageError: for a class that is not in the set.
+
+        >>> SAPIENS.recoloured({"hair": (255, 0, 0)}).colours[3]
+        (255, 0, 0)
+        """
         changed = {self.ids([each])[0]: colour for each, colour in colours.items()}
         return replace(self, colours=tuple(changed.get(index, own) for index, own in enumerate(self.colours)))
 
@@ -54,12 +73,19 @@ class ClassSet:
         return palette
 
     def ids(self, wanted: Iterable[str | int]) -> tuple[int, ...]:
-        """The ids of classes given by name (any case, "-" or " " for "_") or by id, sorted, each once.
+        """The ids of some classes.
+
+        Args:
+            wanted: their names (any case, "-" or " " for "_") or ids.
+
+        Returns:
+            Their ids, sorted, each once.
+
+        Raises:
+            UsageError: for a class that is not in the set, naming those that are.
 
         >>> SAPIENS.ids(["hair", 2])
         (2, 3)
-
-        Raises UsageError for a class that is not in the set, naming those that are.
         """
         by_name = {name.lower(): index for index, name in enumerate(self.names)}
         found = set()

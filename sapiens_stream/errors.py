@@ -4,13 +4,25 @@ import errno
 
 
 class SapiensStreamError(Exception):
-    """Base of every error that is the user's to read; anything else that escapes is a bug."""
+    """Base of every error that is the user's to read, in one line; anything else that escapes is a bug.
+
+    >>> try:
+    ...     result = Segmenter("builtin")("photo.jpg")
+    ... except SapiensStreamError as error:
+    ...     print(f"error: {error}")
+    error: photo.jpg: no such file or folder
+    """
 
 
 class UsageError(SapiensStreamError, ValueError):
     """A setting that is impossible: out of range, unknown, or at odds with another.
 
-    `on_command_line` is the message there, where an argument goes by another name.
+    Args:
+        message: the line that is shown.
+        on_command_line: the line there, where an argument goes by another name; None: the same.
+
+    >>> Segmenter("builtin", precision="fp8")
+    UsageError: no precision is called 'fp8'; there are auto, fp32, fp16, bf16
     """
 
     def __init__(self, message: str, *, on_command_line: str | None = None) -> None:
@@ -19,19 +31,35 @@ class UsageError(SapiensStreamError, ValueError):
 
 
 class InputError(SapiensStreamError):
-    """A photo, video or stream that cannot be opened, or decoded."""
+    """A photo, video or stream that cannot be opened, or decoded.
+
+    >>> Video("notes.txt")
+    InputError: notes.txt: its content is not a video, or is damaged at its beginning
+    """
 
 
 class ModelError(SapiensStreamError):
-    """A checkpoint that cannot be read or run."""
+    """A checkpoint that cannot be read or run.
+
+    >>> Segmenter("sapiens_1b.pth")
+    ModelError: sapiens_1b.pth is cut short or damaged: an archive, but it has no end; fetch it again
+    """
 
 
 class DeviceError(SapiensStreamError):
-    """A device that is not there, or cannot do what was asked."""
+    """A device that is not there, or cannot do what was asked.
+
+    >>> Segmenter("builtin", device="cuda:7")
+    DeviceError: no device cuda:7 here; there are cpu, cuda:0
+    """
 
 
 class OutputError(SapiensStreamError):
-    """A result that cannot be written."""
+    """A result that cannot be written.
+
+    >>> result.save("/proc", "astronaut")
+    OutputError: /proc/astronaut.png can't be written: No such file or directory
+    """
 
 
 class FolderLost(OutputError):

@@ -30,13 +30,21 @@ Pixel = TypeVar("Pixel", bound=np.generic)
 class SourceInfo:
     """What is known of a source before its first frame; None where it is not known.
 
-    `name` is safe to print (no credentials). `size` is (height, width) upright. `frame_count` is from the header
-    of a video (an estimate) or the exact number of photos. `path` is the file that a video is read from; `url` is the
-    address, if it is read from there, and may hold credentials.
+    Args:
+        name: of the source, safe to print (no credentials).
+        kind: "photos", "video" or "live".
+        frame_count: from the header of a video (an estimate), or the exact number of photos.
+        size: (height, width) upright, pixels.
+        frame_rate: frames a second on average; the times of frames need not follow it.
+        duration: seconds.
+        path: the file that a video is read from.
+        url: the address, if it is read from there; it may hold credentials.
+        time_base: the unit of the frames' `pts`, seconds.
+        sample_aspect_ratio: the width of a stored pixel over its height.
+        interlaced: the file is; its frames are yielded deinterlaced.
 
-    `frame_rate` is the average; the times of frames need not follow it. `time_base` is the unit of their `pts`.
-    `sample_aspect_ratio` is the width of a stored pixel over its height. `interlaced` says that the file is; its
-    frames are yielded deinterlaced.
+    >>> Video("clip.mp4").info.size
+    (1080, 1920)
     """
 
     name: str
@@ -54,7 +62,15 @@ class SourceInfo:
 
 @dataclass(frozen=True)
 class Damaged:
-    """What is wrong with a frame that a source yields all the same: the decoder's best. `name` is that of its file."""
+    """What is wrong with a frame that a source yields all the same: the decoder's best.
+
+    Args:
+        name: of its file.
+        reason: in a line.
+
+    >>> [frame.damaged.reason for frame in Photos("holiday").frames() if frame.damaged]
+    ['the JPEG file is cut short']
+    """
 
     name: str
     reason: str
@@ -64,15 +80,23 @@ class Damaged:
 class Frame:
     """One picture of a source, as it was decoded, and its place in time.
 
-    `decoded` is the decoder's own frame, or an (H, W, 3) uint8 RGB array. It is stored as it lies in the file:
-    turn it by `quarter_turns` (counter-clockwise, as `np.rot90` counts) and then, if `mirrored`, swap left and
-    right, to have it upright. `rgb` and `upright` do that. Its numbers mean what `colour` says, HDR too; `sdr` and
-    `rgb` are for any screen.
+    Args:
+        index: from 0.
+        name: the stem of the results, "/" between folders: "sub/photo", "clip/000012".
+        decoded: the decoder's own frame, or an (H, W, 3) uint8 RGB array, as it lies in the file: turn it by
+            `quarter_turns` and then, if `mirrored`, swap left and right, to have it upright. `rgb` and `upright` do
+            that. Its numbers mean what `colour` says, HDR too; `sdr` and `rgb` are for any screen.
+        quarter_turns: counter-clockwise, as `np.rot90` counts.
+        mirrored: left and right are swapped, after the turns.
+        pts: when a video's frame begins, in units of `time_base`; None for a photo.
+        time_base: that unit, seconds.
+        duration: how long it lasts in the same unit, where the file tells.
+        arrived: when a live frame's last packet had come, by `time.monotonic()`.
+        damaged: what is wrong with a picture that could be decoded in part only; None for a whole one.
 
-    `name` is the stem of the results, "/" between folders: "sub/photo", "clip/000012". `index` counts from 0.
-    A video's frame starts at `pts * time_base` seconds and, where the file tells, lasts `duration * time_base`.
-    `arrived` is when a live frame's last packet had come, by `time.monotonic()`. `damaged` says what is wrong with a
-    picture that could be decoded in part only; None for a whole one.
+    >>> frame = Frame(index=0, name="mine", decoded=np.zeros((480, 640, 3), np.uint8))
+    >>> frame.size, frame.rgb.shape
+    ((480, 640), (480, 640, 3))
     """
 
     index: int
@@ -123,10 +147,14 @@ class Frame:
         return self.upright(self.sdr)
 
     def draw(self, seen: tuple[slice, slice], canvas: UInt8Array) -> None:
-        """Resizes a part of the upright picture, rows and columns, into all of `canvas`, (h, w, 3) uint8 RGB, SDR.
+        """Resizes a part of the upright picture into a canvas.
 
         It is `cv2.resize` of `rgb`, but that an HDR picture is resized first: in a model's size it is converted many
         times faster.
+
+        Args:
+            seen: the part, its rows and its columns.
+            canvas: (h, w, 3) uint8 RGB, SDR, all of which is written.
         """
         height, width = canvas.shape[:2]
         if not (isinstance(self.decoded, av.VideoFrame) and self.colour.beyond_sdr):
@@ -143,7 +171,14 @@ class Frame:
         canvas[:] = small.to_ndarray(format="rgb24", threads=1)
 
     def upright(self, array: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
-        """Turns an array that lies as `decoded` does, (h, w, ...), upright; contiguous."""
+        """Turns an array that lies as `decoded` does upright.
+
+        Args:
+            array: (h, w, ...) of any numbers.
+
+        Returns:
+            The array turned, contiguous; a copy only where it has to be.
+        """
         turns = self.quarter_turns % 4
         if not turns and not self.mirrored:
             return np.ascontiguousarray(array)
@@ -158,7 +193,15 @@ def _fewer(part: slice, times: int) -> slice:
 
 @dataclass(frozen=True)
 class Skipped:
-    """What a source yields in place of a frame that it could not read."""
+    """What a source yields in place of a frame that it could not read.
+
+    Args:
+        name: the path of the file.
+        reason: in a line.
+
+    >>> [item.name for item in Photos("holiday").frames() if isinstance(item, Skipped)]
+    ['holiday/notes.jpg']
+    """
 
     name: str
     reason: str
@@ -196,13 +239,24 @@ class Person:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Segmentation:
-    """A frame and the class of each of its pixels: `class_map`, (H, W) uint8 ids of `classes`, upright.
+    """A frame and the class of each of its pixels.
 
-    `model` is the name of the model that found them. `carried` is 0 where the class map was inferred from this
-    very frame; otherwise it was carried along from that many frames before (with `every` from a later one too), or is
-    empty where there was none yet. `boxes` are where people were looked for, one by one; None where they were not.
-    `people` are then those who were found, by id, and `person_map`, (H, W) uint16, says whose each pixel is, 0 being
-    nobody's. `alpha` and `ranked` are what the model gave of its probabilities where they were asked for.
+    Args:
+        frame: the picture, and its place in time.
+        class_map: (H, W) uint8 ids of `classes`, upright.
+        classes: what the model tells apart, with names and colours.
+        model: the name of the model that found them.
+        carried: 0 where the class map was inferred from this very frame; otherwise it was carried along from that many
+            frames before (with `every` from a later one too), or is empty where there was none yet.
+        boxes: where people were looked for, one by one; None where they were not.
+        people: those who were found there, by id.
+        person_map: (H, W) uint16, whose each pixel is, 0 being nobody's.
+        alpha: what the model gave of the summed probability of some classes, where it was asked for.
+        ranked: what it gave of the likeliest classes of each place, where they were asked for.
+
+    >>> found = Segmentation(frame=frame, class_map=np.zeros(frame.size, np.uint8), classes=SAPIENS)
+    >>> found.labels
+    ()
     """
 
     frame: Frame

@@ -30,7 +30,18 @@ _SMALL = 1 << 16
 
 @dataclass(frozen=True)
 class Label:
-    """A class that was found in a picture."""
+    """A class that was found in a picture.
+
+    Args:
+        id: of the class, its value in the class map.
+        name: of the class.
+        pixels: how many it has.
+        fraction: of the picture's pixels, 0 to 1.
+        bbox: x, y, width, height of the box around it, pixels.
+
+    >>> [(label.name, label.fraction, label.bbox) for label in result.labels][0]
+    ('Face_Neck', 0.0321, (171, 75, 107, 117))
+    """
 
     id: int
     name: str

@@ -61,7 +61,10 @@ class Result(Segmentation):
         return np.isin(self.class_map, self._ids(classes))
 
     def polygons(self, *classes: str | int | Iterable[str | int]) -> dict[str, list[Ring]]:
-        """The outlines of these classes, or of all that were found if none is given.
+        """The outlines of some classes.
+
+        Args:
+            classes: names or ids, one by one or in lists; none: all that were found.
 
         Returns:
             By class name, the rings around it and around its holes, each (N, 2) int32 of x, y in pixels; none for a
@@ -80,7 +83,10 @@ class Result(Segmentation):
         }
 
     def rle(self, *classes: str | int | Iterable[str | int]) -> dict[str, Rle]:
-        """The run lengths of these classes, or of all that were found if none is given, as COCO has them.
+        """The run lengths of some classes, as COCO has them.
+
+        Args:
+            classes: names or ids, one by one or in lists; none: all that were found.
 
         Returns:
             By class name, {"size": [H, W], "counts": text}, which `pycocotools.mask.decode` takes.

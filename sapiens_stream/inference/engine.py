@@ -133,9 +133,13 @@ class Engine:
     def run(self, batches: Iterable[Batch], refiner: Refiner | None = None) -> Iterator[list[Segmentation]]:
         """The results of each batch, in order, computed ahead as far as keeps every device busy.
 
-        An empty batch says that nothing is waiting: what is in flight is handed back, and the empty batch itself has no
-        list. With a `refiner`, for this clip alone, a list holds what has become ready, nothing perhaps. Raises what
-        the futures of `submit` do.
+        Args:
+            batches: frames, as many at once as are to be computed together. An empty batch says that nothing is
+                waiting: what is in flight is handed back, and the empty batch itself has no list.
+            refiner: for this clip alone; a list then holds what has become ready, nothing perhaps.
+
+        Returns:
+            An iterator of a list of results for each batch. It raises what the futures of `submit` do.
         """
         ahead = self.ahead if refiner is None else self._workers[0].depth + 1
         pending: deque[Results] = deque()

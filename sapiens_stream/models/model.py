@@ -17,7 +17,17 @@ Forward = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What a model takes: float (N, 3, height, width) RGB, `(pixel - mean) / std` with pixels of 0..255."""
+    """What a model takes: float (N, 3, height, width) RGB, `(pixel - mean) / std` with pixels of 0..255.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        mean: of red, green and blue.
+        std: of the same.
+
+    >>> open_model("builtin").input.height
+    288
+    """
 
     height: int
     width: int
@@ -96,9 +106,12 @@ class Model(Runnable):
     assumed: str | None = None
 
     def input_for(self, size: tuple[int, int]) -> InputSpec:
-        """What a picture of `size` (H, W) is brought to.
+        """What a picture is brought to: `input`, or with `aspect_step` as many pixels, about, in its aspect.
 
-        It is `input`, or with `aspect_step` as many pixels, about, in the picture's aspect (at most 4 to 1).
+        That is at most 4 to 1.
+
+        Args:
+            size: (H, W) of the picture.
         """
         if self.aspect_step is None:
             return self.input

@@ -36,16 +36,37 @@ LOOK_EVERY = 1.0  # seconds: how soon a deleted folder is noticed
 
 
 class Run:
-    """Takes every frame of `source` through `engine` into `sinks`, and keeps the record at `record_path` current.
+    """Takes every frame of a source through an engine into sinks, to its end, and keeps a record of it.
 
-    What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results, of `overwrite`,
-    of `spare_record` and of `shared` for its folder. `note` is called with the disk space that the run will need.
-    `refiner` is the clip's own, if its class maps are to be refined. What `remarks` tells stands in the record too.
+    What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results for its folder.
 
-    With `resume` it goes on with what the same run has left in the record's folder, however that ended: stored class
-    maps are not inferred again, unless a refiner or people's boxes need every frame; the rest is made of them, and the
-    results are those of a run without a break. Photos that are done are not read again, and a run that is complete does
-    nothing: `passed_over`. Without it `note` is called with what is begun anew.
+    Args:
+        source: where the frames come from; it is closed at the end.
+        engine: what infers them, such as a Segmenter's `engine`.
+        sinks: what is written; they are closed at the end.
+        record_path: the record's file, in the folder of the results; None: no record, and no lock on a folder.
+        spare_record: another name for it, where the folder holds a run that shares none of its files.
+        overwrite: remove another run's results first.
+        resume: go on with what the same run has left in the record's folder, however that ended. Stored class maps are
+            not inferred again, unless a refiner or people's boxes need every frame; the rest is made of them, and the
+            results are those of a run without a break. Photos that are done are not read again, and a run that is
+            complete does nothing: `passed_over`. Without it `note` is called with what is begun anew.
+        shared: others write the rest of the same run into the folder.
+        settings: the choices that stand in the record.
+        workers: threads that write.
+        on_skip: called with each input that could not be used.
+        on_damage: called with what is wrong with a frame that was read in part.
+        strict: skip such a frame.
+        refiner: the clip's own, if its class maps are to be refined.
+        note: called with a sentence such as the disk space that the run will need.
+        remarks: what it tells stands in the record too.
+
+    >>> with open_source("clip.mp4") as source, Segmenter("builtin") as model:
+    ...     sinks = Outputs().sinks(Path("out"), "clip", source.info, model.model.classes, print)
+    ...     run = Run(source, model.engine, sinks, record_path=Path("out/clip_run.json"))
+    ...     run.execute(check=True)
+    >>> run.status, run.statistics.written
+    ('complete', 250)
     """
 
     def __init__(
@@ -244,7 +265,11 @@ class Run:
         return True
 
     def skip(self, item: Skipped) -> None:
-        """Counts and reports what could not be used."""
+        """Counts and reports what could not be used.
+
+        Args:
+            item: its name, and why.
+        """
         self.statistics.skip(item)
         self._tell_skipped(item)
 

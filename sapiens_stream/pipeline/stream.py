@@ -25,9 +25,18 @@ class Stream:
     Memory is bounded by the queues whatever the length of the source. A failure in either thread ends the other
     and is raised here, after the results before it. Use it as a context manager: leaving it early stops the threads.
 
-    `on_skip` is called, from the source's thread, with each input that could not be read, `on_damage` with what is
-    wrong with a frame that could be read in part. Such a frame is used, or with `strict` skipped. `refiner` sees the
-    logits of all frames before their class maps are made.
+    Args:
+        source: where the frames come from.
+        engine: what infers them.
+        statistics: counts and times them; None: its own.
+        on_skip: called, from the source's thread, with each input that could not be read.
+        on_damage: called there with what is wrong with a frame that could be read in part.
+        strict: skip such a frame; it is used otherwise.
+        refiner: sees the logits of all frames before their class maps are made.
+
+    >>> with Stream(Video("clip.mp4"), Segmenter("builtin").engine) as stream:
+    ...     for found in stream:
+    ...         print(found.frame.name, [label.name for label in found.labels])
     """
 
     def __init__(

@@ -25,7 +25,19 @@ _HEADROOM = 1.3  # later frames may show more people
 
 
 class JsonSink(Sink):
-    """Writes NAME.json, as `as_json` has it."""
+    """Writes NAME.json, as `as_json` has it.
+
+    Args:
+        root: the folder that names are below.
+        title: written into each.
+        regions: how a class's region is told: "polygons", "rle" or "none".
+        only: ids of the classes that are told; None: all.
+
+    Raises:
+        UsageError: for other `regions`.
+
+    >>> JsonSink(Path("out"), title="result", regions="rle").write(result)
+    """
 
     endings = (JSON_FILE,)
 

@@ -23,7 +23,13 @@ _EVERY = np.arange(256)
 class MaskSink(Sink):
     """Writes NAME_seg.npy, (H, W) uint8 class ids, and NAME.npy, (H, W) bool, class > 0; `np.load` reads both.
 
-    Classes outside `only` (ids; None: all) are written as background.
+    Args:
+        root: the folder that names are below.
+        foreground: write NAME.npy.
+        classes: write NAME_seg.npy.
+        only: ids of the classes that are kept, the others are background; None: all.
+
+    >>> MaskSink(Path("out"), foreground=False, classes=True).write(result)
     """
 
     def __init__(self, root: Path, *, foreground: bool, classes: bool, only: tuple[int, ...] | None = None) -> None:

@@ -19,10 +19,31 @@ from sapiens_stream.sinks.video.encoders import require_fitting
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """What is written for each frame. `only` are the ids of the classes that are painted and written; None: all.
+    """What is written for each frame.
 
-    `overlay` and `save` are words of the table in `sinks.registry`, or "none" and the empty set. `overlay_file` is
-    where the overlay video of a single input goes; None: beside its other results.
+    Args:
+        overlay: the painted frames: "video", "frames" or "none"; words of the table in `sinks.registry`.
+        overlay_file: where the overlay video of a single input goes; None: beside its other results.
+        save: what else, words of the table too, or the empty set; `parse_save` makes it of a text.
+        opacity: of the classes' colours, 0 to 1.
+        keep_background: leave the background as it is.
+        only: the ids of the classes that are painted and written; None: all.
+        regions: how the JSON tells where a class is: "polygons", "rle" or "none".
+        title: written into each JSON.
+        save_format: of overlay pictures: "png", "jpg" or "bmp".
+        side_by_side: put the picture itself to the overlay's left.
+        codec: the encoder of the overlay video, by FFmpeg's name.
+        crf: its quality, lower is better; None: the encoder's own.
+        preset: its speed.
+        audio: which sounds of the source are kept: "all" (True), "first" or "none" (False).
+        gpu: the number of the CUDA card that NVENC encodes on; None: the first.
+        contact_sheet: some frames at a glance, as a PNG.
+
+    Raises:
+        UsageError: for a word that there is not, and where nothing would be written.
+
+    >>> Outputs(save=parse_save("labels")).paths(Path("out"), "clip")
+    [PosixPath('out/clip_overlay.mp4'), PosixPath('out/clip_labels.mkv')]
     """
 
     overlay: str = settings.OVERLAY
@@ -58,13 +79,24 @@ class Outputs:
         return [kind for kind in registry.OUTPUTS if kind.is_chosen(self)]
 
     def path(self, kind: OutputKind, root: Path, stem: str) -> Path:
-        """Where an output that spans an input goes."""
+        """Where an output that spans an input goes.
+
+        Args:
+            kind: the output's row of the table.
+            root: the folder of the results.
+            stem: the input's name there.
+        """
         if (kind.option, kind.word) == ("overlay", "video") and self.overlay_file is not None:
             return self.overlay_file
         return root / f"{stem}{kind.ending_for(self)}"
 
     def paths(self, root: Path, stem: str) -> list[Path]:
-        """The files of an input that are no frame's."""
+        """The files of an input that are no frame's.
+
+        Args:
+            root: the folder of the results.
+            stem: the input's name there.
+        """
         return [self.path(kind, root, stem) for kind in self.kinds if kind.spans]
 
     def sinks(
@@ -75,7 +107,15 @@ class Outputs:
         classes: ClassSet,
         warn: Callable[[str], None],
     ) -> list[Sink]:
-        """The sinks for one source, none of which has written anything yet."""
+        """The sinks for one source, none of which has written anything yet.
+
+        Args:
+            root: the folder of the results.
+            stem: the input's name there.
+            source: what is known of it.
+            classes: what the model tells apart.
+            warn: called with a sentence about what cannot be kept.
+        """
         painter = self.painter(classes)
         return [
             kind.open(
@@ -91,5 +131,9 @@ class Outputs:
         ]
 
     def painter(self, classes: ClassSet) -> Painter:
-        """Paints as these outputs are painted."""
+        """Paints as these outputs are painted.
+
+        Args:
+            classes: what the model tells apart.
+        """
         return Painter(classes, opacity=self.opacity, keep_background=self.keep_background, only=self.only)

@@ -25,7 +25,19 @@ _HEADROOM = 1.3  # later frames may show more
 
 
 class PictureSink(Sink):
-    """Writes the overlay as NAME.png (or .jpg, .bmp); `side_by_side` puts the picture itself to its left."""
+    """Writes the overlay as NAME.png (or .jpg, .bmp).
+
+    Args:
+        root: the folder that names are below.
+        painter: paints the classes.
+        save_format: "png", "jpg" or "bmp".
+        side_by_side: put the picture itself to its left.
+
+    Raises:
+        UsageError: for another `save_format`.
+
+    >>> PictureSink(Path("out"), Painter(SAPIENS), save_format="jpg").write(result)
+    """
 
     def __init__(
         self, root: Path, painter: Painter, *, save_format: PictureFormat = PICTURE_FORMAT, side_by_side: bool = False

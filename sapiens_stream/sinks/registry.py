@@ -187,9 +187,20 @@ def described(option: str) -> str:
 
 
 def parse_save(text: str, *, spanning: bool = True) -> frozenset[str]:
-    """The set in "classes,json"; "none" is the empty one. Raises UsageError for any other word.
+    """The set of outputs that a text names.
 
-    Without `spanning`, as for a single picture, what spans a clip is refused too.
+    Args:
+        text: words of the table, separated by commas; "none" is the empty set.
+        spanning: whether what spans a clip is taken, as it is not for a single picture.
+
+    Returns:
+        The words.
+
+    Raises:
+        UsageError: for any other word.
+
+    >>> sorted(parse_save("json, classes"))
+    ['classes', 'json']
     """
     chosen = frozenset(word.strip() for word in text.split(",")) - {"", NONE}
     require_known("save", chosen, spanning=spanning)

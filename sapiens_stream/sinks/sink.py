@@ -16,10 +16,17 @@ from sapiens_stream.sinks.files import holds, path_below, written_aside
 class Sink(ABC):
     """Writes results. One of your own needs `write` alone.
 
-    Raises OutputError, which names the file, where one cannot be written. Whatever else it raises ends the run too.
-
     An `ordered` sink gets the results of a source in order, from one thread; any other may be called from several
     threads at once, in any order.
+
+    Raises:
+        OutputError: where a file, which it names, cannot be written. Whatever else a sink raises ends the run too.
+
+    >>> class Shares(Sink):
+    ...     def write(self, result):
+    ...         print(result.frame.name, {label.name: label.fraction for label in result.labels})
+    >>> with open_source("clip.mp4") as source:
+    ...     Run(source, Segmenter("builtin").engine, [Shares()]).execute()
     """
 
     ordered: ClassVar[bool] = False
@@ -35,7 +42,11 @@ class Sink(ABC):
 
     @abstractmethod
     def write(self, result: Segmentation) -> None:
-        """Writes one result; each file is whole under its name when this returns, or not there."""
+        """Writes one result; each file is whole under its name when this returns, or not there.
+
+        Args:
+            result: a frame with its class map.
+        """
 
     def resume(self) -> None:
         """Called before the first result where this run goes on with what an earlier one has left."""
@@ -44,27 +55,54 @@ class Sink(ABC):
     def prepare(self, result: Segmentation) -> Callable[[], Any] | None:
         """Work on a result that need not wait for those before it, such as painting; None if there is none.
 
-        Called in order, ahead of `write_prepared`; what it returns may be called in any thread, and in any order.
+        Called in order, ahead of `write_prepared`.
+
+        Args:
+            result: the one that will be written.
+
+        Returns:
+            What may be called in any thread, and in any order.
         """
         return None
 
     def write_prepared(self, result: Segmentation, prepared: Any) -> None:
-        """As `write`, with what the work that `prepare` gave has returned."""
+        """As `write`, where there was something to `prepare`.
+
+        Args:
+            result: a frame with its class map.
+            prepared: what the work that `prepare` gave has returned.
+        """
         self.write(result)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
-        """About how much disk a result takes, `size` being (height, width); for the estimate before a run."""
+        """About how much disk a result takes; for the estimate before a run.
+
+        Args:
+            size: (height, width) of the frames, pixels.
+        """
         return 0
 
     def measure(self, result: Segmentation) -> int:
-        """About how much disk a result like this one takes; for the estimate once the first is there."""
+        """About how much disk a result takes; for the estimate once the first is there.
+
+        Args:
+            result: one like those to come.
+        """
         return self.bytes_per_frame(result.class_map.shape)
 
     def close(self) -> None:
-        """Finishes what is open so that it is readable; called once, also after a failure or an interruption."""
+        """Finishes what is open so that it is readable; called once, also after a failure or an interruption.
+
+        Raises:
+            OutputError: where it cannot be finished.
+        """
 
     def identify(self, fingerprint: str) -> None:
-        """Called, before `close`, with the hash over what makes the run's class maps: input, model, settings."""
+        """Called, before `close`, with what the run is known by.
+
+        Args:
+            fingerprint: the hash over what makes the run's class maps: input, model, settings.
+        """
 
     @property
     def planned(self) -> list[Path]:

@@ -41,16 +41,29 @@ def open_source(
     max_pixels: int = MAX_PIXELS,
     live: Callable[[str | Path | int], Source] = Live,
 ) -> Source:
-    """`Live` for a camera's index or device, a URL, `lavfi:GRAPH` or `screen`; `Photos` for a folder, a `.txt` list, a
-    glob or a file with a photo's extension; `Video` for any other file, for a GIF, whose pictures may be many, and for
-    "-", which is standard input.
+    """Opens what a user names: photos, a video or a live source.
+
+    Args:
+        what: a camera's index or device, a URL, `lavfi:GRAPH` or `screen` for `Live`; a folder, a `.txt` list, a glob
+            or a file with a photo's extension for `Photos`; any other file for `Video`, and so a GIF, whose pictures
+            may be many, and "-", which is standard input.
+        decoder: as `Photos` has it, and so the others.
+        workers: photos that are decoded at once.
+        recursive: take the photos of sub-folders too.
+        exclude: a folder whose photos are left out.
+        max_pixels: of a picture; one with more is not decoded.
+        live: opens a live source.
+
+    Returns:
+        A Photos, a Video, or what `live` has made.
+
+    Raises:
+        InputError: where the input cannot be opened; a live one is opened only when its frames are asked for.
+        UsageError: for a URL that is no source.
 
     >>> with open_source("clip.mp4") as source:
     ...     for frame in source.frames():
     ...         print(frame.name)
-
-    The options are those of `Photos`; `live` opens a live one. Raises InputError where the input cannot be opened; a
-    live one is opened only when its frames are asked for. Raises UsageError for a URL that is no source.
     """
     if isinstance(what, int) or is_live(what):
         return live(what)

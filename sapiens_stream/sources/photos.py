@@ -22,17 +22,27 @@ from sapiens_stream.sources.source import Source
 class Photos(Source):
     """The photos of a folder, a `.txt` list, a glob, or a single file.
 
+    What `list_photos` says of the names holds for `Frame.name`. A photo that cannot be read is a `Skipped`. Of an
+    animation, and of a file with several pictures, the first is taken.
+
+    Args:
+        what: the folder, list, glob or file.
+        decoder: "pyav", or "opencv" for the pixels that `cv2.imread` gives; where one cannot read a file, the other
+            does.
+        workers: photos that are decoded at once, fewer where they are very large.
+        recursive: take the photos of sub-folders too.
+        exclude: a folder whose photos are left out.
+        max_pixels: of a photo; one with more is a `Skipped`.
+        share: only those photos are taken for whose names it is true; they keep the indices that they have among all of
+            them. None: all.
+
+    Raises:
+        InputError: where there is no such input, or no photo in it.
+        UsageError: for an impossible setting.
+
     >>> with Photos("holiday", recursive=True) as photos:
     ...     for frame in photos.frames():
     ...         print(frame.name)
-
-    What `list_photos` says of the names holds for `Frame.name`. `decoder` is "pyav", or "opencv" for the pixels that
-    `cv2.imread` gives; where one cannot read a file, the other does. `workers` photos are decoded at once, fewer where
-    they are very large. A photo that neither can read is a `Skipped`, and so is one with more than `max_pixels`. Of an
-    animation, and of a file with several pictures, the first is taken. With `share` only those photos are taken for
-    whose names it is true; they keep the indices that they have among all of them.
-
-    Raises InputError where there is no such input or no photo in it, UsageError for an impossible setting.
     """
 
     def __init__(

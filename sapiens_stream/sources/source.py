@@ -15,6 +15,16 @@ class Source(ABC):
     """Yields each frame once, in order, and a `Skipped` for one that cannot be read.
 
     One of your own needs `info` and `frames` alone.
+
+    >>> class Noise(Source):
+    ...     info = SourceInfo(name="noise", kind="video", frame_count=10)
+    ...
+    ...     def frames(self):
+    ...         for index in range(10):
+    ...             picture = np.random.randint(0, 256, (480, 640, 3), np.uint8)
+    ...             yield Frame(index=index, name=f"noise/{index:06d}", decoded=picture)
+    >>> for result in segment(Noise()):
+    ...     print(result.frame.name)
     """
 
     info: SourceInfo
@@ -23,7 +33,11 @@ class Source(ABC):
     def frames(self) -> Iterator[Frame | Skipped]:
         """The frames from the first, each once: a second call goes on where the first is. Ends when closed.
 
-        The name of a `Skipped` is the path of the file. Raises InputError where nothing more can be read.
+        Returns:
+            An iterator of Frame, and of Skipped, whose name is the path of the file.
+
+        Raises:
+            InputError: where nothing more can be read.
         """
 
     @property
@@ -39,12 +53,22 @@ class Source(ABC):
     def pass_over(self, numbers: Mapping[str, int | None], on_pass: Callable[[str], None]) -> None:
         """Leaves out frames by their names, where `names` are known: they are neither read nor yielded.
 
-        Each counts all the same, and `on_pass` is told of it, unless its index is another than the one given; then it
-        is yielded. Called before `frames`; a source without `names` takes no notice.
+        Called before `frames`; a source without `names` takes no notice. Each counts all the same.
+
+        Args:
+            numbers: by name, the index that the frame had; with another index now it is yielded. None: any will do.
+            on_pass: called with the name of each that is left out.
         """
 
     def path_of(self, name: str) -> Path | None:
-        """The file of a frame that has one of its own."""
+        """The file of a frame that has one of its own.
+
+        Args:
+            name: of the frame.
+
+        Returns:
+            Its path; None where the source is one file, or none.
+        """
         return None
 
     def close(self) -> None:

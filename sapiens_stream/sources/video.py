@@ -34,21 +34,23 @@ MAX_CONSECUTIVE_FAILURES = 100
 class Video(Source):
     """The frames of a video, of any container and codec that FFmpeg reads; interlaced ones deinterlaced.
 
-    It is a file, a pipe ("-" for standard input), which is first read to its end and kept in a temporary file, or an
-    http(s) address.
-
-    >>> with Video("clip.mp4") as video:
-    ...     for frame in video.frames():
-    ...         print(frame.name, frame.time)
-
     Names are "clip/000000", "clip/000001", ... Times are those of the file; a frame without one follows the frame
     before it. A damaged packet is a `Skipped`, and so is the missing end of a file that is cut short; of a frame
     that decodes with errors, the decoder's best is yielded, with `damaged` set where FFmpeg flags it corrupt.
 
-    With `begin` the frames that are decoded before that packet are left out, and indices count from there.
+    Args:
+        path: a file, an http(s) address, or a pipe ("-" for standard input), which is first read to its end and kept
+            in a temporary file.
+        max_pixels: of a frame; a video with more is refused.
+        begin: the frames that are decoded before that packet are left out, and indices count from there.
 
-    Raises InputError where the file cannot be opened, has no video that can be decoded, or pictures of more than
-    `max_pixels`, and from `frames` where `MAX_CONSECUTIVE_FAILURES` packets in a row are damaged.
+    Raises:
+        InputError: where the file cannot be opened, has no video that can be decoded, or pictures that are too large;
+            and from `frames` where `MAX_CONSECUTIVE_FAILURES` packets in a row are damaged.
+
+    >>> with Video("clip.mp4") as video:
+    ...     for frame in video.frames():
+    ...         print(frame.name, frame.time)
     """
 
     def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS, begin: Mark | None = None) -> None:

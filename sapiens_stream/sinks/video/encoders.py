@@ -132,7 +132,17 @@ def require_size(codec: str, size: tuple[int, int], path: Path) -> None:
 
 
 def container_for(codec: str) -> str:
-    """The extension of the container that an encoder's videos go into: ".mp4", ".mov", ".mkv" or ".webm"."""
+    """The extension of the container that an encoder's videos go into.
+
+    Args:
+        codec: the encoder, by FFmpeg's name.
+
+    Returns:
+        ".mp4", ".mov", ".mkv" or ".webm".
+
+    >>> container_for("libvpx-vp9")
+    '.webm'
+    """
     return encoder_named(codec).extension
 
 

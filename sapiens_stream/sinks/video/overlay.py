@@ -41,22 +41,37 @@ _FAILURES = (OSError, ValueError, av.FFmpegError)
 
 
 class OverlayVideo(Sink):
-    """Writes the painted frames to `path` as one video.
+    """Writes the painted frames as one video.
 
     Each frame keeps its time, to the tick in mp4 and mov, to the millisecond in mkv and webm, whose clock that is;
     `recording.Clock` tells of the few that can't be kept. Size, sample aspect ratio and colour tags are the source's.
     Pixels are written upright, 8-bit 4:2:0 where the encoder takes it; an odd size is made even by doubling the last
     line or column, since browsers play nothing but 4:2:0. What the source has beside its pictures goes along, as far
-    as the container can hold it: chapters, tags, subtitles, and of its sounds `audio`: "all" (True), "first" or "none"
-    (False).
+    as the container can hold it: chapters, tags, subtitles, sounds.
 
     While it grows the file lies beside `path` (".NAME.part.EXT") and is playable even if the process is killed;
     `close` finishes it, after a failure too. Without a single frame there is no file.
 
-    `gpu` is the number of the CUDA card that NVENC encodes on; None: the first.
+    Args:
+        path: of the video; its ending says the container.
+        source: where its frames come from.
+        painter: paints the classes.
+        codec: the encoder, by FFmpeg's name.
+        crf: its quality, lower is better; None: the encoder's own.
+        preset: its speed.
+        audio: which sounds are kept: "all" (True), "first" or "none" (False).
+        gpu: the number of the CUDA card that NVENC encodes on; None: the first.
+        warn: called with a sentence about what cannot be kept.
 
-    Raises UsageError at once for a `codec`, `crf` or `preset` that can't be, OutputError for a source larger than the
-    encoder takes, and where writing fails.
+    Raises:
+        UsageError: at once, for a `codec`, `crf` or `preset` that can't be.
+        OutputError: for a source larger than the encoder takes, and, by `write` and `close`, where writing fails.
+
+    >>> with Video("clip.mp4") as video:
+    ...     overlay = OverlayVideo(Path("overlay.mp4"), video.info, Painter(SAPIENS))
+    ...     for result in segment(video):
+    ...         overlay.write(result)
+    ...     overlay.close()
     """
 
     ordered: ClassVar[bool] = True

@@ -36,8 +36,15 @@ CLOSE_SECONDS = 1.0
 class LiveEvent:
     """What happened to a live source.
 
-    `lost`: no picture since; `reconnecting`: it is opened again in `seconds_to_next_try`; `back`: a picture came;
-    `resized`: they are of another size from now on; `ended`: the stream is over, and is not opened again.
+    Args:
+        kind: "lost": no picture since; "reconnecting": it is opened again in `seconds_to_next_try`; "back": a picture
+            came; "resized": they are of another size from now on; "ended": the stream is over, and is not opened again.
+        source: the name that is safe to print.
+        reason: in a line.
+        seconds_to_next_try: from now; None where nothing is tried.
+
+    >>> str(LiveEvent("reconnecting", "rtsp://10.0.0.7/stream", "the connection broke", 0.5))
+    'rtsp://10.0.0.7/stream: reconnecting, in 0.5 s: the connection broke'
     """
 
     kind: EventKind
@@ -54,26 +61,32 @@ class LiveEvent:
 class Live(Source):
     """The frames of a live source, each as soon as it is decoded.
 
+    All that arrives is decoded in a thread of its own; what nobody takes in time is dropped for the newest, and counted
+    in `dropped`. Names are "STEM/000000", times begin at 0 with the first frame and go on across connections. `info`
+    knows size and rate once the first frame was read.
+
+    A file, on a server too, and a lavfi graph are played at their own speed and not opened again. A source that does
+    not open at all is tried again like one that breaks, unless `await_first` is false.
+
+    Args:
+        address: what `parse_address` understands.
+        reconnect: what breaks is opened again, after pauses that grow from 0.5 to 30 seconds: "forever", never ("no"),
+            or at most this often in a row.
+        realtime: let a file play at its own speed.
+        stall_seconds: without a picture, after which the source is called lost.
+        timeout: bounds how many seconds there may be no picture, at the start or later, whatever `reconnect` says.
+        await_first: false: it has to open at the first try, and in 12.5 seconds if there is no `timeout`.
+        max_pixels: of a picture; a source with more is refused.
+        on_event: called with each LiveEvent, in the thread that reads the frames.
+        warn: called with each as a sentence where there is no `on_event`.
+
+    Raises:
+        UsageError: for an impossible address or setting.
+        InputError: from `frames`, where the source breaks, or cannot be opened, and is not to be opened again.
+
     >>> with Live("rtsp://admin:secret@10.0.0.7/stream") as camera:
     ...     for frame in camera.frames():
     ...         print(frame.name, frame.time, time.monotonic() - frame.arrived)
-
-    `address` is what `parse_address` understands; `realtime` lets a file play at its own speed. All that arrives is
-    decoded in a thread of its own; what nobody takes in time is dropped for the newest, and counted in `dropped`.
-    Names are "STEM/000000", times begin at 0 with the first frame and go on across connections.
-
-    What breaks is opened again, after pauses that grow from 0.5 to 30 seconds: "forever", never ("no"), or at most
-    this often in a row. `on_event` is called with it, in the thread that reads the frames; without it, `warn` is. A
-    file, on a server too, and a lavfi graph are played at their own speed and not opened again.
-
-    `timeout` bounds how long there may be no picture, at the start or later, whatever `reconnect` says. A source that
-    does not open at all is tried again like one that breaks, unless `await_first` is false: then it has to open at the
-    first try, and in 12.5 seconds if there is no `timeout`.
-
-    `info` knows size and rate once the first frame was read.
-
-    Raises UsageError for an impossible address or setting; InputError from `frames` where the source breaks,
-    or cannot be opened, and is not to be opened again.
     """
 
     def __init__(

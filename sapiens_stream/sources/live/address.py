@@ -42,14 +42,22 @@ _PROTOCOL_OPTIONS["rtsps"] = _PROTOCOL_OPTIONS["rtsp"]
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """A live source, as FFmpeg opens it.
+    """A live source, as FFmpeg opens it; `parse_address` makes one.
 
-    `url` and `options` are FFmpeg's, `format` its input format (None: found out from what comes). They may hold
-    credentials, and are no part of the `repr`. `path` is a file's. `name` is safe to print, `stem` safe as a file's
-    name as well.
+    Args:
+        kind: "camera", "url", "lavfi", "screen" or "file".
+        name: safe to print.
+        stem: safe as a file's name as well.
+        url: FFmpeg's; it may hold credentials, and is no part of the `repr`.
+        path: a file's.
+        format: FFmpeg's input format; None: found out from what comes.
+        options: FFmpeg's, which may hold credentials too.
+        host: what has to be looked up before it can be reached.
+        paced: nothing but the frames' times holds the source to its own speed.
+        endless: an end is an accident, so that opening again makes sense.
 
-    `host` is what has to be looked up before it can be reached. `paced` says that nothing but the frames' times
-    holds the source to its own speed; `endless` that an end is an accident, so that opening again makes sense.
+    >>> parse_address("rtsp://admin:secret@10.0.0.7/stream").stem
+    'rtsp_10.0.0.7_stream'
     """
 
     kind: Kind
@@ -75,12 +83,21 @@ def is_live(what: str | Path | int) -> bool:
 
 
 def parse_address(what: str | Path | int, *, realtime: bool = False, platform: str = sys.platform) -> Address:
-    """Understands what a user names. `realtime` allows for a file. `platform` is as `sys.platform`.
+    """Understands what a user names.
+
+    Args:
+        what: a camera's index or device, a URL, `lavfi:GRAPH`, `screen`, or a file.
+        realtime: take a file too, to be played at its own speed.
+        platform: as `sys.platform`.
+
+    Returns:
+        An Address, for `Live`.
+
+    Raises:
+        UsageError: for anything else, naming the forms that there are.
 
     >>> parse_address("rtsp://admin:secret@10.0.0.7/stream").name
     'rtsp://10.0.0.7/stream'
-
-    Raises UsageError, which names the forms that there are, for anything else.
     """
     text = str(what)
     if isinstance(what, str) and _URL.match(text):

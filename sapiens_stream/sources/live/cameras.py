@@ -17,7 +17,15 @@ DEVICE_FORMATS = {"darwin": "avfoundation", "win32": "dshow"}
 
 @dataclass(frozen=True)
 class CameraDevice:
-    """A camera: the `address` to open it by, what it calls itself, and, on Linux, the modes that it offers."""
+    """A camera of this computer.
+
+    Args:
+        address: what to open it by.
+        name: what it calls itself.
+        modes: the formats, sizes and rates that it offers; on Linux alone.
+
+    >>> Live(CameraDevice("/dev/video0", "Webcam").address)
+    """
 
     address: str
     name: str
@@ -25,7 +33,17 @@ class CameraDevice:
 
 
 def list_cameras(platform: str = sys.platform) -> list[CameraDevice]:
-    """The cameras there are, in the system's order; none is an empty list."""
+    """The cameras there are.
+
+    Args:
+        platform: as `sys.platform`.
+
+    Returns:
+        A CameraDevice each, in the system's order; none is an empty list.
+
+    >>> [camera.address for camera in list_cameras()]
+    ['/dev/video0']
+    """
     devices = _devices(platform)
     if platform == "darwin":
         return [CameraDevice(each.name, each.description) for each in devices]
