@@ -18,9 +18,9 @@ from sapiens_stream.live.inference import Inference
 from sapiens_stream.live.metrics import Metrics
 from sapiens_stream.live.recorder import Recorder, time_stamp
 from sapiens_stream.live.scheduler import DueFrame, Scheduler
-from sapiens_stream.pipeline.record import RunRecord, Status
+from sapiens_stream.pipeline.record import RunRecord
 from sapiens_stream.pipeline.run_folder import RunFolder
-from sapiens_stream.pipeline.run_log import RunLog
+from sapiens_stream.pipeline.run_log import LoggedRun, RunLog
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.viewers.viewer import CameraView, Command, Screen, Viewer
@@ -29,7 +29,7 @@ LOOK_EVERY = 0.05  # seconds: how long a viewer's command may wait where no fram
 SCREEN_EVERY = 1.0  # seconds: where no frame comes, its figures tell that
 
 
-class LiveRun:
+class LiveRun(LoggedRun):
     """Shows the newest frame of every camera in `viewers`, and gives what was shown to `recorder`.
 
     It ends after `duration` seconds, once `max_frames` were shown, when a viewer asks for it, and when every camera is
@@ -74,16 +74,6 @@ class LiveRun:
         self._stale_screen = True
         """Whether something but a new frame is to be shown."""
         self._screened = time.monotonic()
-
-    @property
-    def status(self) -> Status:
-        """How it stands, or ended."""
-        return self._log.status
-
-    @property
-    def error(self) -> BaseException | None:
-        """What it failed with, if it has."""
-        return self._log.error
 
     def stop(self) -> None:
         """Ends the run: what is on its way is dropped, and the files are closed. Safe in a signal handler."""

@@ -15,9 +15,9 @@ from sapiens_stream.pipeline.earlier_run import EarlierRun, written_before
 from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.file_list import planned_files
 from sapiens_stream.pipeline.inference import Inference, QueuedInference
-from sapiens_stream.pipeline.record import RunRecord, Status, earlier_starts
+from sapiens_stream.pipeline.record import RunRecord, earlier_starts
 from sapiens_stream.pipeline.run_folder import RunFolder
-from sapiens_stream.pipeline.run_log import HASHING_PATIENCE, RunLog
+from sapiens_stream.pipeline.run_log import HASHING_PATIENCE, LoggedRun, RunLog
 from sapiens_stream.pipeline.space import require_space
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.stored_first import StoredFirst
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reporte
 LOOK_EVERY = 1.0  # seconds: how soon a deleted folder is noticed
 
 
-class Run:
+class Run(LoggedRun):
     """Takes every frame of a source through an engine into sinks, to its end, and keeps a record of it.
 
     What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results for its folder.
@@ -124,16 +124,6 @@ class Run:
             strict=strict,
             refiner=refiner,
         )
-
-    @property
-    def status(self) -> Status:
-        """How it stands, or ended."""
-        return self._log.status
-
-    @property
-    def error(self) -> BaseException | None:
-        """What it failed with, if it has."""
-        return self._log.error
 
     def stop(self) -> None:
         """Ends the run early: the frames in flight are finished and the files closed. Safe in a signal handler."""

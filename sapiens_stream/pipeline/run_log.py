@@ -122,3 +122,19 @@ class RunLog:
             self._sha256 = self._record.engine.model.sha256
         finally:
             self._hashed.set()
+
+
+class LoggedRun:
+    """What every run tells of itself."""
+
+    _log: RunLog
+
+    @property
+    def status(self) -> Status:
+        """How it stands, or ended."""
+        return self._log.status
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with, if it has."""
+        return self._log.error
