@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
+from sapiens_stream.models.script_function import ScriptFunction
 from sapiens_stream.models.script_source import ForeignError, dotted
-
-if TYPE_CHECKING:
-    from sapiens_stream.models.script_check import ScriptFunction
 
 MOST_DIMENSIONS = 64
 """Of a tensor, says torch."""
@@ -105,7 +102,7 @@ class Bounds:
 
     def _largest(self, name: str, function: ScriptFunction, what: str) -> int | None:
         """Of all that the name may stand for."""
-        values = [(each, function) for each in function.assigned.get(name, ())]
+        values = [(each, function) for each in function.values.assigned.get(name, ())]
         if name in function.arguments:
             values += self._given(name, function)
         bounds = [None if each is None else self._memoised(each, where, what) for each, where in values]
