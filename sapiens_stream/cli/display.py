@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from sapiens_stream.cli.one_line import one_line
+from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.streams import casually
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Statistics

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sapiens_stream.cli import exit_codes, options
-from sapiens_stream.cli.one_line import one_line
+from sapiens_stream.cli.console import one_line
 
 if TYPE_CHECKING:
     from sapiens_stream.doctor import Ability, Device, Report, Space

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from sapiens_stream.cli import guesses, options
+from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of, takes_outputs
 from sapiens_stream.cli.web_address import is_web_address
@@ -123,9 +124,7 @@ def live(
     # A source may hold a password: the record names it without.
     settings = options.for_record(locals(), leave_out=("sources", "model", "pull", "list_devices", "json", "quiet"))
     if list_devices:
-        from sapiens_stream.cli.camera_list import print_cameras
-
-        print_cameras()
+        _print_cameras()
         return
     _check(sources, model, output, record, realtime=realtime)
     assert sources
@@ -189,6 +188,20 @@ def _check(sources: list[str] | None, model: str, output: Path | None, record: P
         raise UsageError(f"-o {output} is the folder for the results; a recording is --record {output}")
     if record is not None and record.suffix not in RECORDINGS:
         raise UsageError(f"can't record to {record}; its ending is one of {', '.join(RECORDINGS)}")
+
+
+def _print_cameras() -> None:
+    """A line each, and below it the formats that it has."""
+    from sapiens_stream.sources.live.cameras import list_cameras
+
+    cameras = list_cameras()
+    if not cameras:
+        print("no cameras found")
+    for camera in cameras:
+        print(one_line(f"{camera.address}  {camera.name}"))
+        for mode in camera.modes:
+            rates = ", ".join(f"{float(rate):g}" for rate in mode.rates)
+            print(f"  {mode.size[1]}x{mode.size[0]} {mode.pixel_format}, {rates} frames/s")
 
 
 def _tries(text: str) -> Reconnect:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from rich.live import Live
 from rich.text import Text
 
+from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.display import Display
-from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.sources import LiveEvent
 from sapiens_stream.viewers.viewer import LiveFigures, Screen
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from sapiens_stream.cli import guesses, options
+from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.inference_options import NAMING, takes_opening
 from sapiens_stream.cli.models_export import export
-from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.options import ModelOptions
 

@@ -10,8 +10,8 @@ import typer
 
 from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.address_space import check_address_space
+from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.inference_options import NAMING, Precision, takes_opening
-from sapiens_stream.cli.one_line import one_line
 from sapiens_stream.models.options import ModelOptions
 
 

@@ -53,7 +53,7 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
-    from sapiens_stream.cli.one_line import one_line
+    from sapiens_stream.cli.console import one_line
     from sapiens_stream.pipeline.space import byte_size
 
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)

@@ -22,8 +22,8 @@ from sapiens_stream.sources.exif import ORIENTATION_TAG, upright_turns
 from sapiens_stream.sources.header import picture_size
 from sapiens_stream.sources.heif_picture import read_heif
 from sapiens_stream.sources.kinds import BMP, HEIF, JPEG, PNG, TIFF, WEBP, Kind, kind_of, not_read
+from sapiens_stream.sources.limits import ffmpeg_limit, too_large
 from sapiens_stream.sources.tiff import first_directory, with_pixels_alone
-from sapiens_stream.sources.too_large import ffmpeg_limit, too_large
 
 Decoder = Literal["pyav", "opencv"]
 DECODERS: tuple[Decoder, ...] = ("pyav", "opencv")

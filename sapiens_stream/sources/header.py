@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from sapiens_stream.sources.heif_picture import heif_size
 from sapiens_stream.sources.jpeg import jpeg_size
-from sapiens_stream.sources.kinds import BMP, GIF, HEIF, JPEG, JPEG_2000, PNG, PNM, QOI, TIFF, WEBP, Kind
+from sapiens_stream.sources.kinds import BMP, GIF, HEIF, JPEG, JPEG_2000, PNG, PNM, QOI, TIFF, WEBP, Kind, kind_of
+from sapiens_stream.sources.limits import too_large
 from sapiens_stream.sources.tiff import first_directory
 
 Size = tuple[int, int]
@@ -92,3 +93,10 @@ _READERS: dict[Kind, Callable[[bytes], Size | None]] = {
     QOI: _qoi,
     HEIF: heif_size,
 }
+
+
+def why_refused(packet: bytes, max_pixels: int) -> str | None:
+    """That a packet's picture is too large, if that is why it was not decoded: it may belie its container."""
+    kind = kind_of(packet)
+    size = picture_size(packet, kind) if kind in (JPEG, PNG, BMP, WEBP, TIFF, JPEG_2000) else None
+    return too_large(size, max_pixels) if size and size[0] * size[1] > max_pixels else None

@@ -18,7 +18,7 @@ from sapiens_stream.colour.tags import completed
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.sources.heif import HeifFile, Item
-from sapiens_stream.sources.too_large import ffmpeg_limit, too_large
+from sapiens_stream.sources.limits import ffmpeg_limit, too_large
 
 MAX_DEPTH = 4  # of pictures made of pictures
 

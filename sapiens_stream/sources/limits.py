@@ -5,9 +5,6 @@ from __future__ import annotations
 from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.errors import InputError
-from sapiens_stream.sources.header import picture_size
-from sapiens_stream.sources.kinds import BMP, JPEG, JPEG_2000, PNG, TIFF, WEBP, kind_of
-from sapiens_stream.sources.too_large import ffmpeg_limit, too_large
 
 PHOTO_BYTES_AT_ONCE = 2**30
 """What photos that are decoded at the same time, or wait decoded, may take together."""
@@ -23,8 +20,12 @@ def limit_decoder(decoder: VideoCodecContext, max_pixels: int) -> None:
     decoder.options = {**decoder.options, "max_pixels": ffmpeg_limit(max_pixels)}
 
 
-def why_refused(packet: bytes, max_pixels: int) -> str | None:
-    """That a packet's picture is too large, if that is why it was not decoded: it may belie its container."""
-    kind = kind_of(packet)
-    size = picture_size(packet, kind) if kind in (JPEG, PNG, BMP, WEBP, TIFF, JPEG_2000) else None
-    return too_large(size, max_pixels) if size and size[0] * size[1] > max_pixels else None
+def ffmpeg_limit(max_pixels: int) -> str:
+    """FFmpeg's option `max_pixels`, with room for its own rounding up of rows; who knows the size is stricter."""
+    return str(max_pixels + max_pixels // 2 + 2**16)
+
+
+def too_large(size: tuple[int, int], max_pixels: int) -> str:
+    """Why a picture of (height, width) is not decoded."""
+    height, width = size
+    return f"it has {width}x{height} pixels, more than {max_pixels}; --max-pixels (max_pixels in Python) allows more"

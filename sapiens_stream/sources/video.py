@@ -19,11 +19,11 @@ from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer, Mark
 from sapiens_stream.sources.display_matrix import DisplayMatrix
-from sapiens_stream.sources.limits import why_refused
+from sapiens_stream.sources.header import why_refused
+from sapiens_stream.sources.limits import too_large
 from sapiens_stream.sources.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.sources.source import Source
 from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
-from sapiens_stream.sources.too_large import too_large
 from sapiens_stream.sources.video_input import parse_video
 
 MAX_DECODER_THREADS = 8
