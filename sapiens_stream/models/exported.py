@@ -13,7 +13,8 @@ import torch
 
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.archive import Archive
-from sapiens_stream.models.export_graph import ExportGraph, InputsError, OldError, read_graph
+from sapiens_stream.models.export_graph import ExportGraph
+from sapiens_stream.models.export_reading import InputsError, OldError, read_graph
 from sapiens_stream.models.interface import (
     DEFAULT_SHAPE,
     Shape,

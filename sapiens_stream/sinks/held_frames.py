@@ -12,7 +12,8 @@ from sapiens_stream.sinks.files import aside, discard
 from sapiens_stream.sinks.label_head import LabelHead
 from sapiens_stream.sources.frame_index import CUE_EVERY, OWN_LAYOUT
 from sapiens_stream.sources.label_video import FINGERPRINT
-from sapiens_stream.sources.matroska import Layout, MatroskaFile
+from sapiens_stream.sources.matroska import MatroskaFile
+from sapiens_stream.sources.matroska_head import Layout
 
 
 @dataclass(frozen=True)
