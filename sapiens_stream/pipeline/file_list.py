@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
+from sapiens_stream.pipeline.numbered_names import NumberedNames
 from sapiens_stream.settings import MOST_FRAMES
 from sapiens_stream.sinks.files import aside
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
-
-_NUMBERED = re.compile(r"(.*?)(\d{1,18})\Z", re.DOTALL)
 
 
 class FileList:
@@ -27,8 +24,7 @@ class FileList:
     """
 
     def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._ranges: dict[tuple[str, int], list[list[int]]] = {}
+        self._names = NumberedNames()
         self._endings: dict[str, list[int]] = {}
         self._single: dict[str, int] = {}
 
@@ -44,13 +40,7 @@ class FileList:
         """Adds a name without files yet, or all that count up from it to the number `last`."""
         for ending in endings:
             self._endings.setdefault(ending, [0, 0])
-        numbered = _NUMBERED.match(name)
-        if numbered is None:
-            self._names.add(name)
-        else:
-            first = int(numbered[2])
-            ranges = self._ranges.setdefault((numbered[1], len(numbered[2])), [])
-            _insert(ranges, first, max(first, first if last is None else last))
+        self._names.add(name, last)
 
     def add_single(self, path: str, size: int = 0) -> None:
         """Adds a file that is no frame's."""
@@ -58,30 +48,24 @@ class FileList:
 
     def update(self, other: FileList) -> None:
         """Adds all that `other` lists, without its counts."""
-        self._names |= other._names
-        for key, ranges in other._ranges.items():
-            for first, last in ranges:
-                _insert(self._ranges.setdefault(key, []), first, last)
+        self._names.update(other._names)
         for ending in other._endings:
             self._endings.setdefault(ending, [0, 0])
         for path in other._single:
             self._single.setdefault(path, 0)
 
     def __bool__(self) -> bool:
-        return bool(self._single or self._names or self._ranges)
+        return bool(self._single or self._names)
 
     def __contains__(self, path: str) -> bool:
         return path in self._single or any(
-            path.endswith(ending) and self._has_name(path.removesuffix(ending)) for ending in self._endings
+            path.endswith(ending) and path.removesuffix(ending) in self._names for ending in self._endings
         )
 
     def casefolded(self) -> FileList:
         """The same as a file system reads them that takes no notice of case."""
         folded = FileList()
-        folded._names = {name.casefold() for name in self._names}
-        for (prefix, width), ranges in self._ranges.items():
-            for first, last in ranges:
-                _insert(folded._ranges.setdefault((prefix.casefold(), width), []), first, last)
+        folded._names = self._names.casefolded()
         folded._endings = {ending.casefold(): [0, 0] for ending in self._endings}
         folded._single = {path.casefold(): 0 for path in self._single}
         return folded
@@ -92,40 +76,29 @@ class FileList:
             for path in one._single:
                 if path in two:
                     return path
-            for name in one._names:
+            for name in one._names.others:
                 for ending in one._endings:
                     if name + ending in two:
                         return name + ending
-        for key, ranges in self._ranges.items():
-            for first, last in ranges:
-                for begin, end in other._ranges.get(key, ()):
-                    if first <= end and begin <= last:
-                        for ending in self._endings:
-                            if ending in other._endings:
-                                return f"{key[0]}{max(first, begin):0{key[1]}d}{ending}"
+        if (name := (self._names & other._names).first_counted) is not None:
+            for ending in self._endings:
+                if ending in other._endings:
+                    return name + ending
         return None
 
     def among(self, other: FileList) -> FileList:
         """What of it the other lists too, without counts."""
         both = FileList()
         both._names = self._names & other._names
-        for key, ranges in self._ranges.items():
-            for first, last in ranges:
-                theirs = other._ranges.get(key, [])
-                for begin, end in theirs[max(0, bisect_right(theirs, [first]) - 1) :]:
-                    if begin > last:
-                        break
-                    if end >= first:
-                        _insert(both._ranges.setdefault(key, []), max(begin, first), min(end, last))
         both._endings = {ending: [0, 0] for ending in self._endings}
         both._single = {path: 0 for path in self._single if path in other}
         return both
 
     def existing(self, root: Path) -> Iterator[str]:
         """Those that are there, and what a killed run left aside of them; links are neither followed nor left out."""
-        for folder in {PurePosixPath(prefix + "0").parent for prefix, _ in self._ranges}:
+        for folder in self._names.folders:
             yield from self._numbered_in(root, folder)
-        for path in [*self._single, *(name + ending for name in self._names for ending in self._endings)]:
+        for path in [*self._single, *(name + ending for name in self._names.others for ending in self._endings)]:
             if _within(root, PurePosixPath(path).parent):
                 for each in (path, PurePosixPath(path).parent.joinpath(aside(Path(path)).name).as_posix()):
                     if os.path.lexists(root / each):
@@ -133,11 +106,7 @@ class FileList:
 
     def names(self) -> Iterator[str]:
         """Those of frames, in order, whether their files are there or not."""
-        for (prefix, width), ranges in sorted(self._ranges.items()):
-            for first, last in ranges:
-                for number in range(first, last + 1):
-                    yield f"{prefix}{number:0{width}d}"
-        yield from sorted(self._names)
+        return iter(self._names)
 
     def problem(self, root: Path) -> str | None:
         """What is missing, or not as long as it was written; None if all is there."""
@@ -150,7 +119,7 @@ class FileList:
         found_of = {ending: [0, 0] for ending in self._endings}
         for path in self.existing(root):
             ending = next((each for each in sorted(self._endings, key=len, reverse=True) if path.endswith(each)), None)
-            if ending is None or path in self._single or not self._has_name(path.removesuffix(ending)):
+            if ending is None or path in self._single or path.removesuffix(ending) not in self._names:
                 continue
             found_of[ending][0] += 1
             found_of[ending][1] += _size(root / path) or 0
@@ -178,15 +147,8 @@ class FileList:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON types: a name, or [first, last] of those that count up, each with every ending."""
-        ranges = [
-            f"{prefix}{first:0{width}d}"
-            if first == last
-            else [f"{prefix}{first:0{width}d}", f"{prefix}{last:0{width}d}"]
-            for (prefix, width), all_of_it in sorted(self._ranges.items())
-            for first, last in all_of_it
-        ]
         return {
-            "names": [*sorted(self._names), *ranges],
+            "names": self._names.as_list(),
             "endings": {
                 ending: {"count": count, "bytes": size} for ending, (count, size) in sorted(self._endings.items())
             },
@@ -213,8 +175,7 @@ class FileList:
         for each in names if isinstance(names, list) else ():
             first, last = each if isinstance(each, list) and len(each) == 2 else (each, each)
             if isinstance(first, str) and isinstance(last, str) and _stays_below(first):
-                end = _NUMBERED.match(last)
-                files.claim(first, int(end[2]) if end else None)
+                files._names.add(first, last)
         return files
 
     @property
@@ -225,9 +186,7 @@ class FileList:
     @property
     def first_name(self) -> str | None:
         """The first of the names that count up; None where there are none."""
-        for (prefix, width), ranges in self._ranges.items():
-            return f"{prefix}{ranges[0][0]:0{width}d}"
-        return None
+        return self._names.first_counted
 
     @property
     def endings(self) -> list[str]:
@@ -237,14 +196,6 @@ class FileList:
     def bytes_in(self, root: Path) -> int:
         """What the files take that are there now."""
         return sum(_size(root / path) or 0 for path in self.existing(root))
-
-    def _has_name(self, name: str) -> bool:
-        if name in self._names:
-            return True
-        numbered = _NUMBERED.match(name)
-        ranges = self._ranges.get((numbered[1], len(numbered[2])), []) if numbered else []
-        place = bisect_right(ranges, [int(numbered[2]), 1 << 62]) - 1 if numbered else -1
-        return place >= 0 and numbered is not None and int(numbered[2]) <= ranges[place][1]
 
     def _numbered_in(self, root: Path, folder: PurePosixPath) -> Iterator[str]:
         if not _within(root, folder):
@@ -261,7 +212,7 @@ class FileList:
             path = whole if folder == PurePosixPath(".") else f"{folder}/{whole}"
             for ending in self._endings:
                 name = path.removesuffix(ending)
-                if name != path and name not in self._names and self._has_name(name):
+                if name != path and self._names.counts(name):
                     yield path if whole == entry else (folder / entry).as_posix()
                     break
 
@@ -286,19 +237,6 @@ def _counts(recorded: Any) -> list[int]:
     """Number and bytes of the files of an ending."""
     found = [recorded.get(key) for key in ("count", "bytes")] if isinstance(recorded, dict) else []
     return [each for each in found if isinstance(each, int)] if len(found) == 2 else [0, 0]
-
-
-def _insert(ranges: list[list[int]], first: int, last: int) -> None:
-    """Adds first..last to sorted ranges that neither touch nor overlap."""
-    begin = bisect_right(ranges, [first, 1 << 62])
-    if begin and ranges[begin - 1][1] >= first - 1:
-        begin -= 1
-        first, last = ranges[begin][0], max(last, ranges[begin][1])
-    end = begin
-    while end < len(ranges) and ranges[end][0] <= last + 1:
-        last = max(last, ranges[end][1])
-        end += 1
-    ranges[begin:end] = [[first, last]]
 
 
 def _stays_below(path: str) -> bool:
