@@ -80,10 +80,10 @@ class FileList:
                 for ending in one._endings:
                     if name + ending in two:
                         return name + ending
-        if (name := (self._names & other._names).first_counted) is not None:
+        if (common := (self._names & other._names).first_counted) is not None:
             for ending in self._endings:
                 if ending in other._endings:
-                    return name + ending
+                    return common + ending
         return None
 
     def among(self, other: FileList) -> FileList:
