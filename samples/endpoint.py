@@ -82,7 +82,7 @@ async def _body(request: Request) -> bytes:
 def _segment(photo: bytes, model: Segmenter) -> Result:
     skipped: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "photo.jpg"  # what it really is, is told by its content
+        path = Path(folder) / "photo.jpg"  # its content says what it really is
         path.write_bytes(photo)
         try:
             results = segment(path, model=model, max_pixels=MOST_PIXELS, on_skip=lambda it: skipped.append(it.reason))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Settings(ModelSettings, total=False):
-    """What a Segmenter can be told beside the model: the fields of InferenceOptions, and whom to tell."""
+    """What a Segmenter is called with besides the model: the fields of InferenceOptions, and whom to warn."""
 
     device: str | torch.device
     precision: str
@@ -60,8 +60,8 @@ class Segmenter:
         model: a checkpoint's path, a name ("builtin", "sapiens-1b"), or an open Model.
         options: how it is opened and run, all in one.
         settings: the same one by one, as InferenceOptions describes them; they go before `options`. A device may be a
-            `torch.device`. `warn` is told sentences that the user has to know, by default as Python's warnings; `note`
-            those that may be left out.
+            `torch.device`. `warn` is called with sentences that the user has to know, by default as Python's warnings;
+            `note` with those that may be left out.
 
     Raises:
         ModelError: for a checkpoint that cannot be opened or run.
@@ -202,7 +202,7 @@ def segment(
     """
     _require_known(settings)
     if isinstance(model, Segmenter) and settings:
-        raise UsageError(f"{next(iter(settings))} has no say in a Segmenter that is there; give it when that is made")
+        raise UsageError(f"{next(iter(settings))} cannot be changed in a Segmenter; pass it when that is made")
     opened = _opened(source, reconnect, timeout, max_pixels)
     segmenter = model if isinstance(model, Segmenter) else Segmenter(model, **settings)
     stream = Stream(
@@ -220,7 +220,7 @@ def _opened(source: object, reconnect: Reconnect | None, timeout: float | None, 
     if isinstance(source, Source):
         for name, given in (("reconnect", reconnect), ("timeout", timeout), ("max_pixels", max_pixels)):
             if given is not None:
-                raise UsageError(f"{name} has no say in a Source that is open; give it when that is made")
+                raise UsageError(f"{name} cannot be changed in a Source that is open; pass it when that is made")
         return source
     if isinstance(source, (str, os.PathLike, int)) and not isinstance(source, bool):
         how = partial(Live, reconnect=RECONNECT if reconnect is None else reconnect, timeout=timeout)
@@ -254,7 +254,7 @@ def _require_as_it_is(model: Model, options: InferenceOptions) -> None:
     for each in fields(ModelOptions):
         given = getattr(options, each.name)
         if given != each.default and (each.name != "shape" or given != own):
-            raise UsageError(f"{each.name} has no say in a Model that is open; give it to open_model")
+            raise UsageError(f"{each.name} cannot be changed in a Model that is open; pass it to open_model")
 
 
 def _ignore(_sentence: str) -> None:

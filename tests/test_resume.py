@@ -1,4 +1,4 @@
-"""Runs that ended anyhow and are gone on with: the results are those of a run without a break, and nothing is lost."""
+"""Runs that ended anyhow and are resumed: the results are those of a run without a break, and nothing is lost."""
 
 import json
 import os
@@ -216,7 +216,7 @@ def test_without_the_option_a_part_of_a_run_is_named(whole, clip, model, tmp_pat
     notes = []
     run = execute(clip, tmp_path, model, outputs, resume=False, note=notes.append)
     assert run.status == "complete"
-    assert "--resume goes on with it" in notes[0] and f"{tmp_path} holds a part of this run" in notes[0]
+    assert "--resume continues it" in notes[0] and f"{tmp_path} holds a part of this run" in notes[0]
 
 
 class TestAnotherRun:
@@ -227,7 +227,7 @@ class TestAnotherRun:
         longer = make_video(tmp_path / "clip.mp4", frames=FRAMES + 5, vfr=True, audio="aac")
         run = execute(longer, out, model, Outputs(save=frozenset({"labels"})))
         assert isinstance(run.error, FolderTaken)
-        assert "other input" in str(run.error) and "--resume goes on with the same run alone" in str(run.error)
+        assert "other input" in str(run.error) and "--resume continues the same run alone" in str(run.error)
         assert sorted(path.name for path in out.iterdir()) == before
 
     @pytest.mark.parametrize("settings", [{"classes": "hair"}, {"fit": "crop"}])

@@ -177,7 +177,7 @@ def live(
 
 
 def _check(sources: list[str] | None, model: str, output: Path | None, record: Path | None, *, realtime: bool) -> None:
-    """Raises UsageError, or ModelError, for what can be told before anything large is loaded."""
+    """Raises UsageError, or ModelError, for what is known before anything large is loaded."""
     if not sources:
         raise UsageError("no SOURCE; 0 is the first camera, and --list-devices lists them")
     for each in sources:

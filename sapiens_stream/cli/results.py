@@ -40,7 +40,7 @@ def status(
 ) -> None:
     """Tell how the runs of a folder stand.
 
-    complete, partial (it can be gone on with: --resume), failed, running, or left: a shard's that has not begun.
+    complete, partial (--resume continues it), failed, running, or left: a shard's that has not begun.
     """
     from sapiens_stream.results.status import statuses, total
 

@@ -99,7 +99,7 @@ class _SlurmTask:
         step = max(1, self.step)
         if self.last - self.first != (self.count - 1) * step or (self.id - self.first) % step:
             raise UsageError(
-                f"{text}: which share the task {self.id} has can't be told, since the ids of this array"
+                f"{text}: the share of task {self.id} is not known, since the ids of this array"
                 f" ({self.count} from {self.first} to {self.last}) are not evenly spaced; number its tasks --array=0-"
                 f"{self.count - 1}, or give N as it was in the first array"
             )

@@ -25,7 +25,7 @@ class Engine:
     """Runs a model over batches of frames, each device in a thread of its own.
 
     Args:
-        model: an open Model; what `options` say of opening one has no say in it.
+        model: an open Model; what `options` say of opening one does not matter.
         options: device, precision, batch size, fit and compile. The batch size is the largest batch that is computed at
             once, and shrinks where a device runs out of memory.
         closer: makes of a device what chooses the parts of frames that the model looks at again, from nearer.

@@ -26,7 +26,7 @@ MOST_RANKS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceOptions(ModelOptions):
-    """What a Segmenter can be told beside the model.
+    """What a Segmenter is called with besides the model.
 
     Args:
         device: "auto", "cpu", "cuda", "cuda:N", "cuda:all", "mps", or several ("cuda:0,cuda:1").

@@ -156,17 +156,17 @@ class Camera:
 
     def _put(self, frame: Frame) -> None:
         now = time.monotonic()
-        arrival = LiveFrame(frame, now if frame.arrived is None else frame.arrived, now)
+        received = LiveFrame(frame, now if frame.arrived is None else frame.arrived, now)
         with self._lock:
             self._read += 1
-            if self._last is not None and (period := arrival.at - self._last) < LONGEST_PERIOD:
+            if self._last is not None and (period := received.at - self._last) < LONGEST_PERIOD:
                 self.period += max(0.1, 1 / (self._read - 1)) * (period - self.period)
-            self._last = arrival.at
+            self._last = received.at
             if self.paused:
                 self._dropped += 1
                 return
             self._dropped += self._to_show is not None
-            self._to_show = self._to_infer = arrival
+            self._to_show = self._to_infer = received
 
     def _hear(self, event: LiveEvent) -> None:
         self.events.append((datetime.now(UTC).isoformat(timespec="milliseconds"), event))

@@ -178,11 +178,11 @@ class LiveRun(LoggedRun):
         for viewer in self._viewers:
             viewer.show(screen)
         now = time.monotonic()
-        for place, showing in enumerate(due):
-            if showing is not None:
-                self._cameras[place].count_shown(showing.result)
-                self.metrics.delays.add(now, showing.delay(now))
-                self._recorder.write(place, showing.result)
+        for place, shown in enumerate(due):
+            if shown is not None:
+                self._cameras[place].count_shown(shown.result)
+                self.metrics.delays.add(now, shown.delay(now))
+                self._recorder.write(place, shown.result)
         return screen
 
     def _view(self, camera: Camera, before: CameraView, due: DueFrame | None) -> CameraView:

@@ -76,7 +76,7 @@ class OnnxSession:
         try:
             (logits,) = self._session.run(self._results, {self._name: pixels.contiguous().cpu().numpy()}, options)
         except Exception as error:
-            raise RuntimeError(str(error).replace("std::bad_alloc", "can not allocate memory")) from error
+            raise RuntimeError(str(error).replace("std::bad_alloc", "cannot allocate memory")) from error
         found = torch.from_numpy(logits)
         if self._channels is not None and (found.ndim != 4 or found.shape[:2] != (len(pixels), self._channels)):
             raise RuntimeError(f"it returns {tuple(found.shape)}, not ({len(pixels)}, {self._channels}, h, w)")

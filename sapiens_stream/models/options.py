@@ -15,7 +15,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """What `open_model` can be told beside the model.
+    """What `open_model` is called with besides the model.
 
     Args:
         shape: the (height, width) that the model gets; None: the checkpoint's own (the built-in model's is then in the

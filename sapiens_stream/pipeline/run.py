@@ -50,7 +50,7 @@ class Run(LoggedRun):
         resume: go on with what the same run has left in the record's folder, however that ended. Stored class maps are
             not inferred again, unless a refiner or people's boxes need every frame; the rest is made of them, and the
             results are those of a run without a break. Photos that are done are not read again, and a run that is
-            complete does nothing: `passed_over`. Without it `note` is called with what is begun anew.
+            complete does nothing: `passed_over`. Without it `note` is called with what starts over.
         shared: others write the rest of the same run into the folder.
         settings: the choices that stand in the record.
         workers: threads that write.
@@ -179,7 +179,7 @@ class Run(LoggedRun):
         elif previous is not None and previous.get("status") != "complete":
             self._note(
                 f"{self._folder.root} holds a part of this run ({self._folder.record_path.name}:"
-                f" {written_before(previous)} frames), which is begun anew; --resume goes on with it"
+                f" {written_before(previous)} frames), which starts over; --resume continues it"
             )
         if not self.passed_over:
             self._require_space()

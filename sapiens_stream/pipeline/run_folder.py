@@ -76,7 +76,7 @@ class RunFolder:
                     continue
                 if others and not overwrite:
                     record, _, differences = others[0]
-                    only = " --resume goes on with the same run alone," if resume else ""
+                    only = " --resume continues the same run alone," if resume else ""
                     raise FolderTaken(
                         f"{self.root} holds the results of another run ({record.name}: other {', '.join(differences)});"
                         f"{only} --overwrite replaces them, or choose another folder (-o)"

@@ -130,7 +130,7 @@ class StoredFirst:
 class StoredOnly:
     """What is in a `store`, by a model that is known by its record alone.
 
-    `on_missing` is told of a frame of which there is nothing; if it returns True, the others go on without it.
+    `on_missing` is called with a frame of which there is nothing; if it returns True, the others go on without it.
     """
 
     on_missing: Callable[[Frame], bool] = staticmethod(lambda frame: False)

@@ -87,7 +87,7 @@ class PastRun:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What it was told."""
+        """What it was called with."""
         return self.within("settings")
 
     @property

@@ -72,7 +72,7 @@ class StoredClip:
         return written if isinstance(written, int) else None
 
     def frames(self, on_skip: OnSkip) -> Iterator[StoredFrame]:
-        """All that are whole, in order; what is damaged is told of. Raises InputError for a video that is none."""
+        """All that are whole, in order; what is damaged is reported. Raises InputError for a video that is none."""
         return self._from_video(self.video, on_skip) if self.video is not None else self._from_files(on_skip)
 
     def pictured(self, source: Source, on_skip: OnSkip) -> Iterator[StoredFrame]:

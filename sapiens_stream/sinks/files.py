@@ -64,7 +64,7 @@ def create_unbuffered(path: Path) -> FileIO:
 
 
 def open_unbuffered(path: Path) -> FileIO:
-    """A file that is there, to be written over and gone on with; no link. Raises OSError."""
+    """A file that is there, to be written over and continued; no link. Raises OSError."""
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags), "r+b", buffering=0)
 

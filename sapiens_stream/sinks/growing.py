@@ -20,7 +20,7 @@ class GrowingFile:
     """
 
     def __init__(self, path: Path, *, keep: int | None = None) -> None:
-        """With `keep` an earlier one is gone on with, after so many bytes of it."""
+        """With `keep` an earlier one is continued, after so many bytes of it."""
         self._path = path
         self._beside = aside(path)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ class LabelVideoSink(Sink):
 
     While it grows the file lies beside `path` (".NAME.part.mkv"). It is not written by FFmpeg's muxer, so that it can
     be read up to the last frame at any moment, is on the disk after `SYNC_EVERY` seconds, takes no memory for each
-    frame, keeps times that are no whole milliseconds, and can be gone on with.
+    frame, keeps times that are no whole milliseconds, and can be continued.
 
     With `first`, the first frame of the whole video, what is written is a part of it: it has the same head and clock.
 

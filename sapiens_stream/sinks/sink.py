@@ -49,7 +49,7 @@ class Sink(ABC):
         """
 
     def resume(self) -> None:
-        """Called before the first result where this run goes on with what an earlier one has left."""
+        """Called before the first result where this run continues what an earlier one has left."""
         self.resumed = True
 
     def prepare(self, result: Segmentation) -> Callable[[], Any] | None:

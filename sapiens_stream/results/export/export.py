@@ -22,7 +22,7 @@ from sapiens_stream.sinks.files import discard, fitting, not_written
 from sapiens_stream.sources import Source
 
 Progress = Callable[[int], None]
-"""Is told after each frame how many are done."""
+"""Called after each frame with how many are done."""
 
 
 @dataclass(frozen=True, kw_only=True)

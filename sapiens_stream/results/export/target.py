@@ -24,7 +24,7 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What a format can be told. `images` is what the pictures become, None: they are not written."""
+    """What a format is called with. `images` is what the pictures become, None: they are not written."""
 
     regions: Regions = "rle"
     images: Images | None = None

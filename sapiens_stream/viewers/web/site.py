@@ -119,10 +119,10 @@ class Site:
 
     async def _serve(self, websocket: WebSocket) -> None:
         """Sends and listens until one of the two ends."""
-        flight = _Flight()
+        unacknowledged = _Unacknowledged()
         both = [
-            asyncio.create_task(self._send(websocket, flight)),
-            asyncio.create_task(self._listen(websocket, flight)),
+            asyncio.create_task(self._send(websocket, unacknowledged)),
+            asyncio.create_task(self._listen(websocket, unacknowledged)),
         ]
         try:
             ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -133,22 +133,22 @@ class Site:
         for task in ended:
             task.result()
 
-    async def _send(self, websocket: WebSocket, flight: _Flight) -> None:
+    async def _send(self, websocket: WebSocket, unacknowledged: _Unacknowledged) -> None:
         number = 0
         known: dict[int, int] = {}
         while True:
-            await asyncio.wait_for(flight.has_room(), _SECONDS_TO_ACKNOWLEDGE)
+            await asyncio.wait_for(unacknowledged.has_room(), _SECONDS_TO_ACKNOWLEDGE)
             newest = await self._screens.newer_than(number)
-            flight.take_off()
+            unacknowledged.add()
             await websocket.send_bytes(newest.content.message(known))
             number, known = newest.number, newest.content.serials
 
-    async def _listen(self, websocket: WebSocket, flight: _Flight) -> None:
+    async def _listen(self, websocket: WebSocket, unacknowledged: _Unacknowledged) -> None:
         while (message := await websocket.receive())["type"] == "websocket.receive":
             text: str = message.get("text") or ""
             try:
                 if text == "ack":
-                    flight.land()
+                    unacknowledged.remove()
                 else:
                     self._on_command(_COMMANDS[text])
             except (KeyError, ValueError):  # no such command, or more acknowledged than was sent
@@ -181,7 +181,7 @@ class Site:
                     yield b"".join((jpeg, b"\r\n", head))
 
 
-class _Flight:
+class _Unacknowledged:
     """The screens that were sent to a viewer and not acknowledged yet."""
 
     def __init__(self) -> None:
@@ -192,15 +192,15 @@ class _Flight:
     async def has_room(self) -> None:
         await self._room.wait()
 
-    def take_off(self) -> None:
+    def add(self) -> None:
         self._count += 1
         if self._count == _WINDOW:
             self._room.clear()
 
-    def land(self) -> None:
+    def remove(self) -> None:
         """Raises ValueError if there is none."""
         if not self._count:
-            raise ValueError("nothing is in flight")
+            raise ValueError("nothing was sent")
         self._count -= 1
         self._room.set()
 
