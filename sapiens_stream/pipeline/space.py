@@ -12,6 +12,7 @@ from sapiens_stream.frame import Segmentation, SourceInfo
 from sapiens_stream.sinks.sink import Sink
 
 _FILES_OF_A_RUN = 8  # the record, what is aside, folders
+_MANY_FRAMES = 20_000  # above which what a file for each takes is compared with one of all
 
 
 def require_space(
@@ -19,9 +20,10 @@ def require_space(
 ) -> str:
     """A line that says what a run will need and what is free in `folder`.
 
-    With the `first` result it goes by what that takes: noisy masks take many times as much as calm ones. `there` are
-    the bytes that an earlier start has left of it. Raises OutputError where it will not fit, in bytes or in number of
-    files. Where the source does not tell its size or length, only what is free.
+    With the `first` result it goes by what that takes, as noisy masks take many times as much as calm ones; where
+    nobody is in it, at least by what is usual. Of many frames with files of their own it says what one file of all
+    would take. `there` are the bytes that an earlier start has left of it. Raises OutputError where it will not fit, in
+    bytes or in number of files. Where the source does not tell its size or length, only what is free.
     """
     disk = _existing(folder)
     free = shutil.disk_usage(disk).free
@@ -29,13 +31,15 @@ def require_space(
         return f"{source.name}: length unknown, {byte_size(free)} free in {folder}"
     a_frame = sum(sink.bytes_per_frame(source.size) for sink in sinks)
     if first is not None:
-        a_frame = max(a_frame, sum(sink.measure(first) for sink in sinks))
+        measured = sum(sink.measure(first) for sink in sinks)
+        a_frame = measured if first.labels else max(a_frame, measured)
     needed = source.frame_count * a_frame
     line = (
         f"{source.name}: {source.frame_count} frames need about {byte_size(needed)}, {byte_size(free)} free in {folder}"
     )
+    instead = _instead(sinks, source.frame_count, source.size, first)
     if needed - there > free:
-        raise OutputError(f"{line}; free some, choose another folder, or write less (--save, --overlay)")
+        raise OutputError(f"{line}; free some, choose another folder, or write less (--save, --overlay){instead}")
     files = source.frame_count * sum(len(sink.endings) for sink in sinks) + _FILES_OF_A_RUN
     free_files = _free_files(disk)
     if free_files is not None and files > free_files:
@@ -43,7 +47,19 @@ def require_space(
             f"{source.name}: {source.frame_count} frames need {files} files, but the disk of {folder} can hold only"
             f" {free_files} more; choose another folder, or write fewer (--save, --overlay)"
         )
-    return line
+    return line + instead
+
+
+def _instead(sinks: Sequence[Sink], frames: int, size: tuple[int, int], first: Segmentation | None) -> str:
+    """What the videos and lines that hold as much as files of many frames would take, to be added to a line."""
+    if frames <= _MANY_FRAMES:
+        return ""
+    words = dict(each for sink in sinks if (each := sink.in_one_file(size, first)) is not None)
+    if not words:
+        return ""
+    files = frames * sum(len(sink.endings) for sink in sinks if sink.in_one_file(size) is not None)
+    kept = f"--save {','.join(words)} would take about {byte_size(frames * sum(words.values()))}"
+    return f"; {kept} in {len(words)} file{'s' * (len(words) > 1)} instead of {files}"
 
 
 def _free_files(folder: Path) -> int | None:

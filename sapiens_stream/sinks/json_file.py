@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # For the estimate before a run: measured on a person who fills half of a 1080p frame.
 _BYTES_PER_PIXEL = 0.02
-_HEADROOM = 1.3  # later frames may show more people
+_HEADROOM = 1.08  # later frames have larger numbers, and may show more people
 
 
 class JsonSink(Sink):
@@ -64,7 +64,10 @@ class JsonSink(Sink):
         return bytes_of_json(size, self._regions)
 
     def measure(self, result: Segmentation) -> int:
-        return int(len(self._encode(result)) * _HEADROOM)
+        return with_headroom(self._encode(result))
+
+    def in_one_file(self, size: tuple[int, int], first: Segmentation | None = None) -> tuple[str, int] | None:
+        return "jsonl", self.bytes_per_frame(size) if first is None else self.measure(first)
 
     def _encode(self, result: Segmentation) -> bytes:
         return as_json(result, title=self._title, regions=self._regions, only=self._only)
@@ -124,6 +127,11 @@ def as_json(
 def bytes_of_json(size: tuple[int, int], regions: Regions) -> int:
     """About how much the JSON of a frame of (height, width) takes."""
     return 2000 + (0 if regions == "none" else int(size[0] * size[1] * _BYTES_PER_PIXEL))
+
+
+def with_headroom(text: bytes) -> int:
+    """About how much the JSON of frames like that of `text` takes."""
+    return int(len(text) * _HEADROOM)
 
 
 def check_regions(regions: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.settings import REGIONS, Regions
-from sapiens_stream.sinks.json_file import as_json, bytes_of_json, check_regions
+from sapiens_stream.sinks.json_file import as_json, bytes_of_json, check_regions, with_headroom
 from sapiens_stream.sinks.lines import Lines
 from sapiens_stream.sinks.sink import Sink
 
@@ -36,7 +36,7 @@ class JsonLines(Lines):
         return bytes_of_json(size, self._regions)
 
     def measure(self, result: Segmentation) -> int:
-        return len(self._encode(result)) + 1
+        return with_headroom(self._encode(result))
 
 
 def json_lines(outputs: Outputs, target: Target) -> Sink:

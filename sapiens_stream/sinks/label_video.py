@@ -94,12 +94,10 @@ class LabelVideoSink(Sink):
             raise not_written(self._path, error) from error
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
-        return 200 + size[0] * size[1] // 300
+        return bytes_of_labels(size)
 
     def measure(self, result: Segmentation) -> int:
-        encoder = encoder_for(result.class_map.shape)
-        packets = encoder.encode(_grey(self._map(result, result.class_map.shape)))
-        return sum(len(ebml.key_cluster(0, bytes(packet))) for packet in packets)
+        return measure_labels(self._map(result, result.class_map.shape))
 
     def close(self) -> None:
         frames, self._frames = self._frames, None
@@ -139,6 +137,17 @@ class LabelVideoSink(Sink):
             self._warned = True
             class_map = np.asarray(cv2.resize(class_map, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
         return class_map
+
+
+def bytes_of_labels(size: tuple[int, int]) -> int:
+    """About how much a class map of (height, width) takes."""
+    return 200 + size[0] * size[1] // 300
+
+
+def measure_labels(class_map: npt.NDArray[np.uint8]) -> int:
+    """How much this one takes."""
+    packets = encoder_for(class_map.shape).encode(_grey(class_map))
+    return sum(len(ebml.key_cluster(0, bytes(packet))) for packet in packets)
 
 
 class _Frames:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.settings import CLASS_MAP_FILE, FOREGROUND_FILE
+from sapiens_stream.sinks.label_video import bytes_of_labels, measure_labels
 from sapiens_stream.sinks.sink import Sink
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sapiens_stream.sinks.registry import Target
 
 _EVERY = np.arange(256)
+_HEADER = 128  # bytes of a `.npy` before its pixels
 
 
 class MaskSink(Sink):
@@ -40,16 +42,21 @@ class MaskSink(Sink):
         self._kept = None if only is None else np.where(np.isin(_EVERY, only), _EVERY, 0).astype(np.uint8)
 
     def write(self, result: Segmentation) -> None:
-        class_map = np.ascontiguousarray(result.class_map)
-        if self._kept is not None:
-            class_map = np.asarray(cv2.LUT(class_map, self._kept), np.uint8)
+        class_map = self._map(result)
         if self._classes:
             self._save(result.frame.name, CLASS_MAP_FILE, class_map)
         if self._foreground:
             self._save(result.frame.name, FOREGROUND_FILE, class_map > 0)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
-        return size[0] * size[1] * (self._classes + self._foreground)
+        return (_HEADER + size[0] * size[1]) * (self._classes + self._foreground)
+
+    def in_one_file(self, size: tuple[int, int], first: Segmentation | None = None) -> tuple[str, int] | None:
+        return "labels", bytes_of_labels(size) if first is None else measure_labels(self._map(first))
+
+    def _map(self, result: Segmentation) -> npt.NDArray[np.uint8]:
+        class_map = np.ascontiguousarray(result.class_map)
+        return class_map if self._kept is None else np.asarray(cv2.LUT(class_map, self._kept), np.uint8)
 
     def _save(self, name: str, suffix: str, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
         with self._new_file(self._root, name, suffix) as file:

@@ -90,6 +90,13 @@ class Sink(ABC):
         """
         return self.bytes_per_frame(result.class_map.shape)
 
+    def in_one_file(self, size: tuple[int, int], first: Segmentation | None = None) -> tuple[str, int] | None:
+        """For long videos, where it writes a file for each frame: the word of `--save` for one that holds as much.
+
+        And about how much of that a frame of (height, width) takes, or one like the `first` result.
+        """
+        return None
+
     def close(self) -> None:
         """Finishes what is open so that it is readable; called once, also after a failure or an interruption.
 
