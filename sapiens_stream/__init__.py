@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sapiens_stream.result import Result
     from sapiens_stream.sinks import Outputs, Sink
     from sapiens_stream.sources import Source, open_source
-    from sapiens_stream.sources.label_video import LabelVideo
+    from sapiens_stream.sources.label_video import LabelVideo, PersonVideo
 
     __version__: str
 
@@ -38,7 +38,7 @@ _ROOMS = {
     "result": ("Result",),
     "sinks": ("Outputs", "Sink"),
     "sources": ("Source", "open_source"),
-    "sources.label_video": ("LabelVideo",),
+    "sources.label_video": ("LabelVideo", "PersonVideo"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
@@ -52,6 +52,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "Outputs",
+    "PersonVideo",
     "Result",
     "Run",
     "SapiensStreamError",

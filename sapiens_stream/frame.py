@@ -231,8 +231,8 @@ class Person:
     """From 1; the same all along a clip, up to its next cut."""
     bbox: tuple[int, int, int, int]
     """x, y, width, height of the box around what is seen of the person, pixels."""
-    score: float
-    """How sure it is that this is a person, 0 to 1."""
+    score: float | None
+    """How sure it is that this is a person, 0 to 1; None where only a map of the people is left."""
     labels: tuple[Label, ...]
     """The classes that the person has; `fraction` is that of the whole picture."""
 

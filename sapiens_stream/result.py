@@ -13,15 +13,25 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sapiens_stream.colouring import write_on
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Segmentation, SourceInfo, UInt8Array
-from sapiens_stream.painting import Painter
-from sapiens_stream.settings import OPACITY, PICTURE_FORMAT, REGIONS, SAVE_OF_PHOTOS, TITLE, PictureFormat, Regions
+from sapiens_stream.settings import (
+    COLOUR_BY,
+    OPACITY,
+    PICTURE_FORMAT,
+    REGIONS,
+    SAVE_OF_PHOTOS,
+    TITLE,
+    ColourBy,
+    PictureFormat,
+    Regions,
+)
 from sapiens_stream.sinks import Outputs, parse_save
 from sapiens_stream.sinks.json_file import as_json
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.regions import Ring, Rle, polygons, rle
-from sapiens_stream.sinks.registry import require_known
+from sapiens_stream.sinks.registry import PEOPLE, require_known
 
 if TYPE_CHECKING:
     import supervision
@@ -118,20 +128,33 @@ class Result(Segmentation):
         return dict(json.loads(text))
 
     def overlay(
-        self, opacity: float = OPACITY, *, keep_background: bool = False, classes: Iterable[str | int] | None = None
+        self,
+        opacity: float = OPACITY,
+        *,
+        keep_background: bool = False,
+        classes: Iterable[str | int] | None = None,
+        color_by: ColourBy = COLOUR_BY,
+        ids: bool = False,
     ) -> UInt8Array:
-        """The picture with the classes' colours over it.
+        """The picture with the classes' colours over it, or with people's.
 
         Args:
             opacity: of the colours, 0 to 1.
             keep_background: leave the background as it is; it is painted with its own dark colour by default.
             classes: names or ids of those that are painted; None: all.
+            color_by: "person" gives each person a colour in place of each class, as people were looked for.
+            ids: write people's ids beside their heads.
 
         Returns:
             (H, W, 3) uint8 RGB, a new array.
         """
-        painter = Painter(self.classes, opacity=opacity, keep_background=keep_background, only=self._only(classes))
-        return painter.paint(self.frame.rgb, self.class_map)
+        outputs = Outputs(
+            opacity=opacity, keep_background=keep_background, only=self._only(classes), color_by=color_by, ids=ids
+        )
+        self._require_people(outputs)
+        painted = outputs.painter(self.classes).paint(self.frame.rgb, outputs.colouring.seen(self).class_map)
+        write_on(painted, outputs.colouring.marks(self))
+        return painted
 
     def save(
         self,
@@ -147,14 +170,17 @@ class Result(Segmentation):
         title: str = TITLE,
         save_format: PictureFormat = PICTURE_FORMAT,
         side_by_side: bool = False,
+        color_by: ColourBy = COLOUR_BY,
+        ids: bool = False,
     ) -> None:
         """Writes NAME.png (the overlay), NAME.npy, NAME_seg.npy and NAME.json into `folder`, as `images` does.
 
         Args:
             name: of the files, "/" between folders; None: that of the frame.
             overlay: "none" leaves the picture out.
-            save: any of "classes" (`_seg.npy`), "foreground" (`.npy`), "json", in a list or separated by commas.
-            opacity, keep_background: of the overlay; see `overlay`.
+            save: any of "classes" (`_seg.npy`), "foreground" (`.npy`), "json", "people" (`_people.npy`, uint16 ids of
+                people), in a list or separated by commas.
+            opacity, keep_background, color_by, ids: of the overlay; see `overlay`.
             classes: names or ids of those that are painted and written; None: all.
             regions, title: of the JSON; see `to_dict`.
             save_format: of the overlay: "png", "jpg" or "bmp".
@@ -175,7 +201,10 @@ class Result(Segmentation):
             title=title,
             save_format=save_format,
             side_by_side=side_by_side,
+            color_by=color_by,
+            ids=ids,
         )
+        self._require_people(outputs)
         frame = self.frame
         if name is not None:
             frame = replace(frame, name=name, decoded=frame.rgb, quarter_turns=0, mirrored=False)
@@ -223,6 +252,10 @@ class Result(Segmentation):
             size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
             picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
         return encode_png(picture)
+
+    def _require_people(self, outputs: Outputs) -> None:
+        if self.people is None and (PEOPLE in outputs.save or outputs.color_by == "person" or outputs.ids):
+            raise UsageError(f"{self.frame.name}: people were not looked for; a Segmenter(people=...) looks for them")
 
     def _ids(self, classes: Iterable[str | int | Iterable[str | int]]) -> tuple[int, ...]:
         flat: list[str | int] = []

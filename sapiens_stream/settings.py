@@ -12,6 +12,7 @@ from typing import Literal
 Regions = Literal["polygons", "rle", "none"]
 PictureFormat = Literal["png", "jpg", "bmp"]
 Audio = Literal["all", "first", "none"]
+ColourBy = Literal["class", "person"]
 Reconnect = Literal["forever", "no"] | int
 
 # What is taken unless something else is asked for.
@@ -21,6 +22,7 @@ SAVE = "classes,json"
 SAVE_OF_PHOTOS = "classes,foreground,json"
 SAVE_OF_LIVE = "none"
 OPACITY = 0.5
+COLOUR_BY: ColourBy = "class"
 REGIONS: Regions = "polygons"
 TITLE = "result"
 PICTURE_FORMAT: PictureFormat = "png"
@@ -50,6 +52,8 @@ CLASS_MAP_FILE = "_seg.npy"
 FOREGROUND_FILE = ".npy"
 JSON_FILE = ".json"
 LABEL_VIDEO_FILE = "_labels.mkv"
+PERSON_MAP_FILE = "_people.npy"
+PERSON_VIDEO_FILE = "_people.mkv"
 JSON_LINES_FILE = ".jsonl"
 STATISTICS_CSV_FILE = "_statistics.csv"
 STATISTICS_PARQUET_FILE = "_statistics.parquet"

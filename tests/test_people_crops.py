@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,6 +24,7 @@ from sapiens_stream.people.boxes_file import BoxesFile
 from sapiens_stream.people.closer import CloserToPeople, closer_for
 from sapiens_stream.people.crops import crop, larger
 from sapiens_stream.people.detection import boxes_in
+from sapiens_stream.people.first_look import Sighting, tiles_of
 from sapiens_stream.people.track import Track
 from sapiens_stream.settings import MOST_PEOPLE
 from tests.test_engine import SPEC, by_brightness, model
@@ -318,14 +320,85 @@ def test_pieces_of_a_map_are_people_and_specks_are_not() -> None:
     sure[42:50, 12:18] = 128  # its legs, a gap below
     sure[5:30, 60:70] = 255
     sure[70:72, 80:82] = 255
-    spec = replace(SPEC, height=144, width=176)
-    found = boxes_in(sure, placement((720, 880), spec, "stretch"), spec)
+    found = boxes_in(Sighting(sure, np.zeros_like(sure)), (720, 880))
     assert [(each.left, each.top, each.width, each.height) for each in found] == [
         (100, 100, 100, 400),
         (600, 50, 100, 250),
     ]
     assert found[0].score == pytest.approx((300 * 255 + 48 * 128) / 348 / 255, abs=1e-3)
-    assert boxes_in(np.zeros((72, 88), np.uint8), placement((720, 880), spec, "stretch"), spec) == []
+    assert boxes_in(Sighting(np.zeros_like(sure), np.zeros_like(sure)), (720, 880)) == []
+
+
+Part = tuple[slice, slice]
+BODIES: dict[str, tuple[list[Part], list[Part], list[tuple[float, float]]]] = {
+    # what is anybody, where heads are, and the boxes that come of it: left edge and width, cells
+    "side by side": (
+        [np.s_[10:60, 10:50]],
+        [np.s_[10:18, 14:22], np.s_[10:18, 36:44]],
+        [(10, 19), (29, 21)],
+    ),
+    "an arm around the other": (
+        [np.s_[10:60, 10:26], np.s_[10:60, 34:50], np.s_[22:26, 26:34]],
+        [np.s_[10:18, 14:22], np.s_[10:18, 38:46]],
+        [(10, 20), (30, 20)],
+    ),
+    "one in front, smaller": (
+        [np.s_[5:60, 10:30], np.s_[30:60, 30:44]],
+        [np.s_[5:13, 16:24], np.s_[30:34, 34:39]],
+        [(10, 20), (30, 14)],
+    ),
+    "heads that touch": (
+        [np.s_[10:60, 10:50]],
+        [np.s_[10:20, 16:26], np.s_[13:17, 26:30], np.s_[10:20, 30:40]],
+        [(10, 18), (28, 22)],
+    ),
+    "one head": ([np.s_[10:60, 10:50]], [np.s_[10:18, 14:22]], [(10, 40)]),
+    "a head and a speck": ([np.s_[10:60, 10:50]], [np.s_[10:18, 14:22], np.s_[50:52, 40:42]], [(10, 40)]),
+    "nobody's head is seen": ([np.s_[10:60, 10:50]], [], [(10, 40)]),
+}
+
+
+@pytest.mark.parametrize(("bodies", "heads", "boxes"), BODIES.values(), ids=BODIES.keys())
+def test_people_who_stand_together_are_told_apart_by_their_heads(
+    bodies: list[Part], heads: list[Part], boxes: list[tuple[float, float]]
+) -> None:
+    sure, is_head = np.zeros((72, 88), np.uint8), np.zeros((72, 88), np.uint8)
+    for part in bodies:
+        sure[part] = 255
+    for part in heads:
+        is_head[part] = 1
+    found = sorted(boxes_in(Sighting(sure, is_head), (72, 88)), key=lambda each: each.left)
+    assert len(found) == len(boxes)
+    for each, (left, width) in zip(found, boxes, strict=True):
+        assert abs(each.left - left) <= 5 and abs(each.width - width) <= 5
+
+
+@pytest.mark.parametrize("size", [(2160, 3840), (1080, 1920), (1920, 1080), (720, 1280), (4000, 1000)], ids=str)
+def test_parts_of_a_large_picture_cover_it_and_overlap(size: tuple[int, int]) -> None:
+    tiles = tiles_of(size, replace(SPEC, height=288, width=352))
+    seen = np.zeros(size, np.uint8)
+    for tile in tiles:
+        seen[tile.slices] += 1
+        assert 0 <= tile.top <= tile.top + tile.height <= size[0] and tile.left + tile.width <= size[1]
+    assert seen.min() == 1 and (seen > 1).mean() > 0.3
+    assert not tiles_of((288, 352), replace(SPEC, height=288, width=352))
+
+
+def test_people_who_are_small_in_a_large_picture_are_found() -> None:
+    """Six of the astronaut, 150 pixels high, where the whole picture shows nobody."""
+    image = cv2.imread(str(SAMPLES / "astronaut.jpg"))
+    assert image is not None
+    small = cv2.resize(image, (150, 150), interpolation=cv2.INTER_AREA)[..., ::-1]
+    street = np.full((720, 1280, 3), 96, np.uint8)
+    for place in range(3):
+        street[200 + 100 * place :][:150, 150 + 400 * place :][:, :150] = small
+    with Segmenter("builtin", device="cpu", people="builtin", warn=lambda sentence: None) as model:
+        people = model(street).people
+    assert people is not None
+    inside = [
+        any(abs(each.bbox[0] + each.bbox[2] / 2 - (225 + 400 * place)) < 75 for each in people) for place in range(3)
+    ]
+    assert all(inside)
 
 
 def clip(*found: list[PersonBox]) -> list[list[PersonBox]]:

@@ -11,7 +11,7 @@ import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import Precision, takes_inference
-from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of, takes_outputs
+from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of, require_people, takes_outputs
 from sapiens_stream.cluster.shards import parse_shard
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -24,6 +24,7 @@ from sapiens_stream.settings import (
     RUN_FILE,
     SAVE_OF_PHOTOS,
 )
+from sapiens_stream.sinks.registry import parse_save
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter
@@ -32,7 +33,19 @@ if TYPE_CHECKING:
 
 
 @takes_inference(leave_out=["precision"], batch_size=BATCH_OF_PHOTOS)
-@takes_outputs("opacity", "title", "save_format", "side_by_side", "keep_background", "classes", "regions")
+@takes_outputs(
+    "save",
+    "opacity",
+    "title",
+    "save_format",
+    "side_by_side",
+    "keep_background",
+    "color_by",
+    "ids",
+    "classes",
+    "regions",
+    save=SAVE_OF_PHOTOS,
+)
 def images(
     words: Annotated[
         list[str] | None,
@@ -89,6 +102,8 @@ def images(
     """Segment photos: an overlay, two masks (.npy) and a JSON for each."""
     settings = options.for_record(locals(), leave_out=("words", "model", "input_", "pull", "shard", "json", "quiet"))
     options.check_resume(resume, overwrite)
+    saved = parse_save(choices["save"], spanning=False)
+    require_people(choices, inference)
     model, input_ = guesses.model_and_photos(words or [], model, input_)
     guesses.check_model(model)
     if fp16 and precision not in (None, "fp16"):
@@ -119,7 +134,7 @@ def images(
             fetch_named(model, quiet=quiet)
         segmenter = _segmenter(model, inference, "fp16" if fp16 else precision, display)
         known = segmenter.model.classes
-        outputs = outputs_of(choices, overlay="frames", save=SAVE_OF_PHOTOS, only=classes_of(choices, known))
+        outputs = outputs_of(choices, overlay="frames", save=saved, only=classes_of(choices, known))
         stem = Path(os.path.realpath(folder)).name
         if share is not None:  # which has its own record, and files of its own for all of its photos together
             stem = f"{stem}_{share.label}"

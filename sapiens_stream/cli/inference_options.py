@@ -99,7 +99,7 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(
             "--people",
             help="Have the model look again, from nearer, at each person who is small in the picture; "
-            "builtin finds them with the built-in model.",
+            "builtin finds them with the built-in model, in parts of large pictures.",
         ),
     ],
     "boxes": Annotated[

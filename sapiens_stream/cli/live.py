@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.inference_options import takes_inference
-from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of, takes_outputs
+from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of, require_people, takes_outputs
 from sapiens_stream.cli.web_address import is_web_address
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -46,7 +46,18 @@ class LiveCommand(TyperCommand):
 
 
 @takes_inference(leave_out=["batch_size", "boxes"])
-@takes_outputs("save", "opacity", "keep_background", "classes", "regions", "title", "codec", save=SAVE_OF_LIVE)
+@takes_outputs(
+    "save",
+    "opacity",
+    "keep_background",
+    "color_by",
+    "ids",
+    "classes",
+    "regions",
+    "title",
+    "codec",
+    save=SAVE_OF_LIVE,
+)
 def live(
     sources: Annotated[
         list[str] | None,
@@ -128,6 +139,7 @@ def live(
         return
     _check(sources, model, output, record, realtime=realtime)
     assert sources
+    require_people(choices, inference)
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
     from sapiens_stream.cli.address_space import check_address_space

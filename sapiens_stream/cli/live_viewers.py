@@ -24,7 +24,11 @@ def open_viewers(
     display: LiveDisplay,
 ) -> list[Viewer]:
     """Those that were asked for; by default a window where there is a display, and else a word about it."""
+    from sapiens_stream.viewers.coloured import coloured
+
     viewers: list[Viewer] = []
+    colouring = outputs.colouring
+    classes, only, dressed = colouring.classes(classes), colouring.painted, coloured(colouring)
     if web is not None:
         from sapiens_stream.viewers.web import WebPreview, parse_address
 
@@ -35,11 +39,11 @@ def open_viewers(
             port=port,
             opacity=outputs.opacity,
             keep_background=outputs.keep_background,
-            only=outputs.only,
+            only=only,
             warn=display.warn,
         )
         stack.callback(preview.close)
-        viewers.append(preview)
+        viewers.append(dressed(preview))
         display.web_address(preview.url)
     if window or (window is None and web is None):
         from sapiens_stream.viewers.window import Window
@@ -50,7 +54,7 @@ def open_viewers(
                 classes,
                 opacity=outputs.opacity,
                 keep_background=outputs.keep_background,
-                only=outputs.only,
+                only=only,
             )
         except DeviceError as problem:
             if window:
@@ -58,5 +62,5 @@ def open_viewers(
             display.note(str(problem))
         else:
             stack.callback(shown.close)
-            viewers.append(shown)
+            viewers.append(dressed(shown))
     return viewers

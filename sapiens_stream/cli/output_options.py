@@ -9,6 +9,8 @@ import typer
 
 from sapiens_stream import settings
 from sapiens_stream.cli.grouped import grouped
+from sapiens_stream.errors import UsageError
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.sinks import registry
 
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         False,
     ),
+    "color_by": (
+        Annotated[
+            settings.ColourBy,
+            typer.Option("--color-by", "--colour-by", help="What the colours tell apart; person: with --people."),
+        ],
+        settings.COLOUR_BY,
+    ),
+    "ids": (Annotated[bool, typer.Option("--ids", help="Write people's ids beside their heads.")], False),
     "classes": (
         Annotated[
             str | None,
@@ -125,6 +135,19 @@ def outputs_of(choices: Choices, **others: Any) -> Outputs:
 def classes_of(choices: Mapping[str, Any], classes: ClassSet) -> tuple[int, ...] | None:
     """The ids of the classes that were chosen; None: all. Raises UsageError for an unknown one."""
     return classes.ids(choices["classes"].split(",")) if choices["classes"] else None
+
+
+def require_people(choices: Mapping[str, Any], inference: InferenceOptions) -> None:
+    """Raises UsageError where what is chosen is about people one by one, and nothing says how to find them."""
+    asked = ""
+    if registry.PEOPLE in registry.parse_save(choices["save"]):
+        asked = f"--save {registry.PEOPLE}"
+    elif choices["color_by"] == "person":
+        asked = "--color-by person"
+    elif choices["ids"]:
+        asked = "--ids"
+    if asked and not inference.looks_for_people:
+        raise UsageError(f"{asked}, but {registry.NOBODY_LOOKED_FOR}")
 
 
 def _choices(**values: Any) -> Choices:

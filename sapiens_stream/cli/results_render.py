@@ -47,6 +47,14 @@ def render(
             "--keep-background/--dim-background", help="Leave the background as it is.", show_default=_AS_IT_WAS
         ),
     ] = None,
+    color_by: Annotated[
+        settings.ColourBy | None,
+        typer.Option("--color-by", "--colour-by", help="What the colours tell apart.", show_default=_AS_IT_WAS),
+    ] = None,
+    ids: Annotated[
+        bool | None,
+        typer.Option("--ids/--no-ids", help="Write people's ids beside their heads.", show_default=_AS_IT_WAS),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option("--classes", metavar="NAME,...", help="Only these classes.", show_default=_AS_IT_WAS),

@@ -10,7 +10,7 @@ import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import takes_inference
-from sapiens_stream.cli.output_options import Choices, takes_outputs
+from sapiens_stream.cli.output_options import Choices, require_people, takes_outputs
 from sapiens_stream.cli.sharing import check_chunk, execute_chunk, share_of_videos
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     "save",
     "opacity",
     "keep_background",
+    "color_by",
+    "ids",
     "classes",
     "regions",
     "title",
@@ -69,6 +71,7 @@ def video(
     The overlay has the source's times and size, its sounds, subtitles and chapters.
     """
     options.check_resume(resume, overwrite)
+    require_people(choices, inference)
     settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "shard", "chunk", "json", "quiet"))
     guesses.check_model(model)
     check_chunk(chunk, shard, inputs, output)

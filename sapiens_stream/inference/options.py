@@ -82,6 +82,11 @@ class InferenceOptions(ModelOptions):
         if type(self.ranks) is not int or not 0 <= self.ranks <= MOST_RANKS:
             raise UsageError(f"ranks is {self.ranks!r}; it is a number of classes, 0 to {MOST_RANKS}")
 
+    @property
+    def looks_for_people(self) -> bool:
+        """Whether results tell people apart."""
+        return self.people != "off" or self.boxes is not None
+
     def once_open(self) -> Self:
         """The same for a model that was opened with them, and is as it is."""
         as_usual: dict[str, Any] = {each.name: each.default for each in fields(ModelOptions)}

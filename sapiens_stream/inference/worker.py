@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import torch
 
 from sapiens_stream.errors import DeviceError
-from sapiens_stream.frame import Frame, Segmentation, UInt8Array
+from sapiens_stream.frame import Frame, PersonBox, Segmentation, UInt8Array
 from sapiens_stream.inference.closer import Closer, Look
 from sapiens_stream.inference.forward import ForwardPass
 from sapiens_stream.inference.memory import out_of_memory
@@ -61,6 +61,8 @@ class Worker:
         self._forward = ForwardPass(self._placed, self._streams, fit=options.fit)
         self._closer = closer(device) if closer is not None else None
         self._seconds_a_look: float | None = None
+        self._boxes: tuple[PersonBox, ...] | None = None
+        """Of the last frame that was inferred."""
         self._infer_seconds = self._class_map_seconds = 0.0
         self._placed.settle()
 
@@ -240,7 +242,7 @@ class Worker:
                 classes=self.model.classes,
                 model=self.model.name,
                 carried=carried,
-                boxes=self._closer.boxes(frame) if self._closer is not None else None,
+                boxes=self._boxes_of(frame, carried),
                 alpha=alpha,
                 ranked=ranked,
             )
@@ -249,3 +251,9 @@ class Worker:
                 batch.frames, batch.carried or [0] * len(batch.frames), soft, strict=False
             )
         ]
+
+    def _boxes_of(self, frame: Frame, carried: int) -> tuple[PersonBox, ...] | None:
+        """Of a frame that was not inferred those of the one before it that was."""
+        if self._closer is not None and not carried:
+            self._boxes = self._closer.boxes(frame)
+        return self._boxes

@@ -194,7 +194,13 @@ class Recorder:
         return self._outputs.path(kind, self._folder, self._for_camera(self.stem, camera))
 
     def _target(self, path: Path, camera: int) -> Target:
-        return Target(path=path, source=self._cameras[camera].source.info, painter=self._painter, warn=self._warn)
+        return Target(
+            path=path,
+            source=self._cameras[camera].source.info,
+            painter=self._painter,
+            colouring=self._outputs.colouring,
+            warn=self._warn,
+        )
 
     def _tell_file(self, name: str, ending: str, size: int) -> None:
         root, folder = self.record_path.parent, self._folder

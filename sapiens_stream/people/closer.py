@@ -70,7 +70,7 @@ def closer_for(model: Model, options: InferenceOptions) -> Callable[[torch.devic
 
     Raises InputError for a file of boxes that cannot be read.
     """
-    if options.boxes is None and options.people == "off":
+    if not options.looks_for_people:
         return None
     boxes = BoxesFile(Path(options.boxes)) if options.boxes is not None else None
     return partial(_closer, model, model.input if options.compile else model.input_for(_UPRIGHT), boxes)

@@ -9,13 +9,12 @@ import cv2
 import numpy as np
 import torch
 
-from sapiens_stream.frame import PersonBox, UInt8Array
+from sapiens_stream.frame import PersonBox
 from sapiens_stream.inference.pending import PendingBatch
-from sapiens_stream.inference.preprocess import Placement, draw, normalise, placement
-from sapiens_stream.models.builtin import load_builtin
-from sapiens_stream.models.model import InputSpec, Model
+from sapiens_stream.models.model import Model
+from sapiens_stream.people.apart import apart
 from sapiens_stream.people.boxes_file import BoxesFile
-from sapiens_stream.people.paste import confidence, foreground
+from sapiens_stream.people.first_look import BuiltinLook, Sighting
 
 _JOIN = 40  # parts of a person that are this share of the map's side apart belong together
 _SMALLEST = 6  # cells; less is more often nobody
@@ -28,43 +27,24 @@ class Detector(Protocol):
         """The boxes of each frame, without padding."""
 
 
-class OwnMap:
-    """Takes them from what the model itself sees in the whole picture; for the built-in model."""
+class FromMap:
+    """Takes them from the map that the built-in model makes of a picture.
 
-    def __init__(self, threshold: float) -> None:
-        self._threshold = threshold
+    If that is the model that is run anyway, `own`, it has seen the whole picture already. Of a live picture no more is
+    looked at, since there is no time.
+    """
 
-    def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
-        sure = confidence(batch.logits.float(), self._threshold)[:, 0]
-        masks = foreground(batch.logits, self._threshold).mul(sure)
-        return [
-            boxes_in(np.rint(mask * 255).astype(np.uint8), place, batch.spec)
-            for mask, place in zip(masks.cpu().numpy(), batch.places, strict=True)
-        ]
-
-
-class BuiltinMap:
-    """Has the built-in model look at the whole picture first; for models that are made for one large person."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._model = load_builtin()
-        self._device = device
-        runner = self._model.runner(device, torch.float32) if self._model.runner is not None else None
-        self._forward = runner or self._model.place(device, torch.float32)
-        given = self._model.input
-        self._mean, self._std = (torch.tensor(each, device=device) for each in (given.mean, given.std))
+    def __init__(self, device: torch.device, own: Model | None) -> None:
+        self._own = own
+        self._look = BuiltinLook(device)
 
     def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
         found = []
-        for frame in batch.frames:
-            spec = self._model.input_for(frame.size)
-            place = placement(frame.size, spec, "stretch")
-            canvas = np.empty((1, spec.height, spec.width, 3), np.uint8)
-            draw(frame, place, spec, canvas[0])
-            pixels = torch.from_numpy(canvas).to(self._device)
-            logits = self._forward(normalise(pixels, self._mean, self._std, torch.float32))
-            sure = confidence(logits, 0.0)[0, 0] * foreground(logits, 0.0)[0]
-            found.append(boxes_in(np.rint(sure.cpu().numpy() * 255).astype(np.uint8), place, spec))
+        for alone in batch.each():
+            frame = alone.frames[0]
+            whole = self._look.whole(frame) if self._own is None else (alone.logits, alone.places[0], alone.spec)
+            seen = self._look.sighting(frame, whole, closer=frame.arrived is None)
+            found.append(boxes_in(seen, frame.size))
         return found
 
 
@@ -82,20 +62,22 @@ def detector_for(model: Model, device: torch.device, boxes: BoxesFile | None) ->
     """The file's boxes, or those of the built-in model's map."""
     if boxes is not None:
         return FromFile(boxes)
-    return OwnMap(model.threshold) if model.kind == "builtin" else BuiltinMap(device)
+    return FromMap(device, model if model.kind == "builtin" else None)
 
 
-def boxes_in(sure: UInt8Array, place: Placement, spec: InputSpec) -> list[PersonBox]:
-    """A box for each piece of a map, (h, w), that says how sure it is of anybody, 0 to 255; the largest first."""
+def boxes_in(seen: Sighting, size: tuple[int, int]) -> list[PersonBox]:
+    """A box for each piece of a picture of `size` (H, W), or for each of its heads, the largest first."""
+    sure = seen.sure
     height, width = sure.shape
     mask = (sure > 0).astype(np.uint8)
     reach = max(1, round(max(height, width) / _JOIN / 2))
     near = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    count, pieces = cv2.connectedComponents(near)
-    if count == 1:
+    if not near.any():
         return []
+    pieces = apart(np.asarray(cv2.connectedComponents(near)[1], np.intp), seen.heads & mask)
+    count = int(pieces.max()) + 1
     rows, columns = np.nonzero(mask)
-    piece = np.asarray(pieces, np.intp)[rows, columns]
+    piece = pieces[rows, columns]
     cells = np.bincount(piece, minlength=count)
     weight = np.bincount(piece, weights=sure[rows, columns], minlength=count)
     left, top = np.full(count, width), np.full(count, height)
@@ -103,12 +85,11 @@ def boxes_in(sure: UInt8Array, place: Placement, spec: InputSpec) -> list[Person
     for first, last, along in ((left, right, columns), (top, bottom, rows)):
         np.minimum.at(first, piece, along)
         np.maximum.at(last, piece, along + 1)
-    region = place.region(spec, (height, width)) or (0.0, 0.0, float(height), float(width))
-    down, across = place.seen.height / region[2], place.seen.width / region[3]
+    down, across = size[0] / height, size[1] / width
     found = [
         PersonBox(
-            left=place.seen.left + (float(left[each]) - region[1]) * across,
-            top=place.seen.top + (float(top[each]) - region[0]) * down,
+            left=float(left[each]) * across,
+            top=float(top[each]) * down,
             width=float(right[each] - left[each]) * across,
             height=float(bottom[each] - top[each]) * down,
             score=round(float(weight[each] / cells[each]) / 255, 4),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sapiens_stream.frame import Frame, IdArray, Person, PersonBox, Segmentation, UInt8Array
 from sapiens_stream.inference.propagation import destinations, low_resolution
-from sapiens_stream.labels import Label, find_labels
+from sapiens_stream.people.members import coded, people_in
 from sapiens_stream.people.motion import pair_of
 from sapiens_stream.people.segments import told_apart
 from sapiens_stream.people.track import overlap
@@ -21,6 +21,7 @@ from sapiens_stream.people.track import overlap
 _SAME = 0.2  # intersection over union of a person's pixels with those that the flow brings
 _BACK = 0.1  # of a box with the one where somebody was last seen
 _PATIENCE = Fraction(2)  # seconds that somebody may be gone
+_EDGE = 2  # low-resolution pixels
 _LEAST = 8  # low-resolution pixels of a person
 
 _Boxes = dict[int, tuple[PersonBox, Fraction]]
@@ -149,28 +150,11 @@ def _box(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> PersonBox:
 def _people(
     result: Segmentation, low: npt.NDArray[np.int32], boxes: dict[int, PersonBox]
 ) -> tuple[tuple[Person, ...], IdArray]:
-    """The people of a frame by id, and whose each pixel is."""
+    """The people of a frame, and whose each pixel is."""
     class_map = result.class_map
-    wide = cv2.resize(low.astype(np.float32), class_map.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    ids = np.where(class_map > 0, _coded(np.asarray(wide, np.int32)), 0).astype(np.uint16)
-    people = []
-    for identity in sorted(boxes):
-        mask = ids == _coded(np.int32(identity))
-        x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-        if width:
-            part = slice(y, y + height), slice(x, x + width)
-            own = np.where(mask[part], class_map[part], np.uint8(0))
-            labels = tuple(_moved(label, x, y, class_map.size) for label in find_labels(own, result.classes))
-            people.append(Person(identity, (x, y, width, height), round(boxes[identity].score, 4), labels))
-    return tuple(people), ids
-
-
-def _coded(ids: npt.NDArray[np.int32] | np.int32) -> npt.NDArray[np.int32]:
-    """What stands in a map of 16 bits: the ids themselves, and beyond 65535 from 1 again."""
-    return np.where(ids > 0, (ids - 1) % 0xFFFF + 1, 0)
-
-
-def _moved(label: Label, x: int, y: int, pixels: int) -> Label:
-    """A label of a part of the picture, as one of the whole."""
-    left, top, width, height = label.bbox
-    return replace(label, bbox=(left + x, top + y, width, height), fraction=label.pixels / pixels)
+    # What is finer than a low-resolution pixel, as edges are, belongs to whom it touches.
+    beside = cv2.dilate(low.astype(np.float32), np.ones((2 * _EDGE + 1,) * 2, np.uint8))
+    wide = cv2.resize(np.where(low > 0, low, beside), class_map.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    ids = np.where(class_map > 0, coded(np.asarray(wide, np.int32)), 0).astype(np.uint16)
+    scores = {identity: round(box.score, 4) for identity, box in boxes.items()}
+    return people_in(ids, class_map, result.classes, scores), ids

@@ -8,12 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sapiens_stream import settings
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
 from sapiens_stream.pipeline.run_folder import RunFolder
-from sapiens_stream.pipeline.stores import ClassMapFiles, FirstOf, LabelVideoStore, Store
+from sapiens_stream.pipeline.stores import FirstOf, Store, VideoStore, class_map_files
 from sapiens_stream.pipeline.wholeness import is_whole
 from sapiens_stream.sinks.files import aside, path_below
 from sapiens_stream.sinks.held_frames import sound_frames
@@ -38,23 +40,24 @@ class EarlierRun:
         if self._record.get("status") != "complete" or not self._is_same or self._fingerprint.is_of_photos:
             return False
         files = FileList.from_dict(self._record.get("files"), counted=True)
-        videos = [self._root / path for path in files.single if path.endswith(settings.LABEL_VIDEO_FILE)]
+        endings = settings.LABEL_VIDEO_FILE, settings.PERSON_VIDEO_FILE
+        videos = [self._root / path for path in files.single if path.endswith(endings)]
         return files.problem(self._root) is None and all(
             sound_frames(path) == written_before(self._record) for path in videos
         )
 
-    def open_store(self, source: Source, sinks: Sequence[Sink], sha256: str | None) -> Store:
+    def open_store(self, source: Source, sinks: Sequence[Sink], sha256: str | None) -> Store[np.uint8]:
         """Its class maps: those of the label video, then those in files."""
-        stores: list[Store] = []
+        stores: list[Store[np.uint8]] = []
         for path in self._label_videos(sinks):
             with suppress(InputError):
                 video = LabelVideo(path)
                 if video.fingerprint in ("", self._fingerprint.digest(sha256)):
-                    stores.append(LabelVideoStore(video, source.info))
+                    stores.append(VideoStore(video, source.info))
                     break
                 video.close()
         outdated = [name for name in source.names if self._is_newer(source, name, settings.CLASS_MAP_FILE)]
-        return FirstOf([*stores, ClassMapFiles(self._root, frozenset(outdated))])
+        return FirstOf([*stores, class_map_files(self._root, frozenset(outdated))])
 
     def done_photos(self, source: Source, sinks: Sequence[Sink]) -> dict[str, int | None]:
         """The photos all of whose files are there, whole and newer than the photo, with their numbers if told."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from sapiens_stream.errors import cause
 from sapiens_stream.frame import Damaged, Segmentation, Skipped
 from sapiens_stream.pipeline.earlier_run import EarlierRun, written_before
@@ -105,7 +107,7 @@ class Run(LoggedRun):
         self._log = RunLog(self._record, self._folder, overwrite=overwrite, resume=resume, keep=source.info.path)
         self._resume = resume
         self._model = engine.model
-        self._store: Store | None = None
+        self._store: Store[np.uint8] | None = None
         if resume:
             engine = self._stored_first = StoredFirst(cast("QueuedInference", engine))
         self._workers = workers

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.pipeline.inference import ModelFacts, QueuedInference
 from sapiens_stream.pipeline.stores import Store
@@ -25,7 +27,7 @@ READ = "read"
 class Reader:
     """Takes class maps from a store, as results of the model that made them."""
 
-    def __init__(self, store: Store, model: ModelFacts) -> None:
+    def __init__(self, store: Store[np.uint8], model: ModelFacts) -> None:
         self.seconds = 0.0
         self.found = 0
         self._store = store
@@ -66,7 +68,7 @@ class StoredFirst:
         self._engine = engine
         self._reader: Reader | None = None
 
-    def take_from(self, store: Store) -> None:
+    def take_from(self, store: Store[np.uint8]) -> None:
         """Sets the store; before `run`."""
         self._reader = Reader(store, self._engine.model)
 
@@ -130,17 +132,25 @@ class StoredFirst:
 class StoredOnly:
     """What is in a `store`, by a model that is known by its record alone.
 
-    `on_missing` is called with a frame of which there is nothing; if it returns True, the others go on without it.
+    `complete` adds to a result what else is known of it. `on_missing` is called with a frame of which there is nothing;
+    if it returns True, the others go on without it.
     """
 
     on_missing: Callable[[Frame], bool] = staticmethod(lambda frame: False)
 
-    def __init__(self, store: Store, model: ModelFacts, precision: str) -> None:
+    def __init__(
+        self,
+        store: Store[np.uint8],
+        model: ModelFacts,
+        precision: str,
+        complete: Callable[[Segmentation], Segmentation] = lambda result: result,
+    ) -> None:
         self.model = model
         self.dtype = precision
         self.batch_size = _AT_ONCE
         self.device = "none"
         self.devices: Sequence[object] = (self.device,)
+        self._complete = complete
         self._reader = Reader(store, model)
 
     @property
@@ -154,7 +164,7 @@ class StoredOnly:
             results = []
             for frame in frames:
                 if (result := self._reader.read(frame)) is not None:
-                    results.append(result)
+                    results.append(self._complete(result))
                 elif not self.on_missing(frame):
                     yield results
                     return

@@ -1,4 +1,4 @@
-"""Class maps that an earlier run has written, found again for the frames of its source."""
+"""Class maps, and maps of people, that an earlier run has written, found again for the frames of its source."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Container, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,33 +17,35 @@ from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.sinks.files import path_below
 from sapiens_stream.sinks.video.writer import Clock
-from sapiens_stream.sources.label_video import LabelVideo
+from sapiens_stream.sources.map_video import MapVideo
 
 _LARGEST_HEADER = 1 << 12  # bytes of a .npy before its array
 
+Id = TypeVar("Id", np.uint8, np.uint16)
 
-class Store(ABC):
-    """Gives the class map of a frame, if it is there and whole. Frames are asked for in order, each once."""
+
+class Store(ABC, Generic[Id]):
+    """Gives the map of a frame, if it is there and whole. Frames are asked for in order, each once."""
 
     @abstractmethod
-    def find(self, frame: Frame) -> npt.NDArray[np.uint8] | None:
-        """(H, W) uint8 of the frame's size; None where it has to be inferred."""
+    def find(self, frame: Frame) -> npt.NDArray[Id] | None:
+        """(H, W) of the frame's size: uint8 class ids, or uint16 ids of people; None where there is none."""
 
     def close(self) -> None:
         """Closes what is open; may be called again."""
 
 
-class LabelVideoStore(Store):
-    """A label video of the same source. What comes after its first damaged frame is not trusted."""
+class VideoStore(Store[Id]):
+    """A label video or person video of the same source. What comes after its first damaged frame is not trusted."""
 
-    def __init__(self, video: LabelVideo, source: SourceInfo) -> None:
-        self._video = video
+    def __init__(self, video: MapVideo[Id], source: SourceInfo) -> None:
+        self._video: MapVideo[Id] = video
         self._source = source
         self._clock: Clock | None = None
         self._place = 0
         self._count = len(video)
 
-    def find(self, frame: Frame) -> npt.NDArray[np.uint8] | None:
+    def find(self, frame: Frame) -> npt.NDArray[Id] | None:
         if self._clock is None:
             self._clock = Clock(frame, self._source)
         time = self._clock.place(frame) * self._clock.time_base - self._clock.shift
@@ -52,8 +55,8 @@ class LabelVideoStore(Store):
             return None
         try:
             if self._video.times[place] == time:
-                class_map = self._video[place]
-                return class_map if class_map.shape == frame.size else None
+                found = self._video[place]
+                return found if found.shape == frame.size else None
         except InputError:
             pass
         self._count = place
@@ -63,28 +66,35 @@ class LabelVideoStore(Store):
         self._video.close()
 
 
-class ClassMapFiles(Store):
-    """NAME_seg.npy of each frame, below a folder. Of the names in `outdated` none is taken."""
+class MapFiles(Store[Id]):
+    """NAME + `ending` of each frame, `.npy` of `dtype`, below a folder. Of the names in `outdated` none is taken."""
 
-    def __init__(self, root: Path, outdated: Container[str] = ()) -> None:
+    def __init__(self, root: Path, ending: str, dtype: type[Id], outdated: Container[str] = ()) -> None:
         self._root = root
+        self._ending = ending
+        self._dtype: type[Id] = dtype
         self._outdated = outdated
 
-    def find(self, frame: Frame) -> npt.NDArray[np.uint8] | None:
+    def find(self, frame: Frame) -> npt.NDArray[Id] | None:
         if frame.name in self._outdated:
             return None
         with suppress(OutputError):
-            return read_class_map(path_below(self._root, frame.name, settings.CLASS_MAP_FILE), frame.size)
+            return read_map(path_below(self._root, frame.name, self._ending), frame.size, self._dtype)
         return None
 
 
-class FirstOf(Store):
+def class_map_files(root: Path, outdated: Container[str] = ()) -> MapFiles[np.uint8]:
+    """NAME_seg.npy of each frame."""
+    return MapFiles(root, settings.CLASS_MAP_FILE, np.uint8, outdated)
+
+
+class FirstOf(Store[Id]):
     """Several stores: what the first of them has."""
 
-    def __init__(self, stores: Sequence[Store]) -> None:
-        self._stores = stores
+    def __init__(self, stores: Sequence[Store[Id]]) -> None:
+        self._stores: Sequence[Store[Id]] = stores
 
-    def find(self, frame: Frame) -> npt.NDArray[np.uint8] | None:
+    def find(self, frame: Frame) -> npt.NDArray[Id] | None:
         found = [store.find(frame) for store in self._stores[:-1]]
         for each in found:
             if each is not None:
@@ -96,9 +106,9 @@ class FirstOf(Store):
             store.close()
 
 
-def read_class_map(path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
-    """A `.npy` of uint8 in a size, (height, width); None where it is not there, not whole, or anything else."""
-    bytes_of_map = size[0] * size[1]
+def read_map(path: Path, size: tuple[int, int], dtype: type[Id]) -> npt.NDArray[Id] | None:
+    """A `.npy` of a type in a size, (height, width); None where it is not there, not whole, or anything else."""
+    bytes_of_map = size[0] * size[1] * np.dtype(dtype).itemsize
     try:
         with path.open("rb") as file:
             length = os.fstat(file.fileno()).st_size
@@ -107,8 +117,8 @@ def read_class_map(path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8] |
             if np.lib.format.read_magic(file) != (1, 0):
                 return None
             shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
-            if shape != size or by_columns or kind != np.uint8 or length - file.tell() != bytes_of_map:
+            if shape != size or by_columns or kind != dtype or length - file.tell() != bytes_of_map:
                 return None
-            return np.fromfile(file, np.uint8, bytes_of_map).reshape(size)
+            return np.fromfile(file, dtype, size[0] * size[1]).reshape(size)
     except (OSError, ValueError):
         return None

@@ -9,15 +9,18 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from sapiens_stream import settings
 from sapiens_stream.classes import ClassSet, titled
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.run_folder import read_record
-from sapiens_stream.pipeline.stores import ClassMapFiles, LabelVideoStore, Store
+from sapiens_stream.pipeline.stores import MapFiles, Store, VideoStore, class_map_files
+from sapiens_stream.results.stored_facts import JsonFiles, JsonLinesFile, NothingTold, StoredFacts, Told
 from sapiens_stream.sinks.files import aside
-from sapiens_stream.sources.label_video import LabelVideo
+from sapiens_stream.sources.label_video import LabelVideo, PersonVideo
 
 
 @dataclass(frozen=True)
@@ -104,20 +107,47 @@ class PastRun:
 
     def label_video(self) -> Path | None:
         """Its label video, finished or not; None where there is none."""
+        return self._single(settings.LABEL_VIDEO_FILE)
+
+    def _single(self, ending: str) -> Path | None:
         for path in self.files.single:
-            for each in (self.root / path, aside(self.root / path)) if path.endswith(settings.LABEL_VIDEO_FILE) else ():
+            for each in (self.root / path, aside(self.root / path)) if path.endswith(ending) else ():
                 if each.is_file() and not each.is_symlink():
                     return each
         return None
 
-    def open_store(self) -> tuple[Callable[[SourceInfo], Store], ClassSet]:
+    def open_store(self) -> tuple[Callable[[SourceInfo], Store[np.uint8]], ClassSet]:
         """Its class maps, once the source is known, and their classes. Raises InputError where there are none."""
         if (path := self.label_video()) is not None:
             video = LabelVideo(path)
-            return (lambda source: LabelVideoStore(video, source)), video.classes
+            return (lambda source: VideoStore(video, source)), video.classes
         if settings.CLASS_MAP_FILE not in self.files.endings:
             raise InputError(f"{self.path}: the run wrote no class maps (--save labels or classes): none to work on")
-        return (lambda source: ClassMapFiles(self.root)), self.classes()
+        return (lambda source: class_map_files(self.root)), self.classes()
+
+    @property
+    def has_person_maps(self) -> bool:
+        """Whether it kept whose each pixel is."""
+        return settings.PERSON_MAP_FILE in self.files.endings or self._single(settings.PERSON_VIDEO_FILE) is not None
+
+    def open_facts(self, source: SourceInfo) -> StoredFacts:
+        """What else it tells of its frames, in its JSON and its maps of people.
+
+        Raises InputError for a person video that is none.
+        """
+        told: Told = NothingTold()
+        if settings.JSON_FILE in self.files.endings:
+            told = JsonFiles(self.root)
+        elif (lines := self._single(settings.JSON_LINES_FILE)) is not None:
+            told = JsonLinesFile(lines)
+        return StoredFacts(told, self._open_person_maps(source))
+
+    def _open_person_maps(self, source: SourceInfo) -> Store[np.uint16] | None:
+        if (path := self._single(settings.PERSON_VIDEO_FILE)) is not None:
+            return VideoStore(PersonVideo(path), source)
+        if settings.PERSON_MAP_FILE in self.files.endings:
+            return MapFiles(self.root, settings.PERSON_MAP_FILE, np.uint16)
+        return None
 
     def classes(self) -> ClassSet:
         """The classes by the title of their set. Raises InputError for one that is not known."""

@@ -17,6 +17,7 @@ from sapiens_stream.pipeline.stored_first import StoredOnly
 from sapiens_stream.results.past_run import PastRun
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sinks.files import fitting
+from sapiens_stream.sinks.registry import PEOPLE
 from sapiens_stream.sources import Photos, Source, Video
 
 Colours = Mapping[str | int, tuple[int, int, int]]
@@ -92,7 +93,10 @@ def render(
     if only:
         outputs = replace(outputs, only=classes.ids(only.split(",")))
     model = past.model(classes.recoloured(colours or {}))
-    engine = StoredOnly(open_store(source.info), model, past.precision)
+    if (PEOPLE in outputs.save or outputs.color_by == "person") and not past.has_person_maps:
+        raise InputError(f"{past.path}: the run kept no maps of people (--save {PEOPLE}): none to write or to paint")
+    facts = past.open_facts(source.info)
+    engine = StoredOnly(open_store(source.info), model, past.precision, facts.add)
     sinks = outputs.sinks(root, past.stem, source.info, model.classes, warn)
     run = Run(
         source if past.is_of_photos else Renamed(source, past.stem),

@@ -14,7 +14,7 @@ from sapiens_stream import settings
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Frame, IdArray, Skipped, UInt8Array
-from sapiens_stream.pipeline.stores import ClassMapFiles, LabelVideoStore, Store
+from sapiens_stream.pipeline.stores import Store, VideoStore, class_map_files
 from sapiens_stream.results.past_run import PastRun, past_runs
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sinks.files import path_below
@@ -97,10 +97,10 @@ class StoredClip:
         finally:
             store.close()
 
-    def _open_store(self, source: Source) -> Store:
+    def _open_store(self, source: Source) -> Store[np.uint8]:
         if self.video is not None:
-            return LabelVideoStore(LabelVideo(self.video), source.info)
-        return ClassMapFiles(self.root)
+            return VideoStore(LabelVideo(self.video), source.info)
+        return class_map_files(self.root)
 
     def _from_video(self, path: Path, on_skip: OnSkip) -> Iterator[StoredFrame]:
         with LabelVideo(path) as video:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from sapiens_stream.colouring import Colouring, write_on
 from sapiens_stream.frame import Segmentation, UInt8Array
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import written_aside
@@ -32,9 +33,12 @@ class ContactSheet(Sink):
 
     ordered = True
 
-    def __init__(self, path: Path, painter: Painter, frame_count: int | None) -> None:
+    def __init__(
+        self, path: Path, painter: Painter, frame_count: int | None, colouring: Colouring | None = None
+    ) -> None:
         self._path = path
         self._painter = painter
+        self._colouring = colouring or Colouring()
         self._every = max((frame_count or 250) // PICTURES, 1)
         self._cells: list[UInt8Array] = []
         self._found: set[int] = set()
@@ -58,8 +62,9 @@ class ContactSheet(Sink):
         if self._cells:  # a source may change its size; the sheet's cells do not
             small = (self._cells[0].shape[1] // 2, self._cells[0].shape[0])
         picture = cv2.resize(result.frame.rgb, small, interpolation=cv2.INTER_AREA)
-        classes = cv2.resize(result.class_map, small, interpolation=cv2.INTER_NEAREST)
+        classes = cv2.resize(self._colouring.seen(result).class_map, small, interpolation=cv2.INTER_NEAREST)
         overlay = self._painter.paint(np.asarray(picture, np.uint8), np.asarray(classes, np.uint8))
+        write_on(overlay, self._colouring.marks(result, (small[1], small[0])))
         self._cells.append(np.hstack([picture, overlay]))
         self._found.update(int(label) for label in np.flatnonzero(np.bincount(classes.ravel())))
 
@@ -111,4 +116,4 @@ class ContactSheet(Sink):
 
 def contact_sheet(outputs: Outputs, target: Target) -> Sink:
     """For the table of outputs."""
-    return ContactSheet(target.path, target.painter, target.source.frame_count)
+    return ContactSheet(target.path, target.painter, target.source.frame_count, target.colouring)

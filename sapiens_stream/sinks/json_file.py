@@ -103,7 +103,7 @@ def as_json(
             {
                 "id": person.id,
                 "bbox": person.bbox,
-                "score": person.score,
+                **({"score": person.score} if person.score is not None else {}),
                 "labels": [_label(label) for label in person.labels if only is None or label.id in only],
             }
             for person in result.people

@@ -1,4 +1,4 @@
-"""What stands at the beginning of a label video: size, codec, the names of the classes, and what it was made of."""
+"""What stands at the beginning of a label video or person video: size, codec, classes, and what it was made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.sources import ebml
-from sapiens_stream.sources import label_video as tags
+from sapiens_stream.sources import map_video as tags
 from sapiens_stream.sources.frame_index import OWN_LAYOUT
 
 _SPARE = 512  # for what is not known yet: the fingerprint
@@ -27,7 +27,9 @@ class LabelHead:
     """FFV1's own header."""
     frame_duration: int
     """Nanoseconds."""
-    classes: ClassSet
+    classes: ClassSet | None
+    """None of what holds no classes but `content`."""
+    content: str = ""
     model: str
     time_base: Fraction
     shift: Fraction
@@ -99,14 +101,15 @@ class LabelHead:
 
     def tags(self) -> dict[str, str]:
         """What it was made of, but for the fingerprint."""
-        texts = {
-            tags.MODEL: self.model,
-            tags.CLASS_SET: self.classes.title,
-            tags.CLASSES: json.dumps(self.classes.names),
-            tags.COLOURS: json.dumps([f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.classes.colours]),
-            tags.TIME_BASE: str(self.time_base),
-            tags.SHIFT: str(self.shift),
-        }
+        texts = {tags.MODEL: self.model, tags.CONTENT: self.content}
+        if self.classes is not None:
+            colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.classes.colours]
+            texts |= {
+                tags.CLASS_SET: self.classes.title,
+                tags.CLASSES: json.dumps(self.classes.names),
+                tags.COLOURS: json.dumps(colours),
+            }
+        texts |= {tags.TIME_BASE: str(self.time_base), tags.SHIFT: str(self.shift)}
         return {name: text for name, text in texts.items() if text}
 
     def _tags(self, fingerprint: str) -> bytes:

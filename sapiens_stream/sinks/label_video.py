@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from sapiens_stream.sinks.outputs import Outputs
     from sapiens_stream.sinks.registry import Target
 
+Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
 _FAILURES = (OSError, ValueError, av.FFmpegError)
 _SLICES = ("4", "1", "16", "64")  # FFV1 takes no picture in any number of them; 4 take the least time and space
 _SMALL = 64 * 64  # pixels, below which each slice is a burden
@@ -55,6 +57,8 @@ class LabelVideoSink(Sink):
     """
 
     ordered: ClassVar[bool] = True
+    _pixels: ClassVar[str] = "gray"
+    _content: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class LabelVideoSink(Sink):
         self._path = path
         self._source = source
         self._first = first
+        self._only = only
         self._kept = None if only is None else np.where(np.isin(np.arange(256), only), np.arange(256), 0).astype("u1")
         self._warn = warn
         self._warned = False
@@ -85,10 +90,13 @@ class LabelVideoSink(Sink):
         self._fingerprint = fingerprint
 
     def write(self, result: Segmentation) -> None:
+        plane = self._plane(result)
         try:
             if self._frames is None:
-                self._frames = _Frames(self._path, result, self._source, self._held, self._first)
-            self._frames.write(result.frame, self._map(result, self._frames.head.size))
+                self._frames = _Frames(
+                    self._path, result, self._source, self._held, self._first, self._pixels, self._content
+                )
+            self._frames.write(result.frame, self._fitted(plane, self._frames.head.size, result.frame.name))
         except _FAILURES as error:
             self._failure = error
             raise not_written(self._path, error) from error
@@ -97,7 +105,7 @@ class LabelVideoSink(Sink):
         return bytes_of_labels(size)
 
     def measure(self, result: Segmentation) -> int:
-        return measure_labels(self._map(result, result.class_map.shape))
+        return measure_map(self._plane(result), self._pixels)
 
     def close(self) -> None:
         frames, self._frames = self._frames, None
@@ -126,17 +134,19 @@ class LabelVideoSink(Sink):
     def written(self) -> list[Path]:
         return list(self._written)
 
-    def _map(self, result: Segmentation, size: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    def _plane(self, result: Segmentation) -> Plane:
+        """What is written of a result, in its own size."""
         class_map = np.ascontiguousarray(result.class_map)
-        if self._kept is not None:
-            class_map = np.asarray(cv2.LUT(class_map, self._kept), np.uint8)
-        if class_map.shape != size:
+        return class_map if self._kept is None else np.asarray(cv2.LUT(class_map, self._kept), np.uint8)
+
+    def _fitted(self, plane: Plane, size: tuple[int, ...], name: str) -> Plane:
+        if plane.shape != size:
             if not self._warned:
-                was, first = ("{1}x{0}".format(*each) for each in (class_map.shape, size))
-                self._warn(f"{result.frame.name} is {was}, the first frame was {first}: its class map is scaled")
+                was, first = ("{1}x{0}".format(*each) for each in (plane.shape, size))
+                self._warn(f"{name} is {was}, the first frame was {first}: its class map is scaled")
             self._warned = True
-            class_map = np.asarray(cv2.resize(class_map, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
-        return class_map
+            return cv2.resize(plane, size[::-1], interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
+        return plane
 
 
 def bytes_of_labels(size: tuple[int, int]) -> int:
@@ -146,7 +156,12 @@ def bytes_of_labels(size: tuple[int, int]) -> int:
 
 def measure_labels(class_map: npt.NDArray[np.uint8]) -> int:
     """How much this one takes."""
-    packets = encoder_for(class_map.shape).encode(_grey(class_map))
+    return measure_map(class_map, "gray")
+
+
+def measure_map(plane: Plane, pixels: str) -> int:
+    """How much a map of FFmpeg's format `pixels` takes."""
+    packets = encoder_for(plane.shape, pixels).encode(_grey(plane, pixels))
     return sum(len(ebml.key_cluster(0, bytes(packet))) for packet in packets)
 
 
@@ -161,13 +176,17 @@ class _Frames:
         path: Path,
         result: Segmentation,
         source: SourceInfo,
-        held: HeldFrames | None = None,
-        first: Frame | None = None,
+        held: HeldFrames | None,
+        first: Frame | None,
+        pixels: str,
+        content: str,
     ) -> None:
         first = first or result.frame
         self._clock = Clock(first, source)
-        self._encoder = encoder_for(first.size)
-        self.head = head_of(first, source, self._encoder, classes=result.classes, model=result.model)
+        self._pixels = pixels
+        self._encoder = encoder_for(first.size, pixels)
+        classes = None if content else result.classes
+        self.head = head_of(first, source, self._encoder, classes=classes, model=result.model, content=content)
         if held is not None and not held.fit(self.head):
             held = None
         self._file = GrowingFile(path, keep=held.size if held is not None else None)
@@ -177,7 +196,7 @@ class _Frames:
         self._passed = 0
         self._begun = False
 
-    def write(self, frame: Frame, class_map: npt.NDArray[np.uint8]) -> None:
+    def write(self, frame: Frame, plane: Plane) -> None:
         if not self._begun:
             self._begun = True
             self._file.cut()
@@ -192,7 +211,7 @@ class _Frames:
         if self._passed <= self.count:
             return
         begin = round(ticks * self._clock.time_base * ebml.SECOND)
-        [packet] = self._encoder.encode(_grey(class_map))
+        [packet] = self._encoder.encode(_grey(plane, self._pixels))
         place = self._file.size - self.head.begin
         self._file.append(ebml.key_cluster(begin, bytes(packet)))
         if self.count % CUE_EVERY == 0:
@@ -218,7 +237,13 @@ class _Frames:
 
 
 def head_of(
-    first: Frame, source: SourceInfo, encoder: VideoCodecContext, *, classes: ClassSet, model: str
+    first: Frame,
+    source: SourceInfo,
+    encoder: VideoCodecContext,
+    *,
+    classes: ClassSet | None,
+    model: str,
+    content: str = "",
 ) -> LabelHead:
     """What the label video of a source begins with."""
     clock = Clock(first, source)
@@ -228,6 +253,7 @@ def head_of(
         private=encoder.extradata or b"",
         frame_duration=round(ebml.SECOND / clock.rate),
         classes=classes,
+        content=content,
         model=model,
         time_base=clock.time_base,
         shift=clock.shift,
@@ -235,14 +261,14 @@ def head_of(
     )
 
 
-def encoder_for(size: tuple[int, ...]) -> VideoCodecContext:
-    """FFV1 for class maps of a size, (height, width). Raises OutputError for one that it does not take."""
+def encoder_for(size: tuple[int, ...], pixels: str = "gray") -> VideoCodecContext:
+    """FFV1 for maps of a size, (height, width). Raises OutputError for one that it does not take."""
     keep_quiet()
     height, width = size
     for slices in sorted(_SLICES, key=int) if height * width < _SMALL else _SLICES:
         encoder = av.CodecContext.create("ffv1", "w")
         assert isinstance(encoder, VideoCodecContext)
-        encoder.height, encoder.width, encoder.pix_fmt = height, width, "gray"
+        encoder.height, encoder.width, encoder.pix_fmt = height, width, pixels
         encoder.time_base = Fraction(1)
         encoder.thread_count = 1  # whatever is given comes out at once
         encoder.options = {"level": "3", "g": "1", "slices": slices, "slicecrc": "1"}
@@ -254,8 +280,8 @@ def encoder_for(size: tuple[int, ...]) -> VideoCodecContext:
     raise OutputError(f"FFV1 takes no frames of {width}x{height}")
 
 
-def _grey(class_map: npt.NDArray[np.uint8]) -> av.VideoFrame:
-    return av.VideoFrame.from_ndarray(class_map, "gray")
+def _grey(plane: Plane, pixels: str) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(plane, pixels)
 
 
 def label_video(outputs: Outputs, target: Target) -> Sink:

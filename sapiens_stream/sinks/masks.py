@@ -63,7 +63,7 @@ class MaskSink(Sink):
             write_npy(file, array)
 
 
-def write_npy(file: BinaryIO, array: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> None:
+def write_npy(file: BinaryIO, array: npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.bool_]) -> None:
     """Writes an array that is contiguous as `np.load` reads it."""
     # Not np.save: for a real file it writes past Python, and its error on a full disk does not name the cause.
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))

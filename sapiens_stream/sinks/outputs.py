@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from sapiens_stream import settings
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.colouring import Colouring
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.painting import Painter
@@ -27,6 +29,8 @@ class Outputs:
         save: what else, words of the table too, or the empty set; `parse_save` makes it of a text.
         opacity: of the classes' colours, 0 to 1.
         keep_background: leave the background as it is.
+        color_by: "class", or "person", which gives each person a colour in place of each class.
+        ids: write people's ids beside their heads.
         only: the ids of the classes that are painted and written; None: all.
         regions: how the JSON tells where a class is: "polygons", "rle" or "none".
         title: written into each JSON.
@@ -51,6 +55,8 @@ class Outputs:
     save: frozenset[str] = registry.parse_save(settings.SAVE)
     opacity: float = settings.OPACITY
     keep_background: bool = False
+    color_by: settings.ColourBy = settings.COLOUR_BY
+    ids: bool = False
     only: tuple[int, ...] | None = None
     regions: settings.Regions = settings.REGIONS
     title: str = settings.TITLE
@@ -67,6 +73,8 @@ class Outputs:
     def __post_init__(self) -> None:
         registry.require_known("overlay", {self.overlay})
         registry.require_known("save", self.save)
+        if self.color_by not in get_args(settings.ColourBy):
+            raise UsageError(f"color_by is {self.color_by!r}; there are {', '.join(get_args(settings.ColourBy))}")
         if not self.kinds:
             savable = ", ".join(registry.words("save"))
             raise UsageError(f"no overlay, and none of {savable} to save: there is nothing to write")
@@ -124,10 +132,12 @@ class Outputs:
                     path=self.path(kind, root, stem) if kind.spans else root,
                     source=source,
                     painter=painter,
+                    colouring=self.colouring,
                     warn=warn,
                 ),
             )
             for kind in self.kinds
+            if kind.of_photos or source.kind != "photos"
         ]
 
     def painter(self, classes: ClassSet) -> Painter:
@@ -136,4 +146,14 @@ class Outputs:
         Args:
             classes: what the model tells apart.
         """
-        return Painter(classes, opacity=self.opacity, keep_background=self.keep_background, only=self.only)
+        return Painter(
+            self.colouring.classes(classes),
+            opacity=self.opacity,
+            keep_background=self.keep_background,
+            only=self.colouring.painted,
+        )
+
+    @property
+    def colouring(self) -> Colouring:
+        """What their colours tell."""
+        return Colouring(by=self.color_by, ids=self.ids, only=self.only)

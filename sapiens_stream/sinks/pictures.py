@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import cv2
 import numpy as np
 
+from sapiens_stream.colouring import Colouring, write_on
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.painting import Painter
@@ -40,12 +41,19 @@ class PictureSink(Sink):
     """
 
     def __init__(
-        self, root: Path, painter: Painter, *, save_format: PictureFormat = PICTURE_FORMAT, side_by_side: bool = False
+        self,
+        root: Path,
+        painter: Painter,
+        *,
+        save_format: PictureFormat = PICTURE_FORMAT,
+        side_by_side: bool = False,
+        colouring: Colouring | None = None,
     ) -> None:
         if save_format not in get_args(PictureFormat):
             raise UsageError(f"can't save pictures as {save_format!r}; there are {', '.join(get_args(PictureFormat))}")
         self._root = root
         self._painter = painter
+        self._colouring = colouring or Colouring()
         self._format = save_format
         self.endings = (f".{save_format}",)
         self._side_by_side = side_by_side
@@ -59,7 +67,8 @@ class PictureSink(Sink):
         return int(len(self._encode(result)) * _HEADROOM)
 
     def _encode(self, result: Segmentation) -> bytes | memoryview:
-        picture = self._painter.paint(result.frame.rgb, result.class_map)
+        picture = self._painter.paint(result.frame.rgb, self._colouring.seen(result).class_map)
+        write_on(picture, self._colouring.marks(result))
         if self._side_by_side:
             picture = np.hstack([result.frame.rgb, picture])
         if self._format == "png":
@@ -78,4 +87,10 @@ class PictureSink(Sink):
 
 def overlay_pictures(outputs: Outputs, target: Target) -> Sink:
     """For the table of outputs."""
-    return PictureSink(target.path, target.painter, save_format=outputs.save_format, side_by_side=outputs.side_by_side)
+    return PictureSink(
+        target.path,
+        target.painter,
+        save_format=outputs.save_format,
+        side_by_side=outputs.side_by_side,
+        colouring=target.colouring,
+    )

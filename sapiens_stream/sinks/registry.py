@@ -15,6 +15,7 @@ from sapiens_stream import settings
 from sapiens_stream.errors import UsageError
 
 if TYPE_CHECKING:
+    from sapiens_stream.colouring import Colouring
     from sapiens_stream.frame import SourceInfo
     from sapiens_stream.painting import Painter
     from sapiens_stream.sinks.outputs import Outputs
@@ -23,17 +24,22 @@ if TYPE_CHECKING:
 NONE = "none"
 """Chooses nothing, for any option that takes words."""
 
+PEOPLE = "people"
+"""Chooses what is there only where people are looked for one by one."""
+NOBODY_LOOKED_FOR = "people are not looked for one by one: --people or --boxes says how to find them"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """Where a sink writes and what for. `path` is the file of an output that spans the clip; else the folder.
 
-    `painter` knows the classes, and which of them are wanted.
+    `painter` knows the classes, and which of them are wanted, `colouring` whether it paints them or people.
     """
 
     path: Path
     source: SourceInfo
     painter: Painter
+    colouring: Colouring
     warn: Callable[[str], None]
 
 
@@ -42,9 +48,10 @@ class OutputKind:
     """A row: one thing that can be written, and how it is asked for.
 
     `option` is the field of `Outputs` that asks for it, which the commands have as `--option`: with `word`, or, where
-    that is None, as a switch. `help` is what it is, in a few words. `ending` is what the names of its files end in; one
-    that `spans` the clip is a single file, CLIP + ending, any other a file a frame. `one_size` says of the former that
-    it holds frames of one size alone: a live source that changes its size gets another.
+    that is None, as a switch. `help` is what it is, in a few words.
+    `ending` is what the names of its files end in; one that `spans` the clip is a single file, CLIP + ending, any other
+    a file a frame. `one_size` says of the former that it holds frames of one size alone: a live source that changes its
+    size gets another. `of_photos` says whether a source of photos has it.
 
     `open` makes the sink. What disk it takes and which files it made are the sink's own to say.
     """
@@ -55,6 +62,7 @@ class OutputKind:
     ending: str | Callable[[Outputs], str]
     spans: bool = False
     one_size: bool = False
+    of_photos: bool = True
     open: Callable[[Outputs, Target], Sink]
 
     def is_chosen(self, outputs: Outputs) -> bool:
@@ -133,6 +141,23 @@ OUTPUTS: tuple[OutputKind, ...] = (
     ),
     OutputKind(
         option="save",
+        word=PEOPLE,
+        help=f"whose each pixel is, {settings.PERSON_MAP_FILE}",
+        ending=settings.PERSON_MAP_FILE,
+        open=_in("person_maps.person_maps"),
+    ),
+    OutputKind(
+        option="save",
+        word=PEOPLE,
+        help="and of a clip as a video too",
+        ending=settings.PERSON_VIDEO_FILE,
+        spans=True,
+        one_size=True,
+        of_photos=False,
+        open=_in("person_maps.person_video"),
+    ),
+    OutputKind(
+        option="save",
         word="jsonl",
         help="json, a frame a line of one file",
         ending=settings.JSON_LINES_FILE,
@@ -172,13 +197,14 @@ def kinds(option: str) -> list[OutputKind]:
 
 
 def kind(option: str, word: str) -> OutputKind:
-    """One row."""
+    """One row, of several of a word the first."""
     return next(each for each in kinds(option) if each.word == word)
 
 
 def words(option: str, *, spanning: bool = True) -> list[str]:
     """What can be asked for with an option; without `spanning` only what is written for each frame."""
-    return [kind.word for kind in kinds(option) if kind.word is not None and (spanning or not kind.spans)]
+    found = [kind.word for kind in kinds(option) if kind.word is not None and (spanning or not kind.spans)]
+    return list(dict.fromkeys(found))
 
 
 def described(option: str) -> str:

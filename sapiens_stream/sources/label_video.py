@@ -1,44 +1,19 @@
-"""A label video as a sequence of class maps."""
+"""A label video as a sequence of class maps, and a person video as one of maps of people."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
-from pathlib import Path
-from threading import Lock
-from types import TracebackType
-from typing import Generic, Self, TypeVar, overload
+from typing import ClassVar
 
-import av
 import numpy as np
-import numpy.typing as npt
-from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.classes import ClassSet, numbered
-from sapiens_stream.errors import InputError, cause
-from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import MAX_PIXELS
-from sapiens_stream.sources import ebml
-from sapiens_stream.sources.elements import Header
-from sapiens_stream.sources.frame_index import OWN_LAYOUT, FrameIndex
-from sapiens_stream.sources.limits import limit_decoder, too_large
-from sapiens_stream.sources.matroska import FrameBlock, MatroskaFile
-
-MODEL, CLASS_SET, CLASSES, COLOURS = "MODEL", "CLASS_SET", "CLASSES", "CLASS_COLOURS"
-TIME_BASE, SHIFT, FINGERPRINT = "TIME_BASE", "TIME_SHIFT", "FINGERPRINT"
-"""The tags of a label video."""
-
-_CODEC = "V_FFV1"
-_WINDOWS_CODEC, _FOURCC, _WINDOWS_HEADER = "V_MS/VFW/FOURCC", slice(16, 20), 40  # how FFmpeg's own muxer names it
-_GREY = ("gray", "gray8")
-
-Item = TypeVar("Item")
+from sapiens_stream.sources.map_video import CLASS_SET, CLASSES, COLOURS, PEOPLE, MapVideo
 
 
-class LabelVideo(Sequence[npt.NDArray[np.uint8]]):
+class LabelVideo(MapVideo[np.uint8]):
     """The class maps of a video, as `--save labels` writes them: NAME_labels.mkv.
 
     It is a sequence: `len(video)`, `video[i]`, `video[-1]`, `video[10:20]`, `for class_map in video`. A frame is read
@@ -67,182 +42,31 @@ class LabelVideo(Sequence[npt.NDArray[np.uint8]]):
     ...     share = [(class_map == hair).mean() for class_map in video[::25]]
     """
 
+    _noun: ClassVar[str] = "label video"
+    _content: ClassVar[str] = ""
+    _formats: ClassVar[tuple[str, ...]] = ("gray", "gray8")
+    _dtype = np.uint8
+
     def __init__(self, path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None:
-        self.path = Path(path)
-        self._max_pixels = max_pixels
-        self._decoding = Lock()
-        try:
-            self._opened = self.path.open("rb")
-        except (OSError, ValueError) as error:
-            raise self._problem(error) from None
-        try:
-            self._file = MatroskaFile(self._opened)
-            layout = self._file.layout
-            self._extradata = _ffv1_header(layout.codec, layout.private)
-            self._decoder = self._new_decoder()
-            self._index = FrameIndex(self._file)
-            self.size = layout.size
-            self.model = layout.tags.get(MODEL, "")
-            self.fingerprint = layout.tags.get(FINGERPRINT, "")
-            self.classes = _classes(layout.tags)
-            self.frame_rate = Fraction(ebml.SECOND, layout.frame_duration) if layout.frame_duration else None
-            self._time_base, self._shift = _clock(layout.tags, layout.tick)
-        except (InputError, OSError, av.FFmpegError) as error:
-            self._opened.close()
-            raise self._problem(error) from None
-        self.times: Sequence[Fraction] = _Part(self._times, range(len(self._index)))
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    @overload
-    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[npt.NDArray[np.uint8]]: ...
-    def __getitem__(self, index: int | slice) -> npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]]:
-        """The class map of a frame, (H, W) uint8, an array of its own; of a slice, a sequence of them."""
-        return _Part(self._maps, range(len(self)))[index]
-
-    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
-        return self._maps(range(len(self)))
-
-    def __repr__(self) -> str:
-        height, width = self.size
-        return f"<LabelVideo {str(self.path)!r}: {len(self)} frames of {width}x{height}, {self.classes.title}>"
-
-    def close(self) -> None:
-        """Closes the file; may be called again."""
-        self._opened.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _maps(self, indexes: range) -> Iterator[npt.NDArray[np.uint8]]:
-        for index, cluster, block in self._blocks(indexes):
-            with self._reading(index):
-                self._require_sound(cluster)
-                yield self._decode(block)
-
-    def _times(self, indexes: range) -> Iterator[Fraction]:
-        tick = self._file.layout.tick
-        for _, _, block in self._blocks(indexes):
-            time = block.timestamp * tick
-            yield round(time / self._time_base) * self._time_base - self._shift
-
-    def _blocks(self, indexes: range) -> Iterator[tuple[int, Header, FrameBlock]]:
-        """One after the other without looking each up, where they are neighbours."""
-        blocks: Iterator[tuple[Header, FrameBlock]] = iter(())
-        following = -1
-        for index in indexes:
-            with self._reading(index):
-                if index != following:
-                    blocks = self._index.blocks(index)
-                found = next(blocks, None)
-                if found is None:
-                    raise InputError("the file is cut short")
-            following = index + 1
-            yield index, *found
-
-    def _require_sound(self, cluster: Header) -> None:
-        """FFmpeg's decoder mends a damaged frame as it can, and says nothing."""
-        if self._file.layout.muxing_app == OWN_LAYOUT and not self._file.is_sound(cluster):
-            raise InputError("it is damaged")
-
-    def _decode(self, block: FrameBlock) -> npt.NDArray[np.uint8]:
-        height, width = self.size
-        if block.size > 4 * height * width + (1 << 16):
-            raise InputError(f"its packet takes {block.size} bytes")
-        packet = Packet(self._file.read(block.at, block.size))
-        with self._decoding:
-            try:
-                frames = self._decoder.decode(packet)
-            except (av.FFmpegError, ValueError):
-                self._decoder = self._new_decoder()  # which may be in any state
-                raise
-        if len(frames) != 1 or (frames[0].height, frames[0].width) != self.size or frames[0].format.name not in _GREY:
-            raise InputError(f"its packet is no frame of {width}x{height} in grey")
-        if frames[0].is_corrupt:
-            raise InputError("its packet is damaged")
-        return np.array(frames[0].to_ndarray(), np.uint8)  # a copy, without what pads the lines
-
-    def _new_decoder(self) -> VideoCodecContext:
-        height, width = self._file.layout.size
-        if not height * width > 0:
-            raise InputError("it is not a label video: its frames have no size")
-        if height * width > self._max_pixels:
-            raise InputError(too_large((height, width), self._max_pixels))
-        keep_quiet()
-        decoder = av.CodecContext.create("ffv1", "r")
-        assert isinstance(decoder, VideoCodecContext)
-        decoder.height, decoder.width = height, width
-        decoder.extradata = self._extradata or None
-        decoder.thread_count = 1
-        decoder.options = {"err_detect": "crccheck+explode"}
-        limit_decoder(decoder, self._max_pixels)
-        return decoder
-
-    def _reading(self, index: int) -> _Named:
-        return _Named(lambda error: self._problem(error, f"frame {index}: "))
-
-    def _problem(self, error: BaseException, what: str = "") -> InputError:
-        return InputError(f"{self.path}: {what}{cause(error)}")
+        super().__init__(path, max_pixels=max_pixels)
+        self.classes = _classes(self._tags)
 
 
-class _Named:
-    """Turns failures of its block into one that names the file."""
+class PersonVideo(MapVideo[np.uint16]):
+    """Whose each pixel of a video is, as `--save people` writes it: NAME_people.mkv.
 
-    def __init__(self, named: Callable[[BaseException], InputError]) -> None:
-        self._named = named
+    It is a sequence as LabelVideo is, of (H, W) uint16: the ids that the JSON has, from 1; 0 is nobody's. It has the
+    same attributes but for `classes`.
 
-    def __enter__(self) -> None:
-        pass
+    >>> from sapiens_stream import PersonVideo
+    >>> with PersonVideo("output/clip_people.mkv") as video:
+    ...     share = [(person_map == 1).mean() for person_map in video]
+    """
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, (InputError, OSError, ValueError, av.FFmpegError)):
-            raise self._named(error) from None
-
-
-class _Part(Sequence[Item], Generic[Item]):
-    """What `read` yields for the frames of a range, read when it is asked for."""
-
-    def __init__(self, read: Callable[[range], Iterator[Item]], indexes: range) -> None:
-        self._read = read
-        self._indexes = indexes
-
-    def __len__(self) -> int:
-        return len(self._indexes)
-
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
-        if isinstance(index, slice):
-            return _Part(self._read, self._indexes[index])
-        try:
-            at = self._indexes[index]
-        except IndexError:
-            raise IndexError(f"frame {index} of {len(self)}") from None
-        return next(self._read(range(at, at + 1)))
-
-    def __iter__(self) -> Iterator[Item]:
-        return self._read(self._indexes)
-
-
-def _ffv1_header(codec: str, private: bytes) -> bytes:
-    """What the decoder needs to know beforehand. Raises InputError for another codec."""
-    if codec == _CODEC:
-        return private
-    if codec == _WINDOWS_CODEC and private[_FOURCC] == b"FFV1":
-        return private[_WINDOWS_HEADER:]
-    raise InputError(f"it is not a label video: its codec is {codec or 'none'}, not FFV1")
+    _noun: ClassVar[str] = "person video"
+    _content: ClassVar[str] = PEOPLE
+    _formats: ClassVar[tuple[str, ...]] = ("gray16le",)
+    _dtype = np.uint16
 
 
 def _classes(tags: dict[str, str]) -> ClassSet:
@@ -254,13 +78,3 @@ def _classes(tags: dict[str, str]) -> ClassSet:
         return ClassSet(str(title), tuple(map(str, names)), triples)
     except (KeyError, ValueError, TypeError, IndexError, RecursionError):
         return numbered(256)
-
-
-def _clock(tags: dict[str, str], tick: Fraction) -> tuple[Fraction, Fraction]:
-    """The unit that times are multiples of, and what was added to those of the source."""
-    try:
-        time_base, shift = Fraction(tags[TIME_BASE]), Fraction(tags.get(SHIFT, "0"))
-    except (KeyError, ValueError, ZeroDivisionError):
-        return tick, Fraction(0)
-    # Whoever wrote the file anew may have used a coarser clock, from which the source's ticks can't be recovered.
-    return (time_base, shift) if time_base >= tick else (tick, shift)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import av
 from isal import isal_zlib
 
+from sapiens_stream.colouring import Colouring
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
@@ -87,6 +88,7 @@ class OverlayVideo(Sink):
         preset: str = PRESET,
         audio: Audio | bool = AUDIO,
         gpu: int | None = None,
+        colouring: Colouring | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
         require_working(codec)
@@ -103,6 +105,7 @@ class OverlayVideo(Sink):
         self._made: os.stat_result | None = None
         self._source = source
         self._painter = painter
+        self._colouring = colouring or Colouring()
         self._warn = warn
         self._frames: FramePainter | None = None
         self._writer: VideoWriter | None = None
@@ -173,7 +176,8 @@ class OverlayVideo(Sink):
 
     def _painting(self, first: Frame) -> FramePainter:
         encoded = pixel_format(self._codec, deep=first.colour.bits > 8)
-        return FramePainter(self._painter, first.size, self._warn, format=painted_format(encoded, first))
+        form = painted_format(encoded, first)
+        return FramePainter(self._painter, first.size, self._warn, format=form, colouring=self._colouring)
 
     def _begin(self, result: Segmentation) -> VideoWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,5 +200,6 @@ def overlay_video(outputs: Outputs, target: Target) -> Sink:
         preset=outputs.preset,
         audio=outputs.audio,
         gpu=outputs.gpu,
+        colouring=target.colouring,
         warn=target.warn,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from sapiens_stream.colour.meaning import BT601, BT2020, FULL_RANGE, LIMITED_RANGE
 from sapiens_stream.colour.planes import Plane, Planes, planes_of
 from sapiens_stream.colour.tags import colour_of
+from sapiens_stream.colouring import Colouring, write_on_planes
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
 
@@ -36,13 +37,20 @@ class FramePainter:
     """
 
     def __init__(
-        self, painter: Painter, size: tuple[int, int], warn: Callable[[str], None], *, format: str = _EIGHT_BIT
+        self,
+        painter: Painter,
+        size: tuple[int, int],
+        warn: Callable[[str], None],
+        *,
+        format: str = _EIGHT_BIT,
+        colouring: Colouring | None = None,
     ) -> None:
         self._painter = painter
         self._size = size
         self._warn = warn
         self._warned = False
         self._format = format
+        self._colouring = colouring or Colouring()
 
     @property
     def deep(self) -> bool:
@@ -57,7 +65,7 @@ class FramePainter:
 
     def paint(self, result: Segmentation) -> av.VideoFrame:
         """A new frame of the `padded` size, tagged with its colours; without a time."""
-        frame, class_map = result.frame, result.class_map
+        frame, class_map = result.frame, self._colouring.seen(result).class_map
         if frame.size != self._size:
             self._warn_of(frame)
             class_map = np.asarray(cv2.resize(class_map, self._size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
@@ -67,6 +75,7 @@ class FramePainter:
         painted = av.VideoFrame(width, height, self._format)
         whole = planes_of(painted)
         planes = Planes(*(_upright(frame, plane) for plane in planes_of(decoded)))
+        inside = Planes(*(out[: len(of), : of.shape[1]] for out, of in zip(whole, planes, strict=True)))
         self._painter.paint_planes(
             planes,
             class_map,
@@ -75,8 +84,9 @@ class FramePainter:
             transfer=colour.transfer,
             full_range=colour.full_range,
             bits=colour.bits,
-            out=Planes(*(out[: len(of), : of.shape[1]] for out, of in zip(whole, planes, strict=True))),
+            out=inside,
         )
+        write_on_planes(inside, self._colouring.marks(result, self._size), colour)
         for out, of in zip(whole, planes, strict=True):
             rows, columns = of.shape
             out[rows:, :columns] = out[rows - 1 : rows, :columns]
