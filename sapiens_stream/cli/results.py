@@ -12,6 +12,7 @@ import typer
 from sapiens_stream.cli.results_export import export
 from sapiens_stream.cli.results_join import join
 from sapiens_stream.cli.results_render import render
+from sapiens_stream.cli.results_report import report
 
 if TYPE_CHECKING:
     from sapiens_stream.results.status import Total
@@ -20,6 +21,7 @@ results = typer.Typer(name="results", help="Work on written results, without a m
 results.command("render")(render)
 results.command("join")(join)
 results.command("export")(export)
+results.command("report")(report)
 
 _COLUMNS = ("input", "state", "frames", "skipped", "frames/s", "space", "record")
 _NUMBERS = ("frames", "skipped", "frames/s", "space")

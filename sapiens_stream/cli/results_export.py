@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,14 +9,14 @@ import typer
 
 from sapiens_stream.cli import exit_codes, options
 from sapiens_stream.cli.console import error
-from sapiens_stream.errors import InputError, OutputError, SapiensStreamError, UsageError, cause
+from sapiens_stream.cli.results_source import counting, naming, source_of
+from sapiens_stream.errors import InputError, OutputError, UsageError
 from sapiens_stream.results.export import registry
 
 if TYPE_CHECKING:
     from sapiens_stream.cli.display import Display
     from sapiens_stream.results.mapping import ClassMapping
     from sapiens_stream.results.stored import StoredClip
-    from sapiens_stream.sources import Source
 
     FormatWord = str
 else:
@@ -82,8 +80,8 @@ def export(
         try:
             mapped = _mapping_of(mapping, clip, display)
             with (
-                _source_of(clip, input_ or [], required=images is not None) as opened,
-                _progress(display, clip) as tell,
+                source_of(clip, input_ or [], wanted=images is not None) as opened,
+                counting(display, clip) as tell,
             ):
                 outcome = export(
                     clip,
@@ -100,7 +98,7 @@ def export(
             raise
         except (InputError, OutputError) as problem:
             spoiled = True
-            error(_naming(clip, problem))
+            error(naming(clip, problem))
             continue
         done = True
         display.result(f"{clip.path}: {outcome.frames} frames in {outcome.place}")
@@ -128,44 +126,3 @@ def _mapping_of(name: str | None, clip: StoredClip, display: Display) -> ClassMa
     if mapping.left_out:
         display.note(f"{clip.path}: background, as {name} has no class for them: {', '.join(mapping.left_out)}")
     return mapping
-
-
-@contextmanager
-def _source_of(clip: StoredClip, given: list[str], *, required: bool) -> Iterator[Source | None]:
-    """The source of a clip, where it is needed, or where photos can be told the names of."""
-    from sapiens_stream.results.render import open_source_of
-    from sapiens_stream.sources import Video
-
-    opened: Source | None = None
-    try:
-        if clip.past is None and required:
-            if not given:
-                raise InputError(f"{clip.path}: say with --input what it was made of")
-            opened = Video(Path(given[0]))
-        elif clip.past is not None and (required or clip.is_of_photos):
-            opened = open_source_of(clip.past, given)
-    except InputError:
-        if required:
-            raise
-    with opened if opened is not None else nullcontext() as source:
-        yield source
-
-
-@contextmanager
-def _progress(display: Display, clip: StoredClip) -> Iterator[Callable[[int], None]]:
-    """Shows how many frames are done."""
-    from sapiens_stream.pipeline import Statistics
-
-    statistics = Statistics()
-    with display.progress(str(clip.path), clip.count) as shown:
-
-        def tell(done: int) -> None:
-            statistics.segmented = done
-            shown.update(statistics)
-
-        yield tell
-
-
-def _naming(clip: StoredClip, problem: SapiensStreamError) -> str:
-    what = cause(problem)
-    return what if str(clip.path) in what else f"{clip.path}: {what}"

@@ -1,0 +1,1 @@
+"""A run, or two of them, on one page that needs nothing else: no network, no script."""
