@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter, segment
+    from sapiens_stream.containers.label_video import LabelVideo, PersonVideo
     from sapiens_stream.errors import (
         DeviceError,
         InputError,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from sapiens_stream.result import Result
     from sapiens_stream.sinks import Outputs, Sink
     from sapiens_stream.sources import Source, open_source
-    from sapiens_stream.sources.label_video import LabelVideo, PersonVideo
 
     __version__: str
 
@@ -38,7 +38,7 @@ _ROOMS = {
     "result": ("Result",),
     "sinks": ("Outputs", "Sink"),
     "sources": ("Source", "open_source"),
-    "sources.label_video": ("LabelVideo", "PersonVideo"),
+    "containers.label_video": ("LabelVideo", "PersonVideo"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -22,12 +22,12 @@ import numpy as np
 import psutil
 
 from sapiens_stream.classes import SAPIENS, ClassSet
+from sapiens_stream.containers.label_video import LabelVideo
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo, UInt8Array
 from sapiens_stream.pipeline import Run
 from sapiens_stream.settings import frame_name
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sources import Source
-from sapiens_stream.sources.label_video import LabelVideo
 
 NINE_HOURS = 9 * 3600 * 30 - 2000
 SIZE = (36, 64)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.containers.opening import open_again
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Frame, Segmentation, Skipped
 from sapiens_stream.painting import Painter
@@ -29,7 +30,6 @@ from sapiens_stream.sources.listing import list_photos
 from sapiens_stream.sources.live import cameras
 from sapiens_stream.sources.live import connection as live_connection
 from sapiens_stream.sources.live.connection import Connection
-from sapiens_stream.sources.opening import open_again
 from sapiens_stream.sources.photos import Photos
 from sapiens_stream.sources.video import Video
 from sapiens_stream.viewers.web import address

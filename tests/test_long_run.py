@@ -6,9 +6,9 @@ from multiprocessing import get_context
 import pytest
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.containers.label_video import LabelVideo
 from sapiens_stream.pipeline.space import require_space
 from sapiens_stream.sinks import Outputs
-from sapiens_stream.sources.label_video import LabelVideo
 from tests.long_run import LoopedClip, ToyEngine, bytes_read, long_run
 
 needs_counters = pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what a process reads")

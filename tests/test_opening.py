@@ -16,11 +16,11 @@ from pathlib import Path
 import av
 import pytest
 
+from sapiens_stream.containers.opening import file_url, open_file
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from sapiens_stream.sources import Video, open_source, spool
-from sapiens_stream.sources.opening import file_url, open_file
 from sapiens_stream.sources.video_input import parse_video
 from tests.media import make_video, number_of
 from tests.test_overlay_video import UNTOUCHED, background

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sapiens_stream import settings
+from sapiens_stream.containers.label_video import LabelVideo
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
@@ -20,7 +21,6 @@ from sapiens_stream.pipeline.wholeness import is_whole
 from sapiens_stream.sinks.files import aside, path_below
 from sapiens_stream.sinks.held_frames import sound_frames
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.sources.label_video import LabelVideo
 from sapiens_stream.sources.source import Source
 
 _LARGEST_JSON = 1 << 26  # bytes

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream import settings
+from sapiens_stream.containers.map_video import MapVideo
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.sinks.files import path_below
 from sapiens_stream.sinks.video.writer import Clock
-from sapiens_stream.sources.map_video import MapVideo
 
 _LARGEST_HEADER = 1 << 12  # bytes of a .npy before its array
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.containers.label_video import LabelVideo
 from sapiens_stream.errors import FolderTaken, InputError
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
 from sapiens_stream.pipeline import Run
@@ -27,7 +28,6 @@ from sapiens_stream.sinks.files import discard, fitting, written_aside
 from sapiens_stream.sinks.label_join import join_label_videos
 from sapiens_stream.sinks.registry import parse_save
 from sapiens_stream.sources import Source, Video
-from sapiens_stream.sources.label_video import LabelVideo
 
 if TYPE_CHECKING:  # torch takes seconds to load, and nothing here needs it
     from sapiens_stream.inference.refiner import Refiner

@@ -13,6 +13,7 @@ import numpy as np
 
 from sapiens_stream import settings
 from sapiens_stream.classes import ClassSet, titled
+from sapiens_stream.containers.label_video import LabelVideo, PersonVideo
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.pipeline.file_list import FileList
@@ -20,7 +21,6 @@ from sapiens_stream.pipeline.run_folder import read_record
 from sapiens_stream.pipeline.stores import MapFiles, Store, VideoStore, class_map_files
 from sapiens_stream.results.stored_facts import JsonFiles, JsonLinesFile, NothingTold, StoredFacts, Told
 from sapiens_stream.sinks.files import aside
-from sapiens_stream.sources.label_video import LabelVideo, PersonVideo
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sapiens_stream import settings
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.containers.label_video import LabelVideo
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Frame, IdArray, Skipped, UInt8Array
 from sapiens_stream.pipeline.stores import Store, VideoStore, class_map_files
@@ -19,7 +20,6 @@ from sapiens_stream.results.past_run import PastRun, past_runs
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sinks.files import path_below
 from sapiens_stream.sources import Source
-from sapiens_stream.sources.label_video import LabelVideo
 
 OnSkip = Callable[[Skipped], None]
 

@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sapiens_stream.containers.frame_index import CUE_EVERY, OWN_LAYOUT
+from sapiens_stream.containers.map_video import FINGERPRINT
+from sapiens_stream.containers.matroska import MatroskaFile
+from sapiens_stream.containers.matroska_head import Layout
 from sapiens_stream.errors import InputError
 from sapiens_stream.sinks.files import aside, discard
 from sapiens_stream.sinks.label_head import LabelHead
-from sapiens_stream.sources.frame_index import CUE_EVERY, OWN_LAYOUT
-from sapiens_stream.sources.map_video import FINGERPRINT
-from sapiens_stream.sources.matroska import MatroskaFile
-from sapiens_stream.sources.matroska_head import Layout
 
 
 @dataclass(frozen=True)

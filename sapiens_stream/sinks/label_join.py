@@ -6,6 +6,10 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
+from sapiens_stream.containers import ebml
+from sapiens_stream.containers.frame_index import CUE_EVERY
+from sapiens_stream.containers.label_video import LabelVideo
+from sapiens_stream.containers.matroska import MatroskaFile
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.sinks.files import not_written
@@ -13,10 +17,6 @@ from sapiens_stream.sinks.growing import GrowingFile
 from sapiens_stream.sinks.held_frames import look_at
 from sapiens_stream.sinks.label_head import LabelHead
 from sapiens_stream.sinks.label_video import encoder_for, head_of
-from sapiens_stream.sources import ebml
-from sapiens_stream.sources.frame_index import CUE_EVERY
-from sapiens_stream.sources.label_video import LabelVideo
-from sapiens_stream.sources.matroska import MatroskaFile
 
 
 def join_label_videos(

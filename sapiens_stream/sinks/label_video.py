@@ -16,6 +16,8 @@ import numpy.typing as npt
 from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.containers import ebml
+from sapiens_stream.containers.frame_index import CUE_EVERY
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.quiet import keep_quiet
@@ -25,8 +27,6 @@ from sapiens_stream.sinks.held_frames import HeldFrames, hold_frames
 from sapiens_stream.sinks.label_head import LabelHead
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.writer import Clock
-from sapiens_stream.sources import ebml
-from sapiens_stream.sources.frame_index import CUE_EVERY
 
 if TYPE_CHECKING:
     from sapiens_stream.sinks.outputs import Outputs

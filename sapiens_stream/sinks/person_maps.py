@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from sapiens_stream.containers.map_video import PEOPLE
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import IdArray, Segmentation
 from sapiens_stream.settings import PERSON_MAP_FILE
@@ -14,7 +15,6 @@ from sapiens_stream.sinks.label_video import LabelVideoSink
 from sapiens_stream.sinks.masks import write_npy
 from sapiens_stream.sinks.registry import NOBODY_LOOKED_FOR
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.sources.map_video import PEOPLE
 
 if TYPE_CHECKING:
     from sapiens_stream.sinks.outputs import Outputs

@@ -13,6 +13,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
 from sapiens_stream.colour.tags import colour_of
+from sapiens_stream.containers.limits import ffmpeg_limit, too_large
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.quiet import keep_quiet
@@ -22,7 +23,6 @@ from sapiens_stream.sources.exif import ORIENTATION_TAG, upright_turns
 from sapiens_stream.sources.header import picture_size
 from sapiens_stream.sources.heif_picture import read_heif
 from sapiens_stream.sources.kinds import BMP, HEIF, JPEG, PNG, TIFF, WEBP, Kind, kind_of, not_read
-from sapiens_stream.sources.limits import ffmpeg_limit, too_large
 from sapiens_stream.sources.tiff import first_directory, with_pixels_alone
 
 Decoder = Literal["pyav", "opencv"]

@@ -13,11 +13,11 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from sapiens_stream.containers.joins import Joins
+from sapiens_stream.containers.limits import limit_decoder
+from sapiens_stream.containers.opening import STALL_SECONDS
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.settings import MAX_PIXELS
-from sapiens_stream.sources.joins import Joins
-from sapiens_stream.sources.limits import limit_decoder
-from sapiens_stream.sources.opening import STALL_SECONDS
 
 MISSING_SECONDS = 1
 """How much earlier than its header says a file may end and still count as whole."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sapiens_stream.containers.limits import too_large
 from sapiens_stream.sources.heif_picture import heif_size
 from sapiens_stream.sources.jpeg import jpeg_size
 from sapiens_stream.sources.kinds import BMP, GIF, HEIF, JPEG, JPEG_2000, PNG, PNM, QOI, TIFF, WEBP, Kind, kind_of
-from sapiens_stream.sources.limits import too_large
 from sapiens_stream.sources.tiff import first_directory
 
 Size = tuple[int, int]

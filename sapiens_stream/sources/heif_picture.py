@@ -9,11 +9,11 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
+from sapiens_stream.containers.limits import ffmpeg_limit, too_large
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.sources.heif import HeifFile, Item
 from sapiens_stream.sources.heif_colours import HeifColours
-from sapiens_stream.sources.limits import ffmpeg_limit, too_large
 
 MAX_DEPTH = 4  # of pictures made of pictures
 

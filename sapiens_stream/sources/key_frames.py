@@ -8,11 +8,11 @@ from pathlib import Path
 
 import av
 
+from sapiens_stream.containers.joins import Joins
+from sapiens_stream.containers.opening import open_again
 from sapiens_stream.errors import InputError
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.demux import Mark, best_stream
-from sapiens_stream.sources.joins import Joins
-from sapiens_stream.sources.opening import open_again
 from sapiens_stream.sources.parts import KeyFrames
 from sapiens_stream.sources.video import Video
 

@@ -9,12 +9,12 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+from sapiens_stream.containers.limits import PHOTO_BYTES_AT_ONCE
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
 from sapiens_stream.sources.budget import OrderedBudget
 from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
-from sapiens_stream.sources.limits import PHOTO_BYTES_AT_ONCE
 from sapiens_stream.sources.listing import Listed, list_photos
 from sapiens_stream.sources.source import Source
 

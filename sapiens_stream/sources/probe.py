@@ -11,9 +11,9 @@ from fractions import Fraction
 
 import av
 
+from sapiens_stream.containers.opening import open_file
 from sapiens_stream.errors import InputError
 from sapiens_stream.sources.demux import best_stream
-from sapiens_stream.sources.opening import open_file
 from sapiens_stream.sources.video_input import parse_video
 
 _AT_ONCE = 8  # headers that are read at a time: on a network's disk each is a wait

@@ -20,8 +20,8 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
+from sapiens_stream.containers.opening import CONNECT_SECONDS, STALL_SECONDS, is_list
 from sapiens_stream.errors import InputError, cause
-from sapiens_stream.sources.opening import CONNECT_SECONDS, STALL_SECONDS, is_list
 
 CHUNK_BYTES = 1 << 20
 LEFT_FREE = 1 << 26

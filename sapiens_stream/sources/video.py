@@ -13,6 +13,8 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from sapiens_stream.containers.limits import too_large
+from sapiens_stream.containers.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, frame_name
@@ -20,8 +22,6 @@ from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer, Mark
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.header import why_refused
-from sapiens_stream.sources.limits import too_large
-from sapiens_stream.sources.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.sources.source import Source
 from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
 from sapiens_stream.sources.video_input import parse_video

@@ -13,6 +13,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 from av.subtitles.stream import SubtitleStream
 
+from sapiens_stream.containers.opening import open_again
 from sapiens_stream.errors import InputError, UsageError, cause
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.settings import Audio
@@ -20,7 +21,6 @@ from sapiens_stream.sinks.video.audio_track import Track, audio_track
 from sapiens_stream.sinks.video.side_streams import SideStreams
 from sapiens_stream.sinks.video.subtitle_track import subtitle_track
 from sapiens_stream.sinks.video.tags import add_chapters, tag_container, tag_stream
-from sapiens_stream.sources.opening import open_again
 
 _FRAGMENTED = (".mp4", ".mov")
 # A fragmented file holds back all pictures until each of its streams has something; what begins later is added at the

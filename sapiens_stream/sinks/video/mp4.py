@@ -12,10 +12,10 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.stream import Stream
 
+from sapiens_stream.containers.opening import file_url, open_file
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.sinks.files import aside, discard, make_empty
 from sapiens_stream.sinks.video.side_streams import SideStreams
-from sapiens_stream.sources.opening import file_url, open_file
 
 _FRAGMENTED = (".mp4", ".mov")
 _FRAGMENT_MICROSECONDS = 1_000_000  # what a killed run loses at most, besides what the encoder still held

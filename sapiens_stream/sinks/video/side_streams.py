@@ -13,9 +13,9 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from sapiens_stream.containers.joins import Joins
 from sapiens_stream.errors import cause
 from sapiens_stream.sinks.video.audio_track import Track, least_step
-from sapiens_stream.sources.joins import Joins
 
 LOOKAHEAD = Fraction(5)
 """Seconds for which sound that lies behind its pictures in the source is looked for, and kept in memory meanwhile."""

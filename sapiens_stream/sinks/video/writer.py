@@ -15,6 +15,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from sapiens_stream.containers.opening import file_url
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import Audio
@@ -25,7 +26,6 @@ from sapiens_stream.sinks.video.mp4 import header_options
 from sapiens_stream.sinks.video.painted_frames import FramePainter
 from sapiens_stream.sinks.video.scheduling import kept_scheduling
 from sapiens_stream.sinks.video.side_streams import SideStreams
-from sapiens_stream.sources.opening import file_url
 
 _USUAL_RATE = Fraction(25)
 _LONGEST_LEAD = Fraction(60)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from sapiens_stream.containers.opening import file_url
 from sapiens_stream.errors import UsageError
 from sapiens_stream.sources.live.cameras import DEVICE_FORMATS, list_cameras
-from sapiens_stream.sources.opening import file_url
 from sapiens_stream.sources.redaction import redacted_text, redacted_url
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp", "srt")

@@ -15,15 +15,15 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from sapiens_stream.containers.joins import Joins
+from sapiens_stream.containers.limits import limit_decoder
+from sapiens_stream.containers.opening import open_address, open_file
 from sapiens_stream.errors import InputError
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.demux import best_stream
-from sapiens_stream.sources.joins import Joins
-from sapiens_stream.sources.limits import limit_decoder
 from sapiens_stream.sources.live.address import Address
 from sapiens_stream.sources.live.latest_frames import DecodedFrame, LatestFrames, Outcome
 from sapiens_stream.sources.live.pace import Backlog, Pace
-from sapiens_stream.sources.opening import open_address, open_file
 from sapiens_stream.sources.spool import Spool, spool_address
 
 CONNECT_SECONDS = 10.0

@@ -6,9 +6,9 @@ import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from sapiens_stream.containers import ebml
+from sapiens_stream.containers.elements import ElementFile, Header, is_number
 from sapiens_stream.errors import InputError
-from sapiens_stream.sources import ebml
-from sapiens_stream.sources.elements import ElementFile, Header, is_number
 
 _LARGEST_HEAD = 1 << 20  # bytes of an element that is read as a whole; a damaged file must not take all memory
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from sapiens_stream.containers import ebml
+from sapiens_stream.containers.elements import ElementFile, Header
+from sapiens_stream.containers.matroska_head import read_layout
 from sapiens_stream.errors import InputError
-from sapiens_stream.sources import ebml
-from sapiens_stream.sources.elements import ElementFile, Header
-from sapiens_stream.sources.matroska_head import read_layout
 
 _TOP_LEVEL = frozenset(
     {ebml.SEEK_HEAD, ebml.INFO, ebml.TRACKS, ebml.TAGS, ebml.CLUSTER, ebml.CUES, ebml.CHAPTERS, ebml.ATTACHMENTS}

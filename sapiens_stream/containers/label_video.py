@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from sapiens_stream.classes import ClassSet, numbered
+from sapiens_stream.containers.map_video import CLASS_SET, CLASSES, COLOURS, PEOPLE, MapVideo
 from sapiens_stream.settings import MAX_PIXELS
-from sapiens_stream.sources.map_video import CLASS_SET, CLASSES, COLOURS, PEOPLE, MapVideo
 
 
 class LabelVideo(MapVideo[np.uint8]):

@@ -10,10 +10,10 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
+from sapiens_stream.containers import ebml
+from sapiens_stream.containers.elements import Header
+from sapiens_stream.containers.matroska import FrameBlock, MatroskaFile
 from sapiens_stream.errors import InputError
-from sapiens_stream.sources import ebml
-from sapiens_stream.sources.elements import Header
-from sapiens_stream.sources.matroska import FrameBlock, MatroskaFile
 
 OWN_LAYOUT = "sapiens-stream label video 1"
 """The muxer of files with a frame in each cluster and a cue for each `CUE_EVERY` of them, in which this can be relied

@@ -16,14 +16,14 @@ import numpy.typing as npt
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
+from sapiens_stream.containers import ebml
+from sapiens_stream.containers.elements import Header
+from sapiens_stream.containers.frame_index import OWN_LAYOUT, FrameIndex
+from sapiens_stream.containers.limits import limit_decoder, too_large
+from sapiens_stream.containers.matroska import FrameBlock, MatroskaFile
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import MAX_PIXELS
-from sapiens_stream.sources import ebml
-from sapiens_stream.sources.elements import Header
-from sapiens_stream.sources.frame_index import OWN_LAYOUT, FrameIndex
-from sapiens_stream.sources.limits import limit_decoder, too_large
-from sapiens_stream.sources.matroska import FrameBlock, MatroskaFile
 
 MODEL, CLASS_SET, CLASSES, COLOURS = "MODEL", "CLASS_SET", "CLASSES", "CLASS_COLOURS"
 TIME_BASE, SHIFT, FINGERPRINT = "TIME_BASE", "TIME_SHIFT", "FINGERPRINT"

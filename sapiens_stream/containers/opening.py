@@ -9,10 +9,10 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
+from sapiens_stream.containers.limits import ffmpeg_limit
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import MAX_PIXELS
-from sapiens_stream.sources.limits import ffmpeg_limit
 
 NETWORK_PROTOCOLS = "http,https,httpproxy,tcp,tls,udp,rtp,srtp,srt,crypto,data"
 """What may be read for the sake of an address: nothing of this machine, whatever comes from there says."""
