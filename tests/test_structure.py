@@ -1,0 +1,93 @@
+"""Imports point one way: which room may know of which, whatever the imports are for and wherever they stand."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "sapiens_stream"
+
+_DATA = {
+    "classes",
+    "colour",
+    "errors",
+    "frame",
+    "install_line",
+    "labels",
+    "painting",
+    "quiet",
+    "settings",
+    "soft",
+    "threads",
+}
+MAY_KNOW = {
+    "errors": set(),
+    "settings": set(),
+    "colour": set(),
+    "soft": set(),
+    "quiet": set(),
+    "install_line": set(),
+    "threads": {"errors"},
+    "classes": {"errors"},
+    "labels": {"classes"},
+    "frame": {"classes", "colour", "labels", "soft"},
+    "painting": {"classes", "colour", "errors", "settings"},
+    "containers": _DATA,
+    "models": _DATA,
+    "sources": _DATA | {"containers"},
+    "sinks": _DATA | {"containers"},
+    "viewers": _DATA,
+    "inference": _DATA | {"models"},
+    "people": _DATA | {"models", "inference"},
+    "pipeline": _DATA | {"containers", "sources", "sinks", "inference", "people"},
+    "result": _DATA | {"sinks"},
+    "results": _DATA | {"containers", "sources", "sinks", "pipeline", "inference"},
+    "live": _DATA | {"models", "sources", "sinks", "inference", "people", "pipeline", "viewers"},
+    "api": _DATA | {"models", "sources", "inference", "people", "pipeline", "result"},
+    "cluster": _DATA | {"containers", "sources", "sinks", "pipeline", "results"},
+    "doctor": _DATA | {"api", "models", "sinks", "inference"},
+    "training": {"classes", "models"},
+}
+"""The command line and the package's front may know of all."""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules of the package that a file imports, also for types and within functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "sapiens_stream":
+            yield from (f"sapiens_stream.{name.name}" for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sapiens_stream."):
+            yield str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.startswith("sapiens_stream."))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("room", [*MAY_KNOW])
+def test_a_room_knows_of_those_below_it_alone(room: str) -> None:
+    files = [path for path in PACKAGE.rglob("*.py") if room_of(path) == room]
+    assert files, f"there is no {room}"
+    others = {
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path in files
+        for module in imports(path)
+        if module.split(".")[1] not in MAY_KNOW[room] | {room}
+    }
+    assert not others
+
+
+def test_every_room_has_its_place() -> None:
+    assert {room_of(path) for path in PACKAGE.rglob("*.py")} - MAY_KNOW.keys() == {"__init__", "__main__", "cli"}
+
+
+def test_the_rooms_themselves_are_in_no_circle() -> None:
+    known: set[str] = set()
+    while free := {room for room, others in MAY_KNOW.items() if others <= known} - known:
+        known |= free
+    assert known == set(MAY_KNOW)
