@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.containers import ebml
+from sapiens_stream.containers import map_video as tags
 from sapiens_stream.containers.frame_index import OWN_LAYOUT
-from sapiens_stream.sources import map_video as tags
 
 _SPARE = 512  # for what is not known yet: the fingerprint
 _ROUND = 1024
