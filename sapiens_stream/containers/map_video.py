@@ -46,8 +46,14 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
     is asked for, any in the same time, and none is kept; a slice is a sequence that reads as late. A file that a killed
     run left, or that was cut short, holds the frames that are whole. May be shared between threads.
 
-    Raises InputError where it cannot be opened, or is no such video; and, by `[i]`, iteration and `times`, for a
-    frame that is damaged. IndexError for a frame that is not there.
+    Args:
+        path: the file.
+        max_pixels: of a frame; a file with more is refused.
+
+    Raises:
+        InputError: where it cannot be opened, or is no such video; and, by `[i]`, iteration and `times`, for a frame
+            that is damaged.
+        IndexError: for a frame that is not there.
     """
 
     _noun: ClassVar[str]

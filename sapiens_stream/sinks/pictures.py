@@ -31,6 +31,7 @@ class PictureSink(Sink):
     Args:
         root: the folder that names are below.
         painter: paints the classes.
+        colouring: what the colours tell, classes or people.
         save_format: "png", "jpg" or "bmp".
         side_by_side: put the picture itself to its left.
 

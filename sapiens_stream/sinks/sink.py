@@ -91,9 +91,14 @@ class Sink(ABC):
         return self.bytes_per_frame(result.class_map.shape)
 
     def in_one_file(self, size: tuple[int, int], first: Segmentation | None = None) -> tuple[str, int] | None:
-        """For long videos, where it writes a file for each frame: the word of `--save` for one that holds as much.
+        """For long videos, where it writes a file for each frame: an output that holds as much in one.
 
-        And about how much of that a frame of (height, width) takes, or one like the `first` result.
+        Args:
+            size: (height, width) of the frames, pixels.
+            first: a result like those to come, once it is there.
+
+        Returns:
+            The word of `--save` for it, and about how many bytes a frame takes there; None where there is none.
         """
         return None
 

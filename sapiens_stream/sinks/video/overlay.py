@@ -57,6 +57,7 @@ class OverlayVideo(Sink):
         path: of the video; its ending says the container.
         source: where its frames come from.
         painter: paints the classes.
+        colouring: what the colours tell, classes or people.
         codec: the encoder, by FFmpeg's name.
         crf: its quality, lower is better; None: the encoder's own.
         preset: its speed.
