@@ -28,6 +28,7 @@ from sapiens_stream.settings import (
     Regions,
 )
 from sapiens_stream.sinks import Outputs, parse_save
+from sapiens_stream.sinks.instances import find_instances
 from sapiens_stream.sinks.json_file import as_json
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.regions import Ring, Rle, polygons, rle
@@ -214,11 +215,12 @@ class Result(Segmentation):
             sink.close()
 
     def to_supervision(self) -> supervision.Detections:
-        """The classes that were found as `supervision.Detections`, one each.
+        """The classes that were found as `supervision.Detections`, one each; where people were told apart, of each.
 
         Returns:
             Detections with `xyxy` (N, 4), `mask` (N, H, W) bool, `class_id` (N,), and the names as
-            `data["class_name"]`. A class map has no confidences, so `confidence` is None.
+            `data["class_name"]`. A class map has no confidences, so `confidence` is None. `tracker_id` (N,) are the
+            people's ids, 0 being nobody's; None where people were not told apart.
 
         Raises UsageError where the package is missing.
 
@@ -231,17 +233,23 @@ class Result(Segmentation):
                 f"to_supervision needs the package supervision: pip install supervision ({error})"
             ) from error
 
-        labels = self.labels
-        if not labels:
+        found = find_instances(self.class_map, self.person_map, self.classes)
+        if not found:
             return supervision.Detections.empty()
-        boxes = np.array([label.bbox for label in labels], np.float32)
+        boxes = np.array([each.label.bbox for each in found], np.float32)
         boxes[:, 2:] += boxes[:, :2]
-        ids = np.array([label.id for label in labels])
+        ids = np.array([each.label.id for each in found])
+        masks = self.class_map == ids[:, None, None]
+        people = None
+        if self.person_map is not None:
+            people = np.array([each.person or 0 for each in found])
+            masks &= self.person_map == people[:, None, None]
         return supervision.Detections(
             xyxy=boxes,
-            mask=self.class_map == ids[:, None, None],
+            mask=masks,
             class_id=ids,
-            data={"class_name": np.array([label.name for label in labels])},
+            tracker_id=people,
+            data={"class_name": np.array([each.label.name for each in found])},
         )
 
     def _repr_png_(self) -> bytes:

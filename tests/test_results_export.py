@@ -1,8 +1,11 @@
 """Exports of written results, each read back by another reader; what comes out is what the class maps say."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -19,6 +22,7 @@ from sapiens_stream.results.export.target import Choices
 from sapiens_stream.results.mapping import read_mapping, shipped
 from sapiens_stream.results.stored import StoredClip, StoredFrame, stored_clips
 from sapiens_stream.sinks.instances import find_instances
+from sapiens_stream.sinks.person_maps import PersonVideoSink
 from tests.media import make_video, picture
 from tests.program import WAIT, record_of
 from tests.test_label_video import write as write_label_video
@@ -353,3 +357,58 @@ def test_every_format_takes_a_mapping(kind, run, tmp_path):
     if kind == "coco":
         names = [each["name"] for each in coco_of(outcome.place / "annotations.json").cats.values()]
         assert names == list(mapping.classes.names[1:])
+
+
+# Who is who
+
+
+def write_people(folder, kept):
+    """Maps of people of the run, as --save people keeps them."""
+    from tests.test_label_video import INFO
+    from tests.test_sinks import result
+
+    maps = [some_people(each) for each in some_maps(5)]
+    if kept == "video":
+        write_label_video(folder / "clip_labels.mkv", some_maps(5))
+        sink = PersonVideoSink(folder / "clip_people.mkv", INFO)
+        for index, (class_map, person_map) in enumerate(zip(some_maps(5), maps, strict=True)):
+            found = result(class_map=class_map, index=index, pts=index, time_base=Fraction(1, 25))
+            sink.write(replace(found, person_map=person_map, people=()))
+        sink.close()
+    else:
+        for index, (class_map, person_map) in enumerate(zip(some_maps(5), maps, strict=True)):
+            (folder / "clip").mkdir(exist_ok=True)
+            np.save(folder / f"clip/{index:06d}_seg.npy", class_map)
+            np.save(folder / f"clip/{index:06d}_people.npy", person_map)
+        endings = {"_seg.npy": {"count": 5, "bytes": 0}, "_people.npy": {"count": 5, "bytes": 0}}
+        files = {"names": [["clip/000000", "clip/000004"]], "endings": endings}
+        record = {"schema": "sapiens-stream-run/1", "model": {"classes": "Sapiens"}, "files": files}
+        fingerprint = {"input": {"path": "clip.mp4", "sample": "x"}}
+        (folder / "clip_run.json").write_text(json.dumps({**record, "input": "clip.mp4", "fingerprint": fingerprint}))
+    return maps
+
+
+@pytest.mark.parametrize("kept", ["video", "files"])
+def test_people_that_a_run_kept_apart_are_instances_of_their_own(kept, program, tmp_path):
+    people = write_people(tmp_path, kept)
+    assert program("results", "export", tmp_path, "--to", "coco").code == 0
+    coco = coco_of(tmp_path / "clip_coco/annotations.json")
+    for number, (class_map, person_map) in enumerate(zip(some_maps(5), people, strict=True), 1):
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=number))
+        found = {(each.get("person", 0), each["category_id"]): each["area"] for each in annotations}
+        keys, counts = np.unique(
+            np.stack([person_map[class_map > 0], class_map[class_map > 0]]), axis=1, return_counts=True
+        )
+        assert found == {(int(p), int(c)): int(n) for p, c, n in zip(*keys, counts, strict=True)}
+
+
+@pytest.mark.parametrize("kept", ["video", "files"])
+def test_a_damaged_map_of_people_is_named_and_its_frame_kept(kept, program, tmp_path):
+    write_people(tmp_path, kept)
+    path = tmp_path / ("clip_people.mkv" if kept == "video" else "clip/000000_people.npy")
+    content = bytearray(path.read_bytes())
+    content[content.index(CLUSTER) + 200 if kept == "video" else 0] ^= 0xFF
+    path.write_bytes(content)
+    outcome = program("results", "export", tmp_path, "--to", "coco")
+    assert outcome.code == 3 and re.search(r"skipped clip/00000[01]: its people are not told apart", outcome.stderr)
+    assert len(coco_of(tmp_path / "clip_coco/annotations.json").imgs) == 5

@@ -1,5 +1,6 @@
 """Exports that labelling programs and trainers read, read back by the libraries of those formats."""
 
+import dataclasses
 import json
 from functools import partial
 
@@ -138,6 +139,27 @@ def test_labelme_gives_back_the_class_map(supervision, tmp_path):
         detections.class_id = np.array([ids[each] for each in detections.class_id])
         found.append((path, image, detections))
     assert_detections(found, lambda index: f"clip_{index:06d}.png")
+
+
+def test_a_result_s_detections_are_its_instances(supervision):
+    from sapiens_stream.result import result_of
+    from tests.test_sinks import result
+
+    for class_map in FEWER:
+        people = some_people(class_map)
+        for person_map in (None, people):
+            given = dataclasses.replace(result(class_map=class_map), person_map=person_map)
+            found = result_of(given).to_supervision()
+            wanted = parts(class_map, person_map)
+            assert len(found) == len(wanted)
+            assert (found.tracker_id is None) == (person_map is None or not wanted)
+            for number in range(len(found)):
+                person = 0 if person_map is None else int(found.tracker_id[number])
+                np.testing.assert_array_equal(found.mask[number], wanted[person, int(found.class_id[number])])
+                assert found.data["class_name"][number] == SAPIENS[int(found.class_id[number])]
+                np.testing.assert_array_equal(
+                    found.xyxy[number], supervision.mask_to_xyxy(found.mask[number][None])[0] + (0, 0, 1, 1)
+                )
 
 
 # CVAT, Pascal VOC

@@ -109,6 +109,10 @@ class PastRun:
         """Its label video, finished or not; None where there is none."""
         return self._single(settings.LABEL_VIDEO_FILE)
 
+    def person_video(self) -> Path | None:
+        """Its person video, finished or not; None where there is none."""
+        return self._single(settings.PERSON_VIDEO_FILE)
+
     def _single(self, ending: str) -> Path | None:
         for path in self.files.single:
             for each in (self.root / path, aside(self.root / path)) if path.endswith(ending) else ():
@@ -128,7 +132,7 @@ class PastRun:
     @property
     def has_person_maps(self) -> bool:
         """Whether it kept whose each pixel is."""
-        return settings.PERSON_MAP_FILE in self.files.endings or self._single(settings.PERSON_VIDEO_FILE) is not None
+        return settings.PERSON_MAP_FILE in self.files.endings or self.person_video() is not None
 
     def open_facts(self, source: SourceInfo) -> StoredFacts:
         """What else it tells of its frames, in its JSON and its maps of people.
@@ -143,7 +147,7 @@ class PastRun:
         return StoredFacts(told, self._open_person_maps(source))
 
     def _open_person_maps(self, source: SourceInfo) -> Store[np.uint16] | None:
-        if (path := self._single(settings.PERSON_VIDEO_FILE)) is not None:
+        if (path := self.person_video()) is not None:
             return VideoStore(PersonVideo(path), source)
         if settings.PERSON_MAP_FILE in self.files.endings:
             return MapFiles(self.root, settings.PERSON_MAP_FILE, np.uint16)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from sapiens_stream import settings
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.containers.label_video import LabelVideo
-from sapiens_stream.errors import InputError, OutputError
+from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, IdArray, Skipped, UInt8Array
 from sapiens_stream.pipeline.stores import Store, VideoStore, class_map_files
 from sapiens_stream.results.past_run import PastRun, past_runs
-from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.results.stored_planes import PersonMapFiles, PersonMaps, PersonMapVideo, read_class_map
 from sapiens_stream.sinks.files import path_below
 from sapiens_stream.sources import Source
 
@@ -73,10 +73,37 @@ class StoredClip:
 
     def frames(self, on_skip: OnSkip) -> Iterator[StoredFrame]:
         """All that are whole, in order; what is damaged is reported. Raises InputError for a video that is none."""
-        return self._from_video(self.video, on_skip) if self.video is not None else self._from_files(on_skip)
+        frames = self._from_video(self.video, on_skip) if self.video is not None else self._from_files(on_skip)
+        return self._with_people(frames, on_skip)
 
     def pictured(self, source: Source, on_skip: OnSkip) -> Iterator[StoredFrame]:
         """The same with the pictures of the run's source."""
+        return self._with_people(self._from_source(source, on_skip), on_skip)
+
+    def _with_people(self, frames: Iterator[StoredFrame], on_skip: OnSkip) -> Iterator[StoredFrame]:
+        """Adds the maps of people, where they were kept."""
+        with closing(self._person_maps()) as maps:
+            for frame in frames:
+                try:
+                    yield replace(frame, person_map=maps.of(frame.index, frame.name, frame.size))
+                except InputError as error:
+                    on_skip(Skipped(frame.name, f"its people are not told apart: {error}"))
+                    yield frame
+
+    def _person_maps(self) -> PersonMaps:
+        if (video := self._person_video()) is not None:
+            return PersonMapVideo(video)
+        if self.past is not None and settings.PERSON_MAP_FILE in self.past.files.endings:
+            return PersonMapFiles(self.root)
+        return PersonMaps()
+
+    def _person_video(self) -> Path | None:
+        if self.past is not None:
+            return self.past.person_video()
+        beside = self.root / f"{self.stem}{settings.PERSON_VIDEO_FILE}"
+        return beside if beside.is_file() and not beside.is_symlink() else None
+
+    def _from_source(self, source: Source, on_skip: OnSkip) -> Iterator[StoredFrame]:
         store = self._open_store(source)
         try:
             for each in source.frames():
@@ -149,23 +176,6 @@ def stored_clips(what: Path) -> list[StoredClip]:
     if not clips:
         raise InputError(f"{what} holds no class maps; --save labels or classes keeps them")
     return clips
-
-
-def read_class_map(path: Path) -> UInt8Array:
-    """A `.npy` of (H, W) uint8. Raises InputError, which names it, for anything else."""
-    return np.asarray(_read_plane(path, np.dtype(np.uint8), "class map"), np.uint8)
-
-
-def _read_plane(path: Path, wanted: np.dtype[np.unsignedinteger], what: str) -> npt.NDArray[np.unsignedinteger]:
-    try:
-        with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
-            if len(shape) != 2 or kind != wanted or by_columns or not 0 < shape[0] * shape[1] <= MAX_PIXELS:
-                raise InputError(f"{path}: it is no {what}, but {kind} of {shape}")
-            return np.fromfile(file, wanted, shape[0] * shape[1]).reshape(shape)
-    except (OSError, ValueError, OutputError) as error:
-        raise InputError(f"{path}: it is no {what}: {error}") from None
 
 
 def _alone(path: Path) -> StoredClip:
