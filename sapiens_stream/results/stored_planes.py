@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream import settings
+from sapiens_stream.containers.label_video import PersonVideo
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import IdArray, UInt8Array
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sinks.files import path_below
-from sapiens_stream.containers.label_video import PersonVideo
 
 
 class PersonMaps:
