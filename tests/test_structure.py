@@ -10,19 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sapiens_stream"
 
-_DATA = {
-    "classes",
-    "colour",
-    "errors",
-    "frame",
-    "install_line",
-    "labels",
-    "painting",
-    "quiet",
-    "settings",
-    "soft",
-    "threads",
-}
+_DATA = {"classes", "colour", "colouring", "errors", "frame", "install_line", "labels", "painting", "quiet"}
+_DATA |= {"settings", "soft", "threads"}
 MAY_KNOW = {
     "errors": set(),
     "settings": set(),
@@ -34,6 +23,7 @@ MAY_KNOW = {
     "classes": {"errors"},
     "labels": {"classes"},
     "frame": {"classes", "colour", "labels", "soft"},
+    "colouring": {"classes", "colour", "frame", "settings"},
     "painting": {"classes", "colour", "errors", "settings"},
     "containers": _DATA,
     "models": _DATA,
@@ -44,7 +34,7 @@ MAY_KNOW = {
     "people": _DATA | {"models", "inference"},
     "pipeline": _DATA | {"containers", "sources", "sinks", "inference", "people"},
     "result": _DATA | {"sinks"},
-    "results": _DATA | {"containers", "sources", "sinks", "pipeline", "inference"},
+    "results": _DATA | {"containers", "sources", "sinks", "pipeline", "inference", "people"},
     "live": _DATA | {"models", "sources", "sinks", "inference", "people", "pipeline", "viewers"},
     "api": _DATA | {"models", "sources", "inference", "people", "pipeline", "result"},
     "cluster": _DATA | {"containers", "sources", "sinks", "pipeline", "results"},
