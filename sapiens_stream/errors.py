@@ -70,6 +70,10 @@ class FolderTaken(UsageError):
     """A folder that holds the results of another run, or that another run is writing to."""
 
 
+class FolderBusy(FolderTaken):
+    """A folder that another run is writing to."""
+
+
 _SAYINGS = (
     "failed to map segment",
     "cannot allocate memory",

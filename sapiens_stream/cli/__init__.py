@@ -11,6 +11,7 @@ import typer
 
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.allocator import keep_freed_memory
+from sapiens_stream.cli.cluster import cluster
 from sapiens_stream.cli.console import error
 from sapiens_stream.cli.demo import demo
 from sapiens_stream.cli.doctor import doctor
@@ -36,6 +37,7 @@ for command in (demo, images, video, doctor):
 app.command(cls=LiveCommand)(live)
 app.add_typer(results)
 app.add_typer(models)
+app.add_typer(cluster)
 app.callback()(program)
 
 

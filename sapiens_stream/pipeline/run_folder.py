@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from threading import Lock as ThreadLock
 from typing import Any
 
-from sapiens_stream.errors import FolderLost, FolderTaken, OutputError, cause
+from sapiens_stream.errors import FolderBusy, FolderLost, FolderTaken, OutputError, cause
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
 from sapiens_stream.pipeline.lock import Busy, Lock
@@ -97,7 +97,7 @@ class RunFolder:
         try:
             self._lock = Lock(path)
         except Busy:
-            raise FolderTaken(
+            raise FolderBusy(
                 f"another run is writing {self.record_path}: wait for its end, or choose another folder (-o)"
             ) from None
         except OSError as error:

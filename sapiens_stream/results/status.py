@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sapiens_stream.pipeline.input_list import Asked, read_input_lists
@@ -82,6 +82,11 @@ def statuses(folder: Path) -> list[RunStatus]:
     asked = read_input_lists(folder) if folder.is_dir() else {}
     runs = past_runs(folder) if not asked or any(folder.glob(f"*{RUN_FILE}")) else []
     names = {past.stem for past in runs} | {past.path.name.removesuffix(RUN_FILE) for past in runs}
+    for below in sorted({PurePosixPath(name).parent for name in asked} - {PurePosixPath()}):
+        if not below.is_absolute() and ".." not in below.parts and any((folder / below).glob(f"*{RUN_FILE}")):
+            found = past_runs(folder / below)
+            names |= {str(below / past.stem) for past in found}
+            runs += found
     return [*map(_status, runs), *(_left(each) for name, each in sorted(asked.items()) if name not in names)]
 
 

@@ -1,0 +1,257 @@
+"""What many workers are worth, and where a cluster would break first.
+
+    python -m benchmarks.cluster                 # chunks against one piece, on this machine
+    python -m benchmarks.cluster --workers       # 1, 2, 4 workers of a Ray cluster here against one
+    python -m benchmarks.cluster --simulate      # a million hours of video on 1,000 GPUs, by the assumptions printed
+
+The first two are measured, as ratios; the third is a simulation by discrete events, of which nothing was measured but
+what it says so of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import random
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sapiens_stream.cluster.ledger import Ledger, Outcome
+from sapiens_stream.cluster.listing import Entry, entries_of
+from sapiens_stream.cluster.worker import Job, Worker
+from sapiens_stream.doctor.timing import share_of_cores
+from sapiens_stream.inference.options import InferenceOptions
+from sapiens_stream.sinks import Outputs
+
+CLIP = Path(__file__).parents[1] / "samples/people.mp4"
+HOUR = 3600.0
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--workers", action="store_true")
+    arguments.add_argument("--simulate", action="store_true")
+    arguments.add_argument("--clip", type=Path, default=CLIP)
+    given = arguments.parse_args()
+    if given.simulate:
+        simulate()
+        return
+    print(f"this process gets {share_of_cores():.0%} of the cores; below 85 % figures are noise")
+    if given.workers:
+        measure_workers(given.clip)
+    else:
+        measure_chunks(given.clip)
+
+
+def job(place: str, chunk_seconds: float) -> Job:
+    return Job(
+        model="builtin",
+        inference=InferenceOptions(device="cpu"),
+        outputs=Outputs(save=frozenset({"labels"}), overlay="none"),
+        only=None,
+        place=place,
+        settings={},
+        chunk_seconds=chunk_seconds,
+    )
+
+
+def measure_chunks(clip: Path) -> None:
+    """What a chunk costs beside its frames, and what joining does."""
+    entries, _ = entries_of([str(clip)])
+    with tempfile.TemporaryDirectory() as folder:
+        in_parts, whole = Worker(job(f"{folder}/parts", 1.0)), Worker(job(f"{folder}/whole", 1e9))
+        for worker in (in_parts, whole):
+            worker.ready()
+        spent: dict[str, list[float]] = {"whole": [], "video": [], "chunk": [], "join": []}
+        for name, worker in (("", in_parts), ("whole", whole)):
+            ledger = Ledger.of(entries)
+            while (task := ledger.next()) is not None:
+                outcome = worker.do(task)
+                spent[name or task.kind].append(outcome.seconds)
+                ledger.finish(task, outcome)
+    one, chunks = sum(spent["whole"]), spent["chunk"]
+    print(f"{len(chunks)} chunks of a second each against one piece: {sum(chunks) / one:.2f} x its time")
+    print(f"a chunk beside its frames: {(sum(chunks) - one) / len(chunks) / one:.3f} x the time of the whole clip")
+    print(f"finding the cuts: {sum(spent['video']) / one:.3f} x; joining: {sum(spent['join']) / one:.3f} x")
+
+
+def measure_workers(clip: Path) -> None:
+    """Of the same list, on 1, 2 and 4 workers of one thread each."""
+    from sapiens_stream.cluster.ray_run import RayRun, Resources
+
+    seconds = {}
+    for workers in (1, 2, 4):
+        with tempfile.TemporaryDirectory() as folder:
+            ledger = Ledger.of(Entry(str(clip), str(copy), "clip") for copy in range(8))
+            run = RayRun(
+                replace(job(folder, 1e9)),
+                ledger,
+                address="local",
+                resources=Resources(cpus=0.25, gpus=0, workers=workers),
+            )
+            began: list[float] = []
+            run._on_progress = lambda progress, w=workers, b=began: (  # type: ignore[misc]
+                b.append(time.perf_counter()) if not b and progress.workers == w else None
+            )
+            run.execute()
+            seconds[workers] = time.perf_counter() - (began[0] if began else 0)
+            assert len(ledger.done) == 8
+        print(f"{workers} workers: {seconds[1] / seconds[workers]:.2f} x one worker, from when all are ready")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumed:
+    """Of the simulation. Times in seconds."""
+
+    gpus: int = 1000
+    hours: float = 1e6
+    """Of video."""
+    mean_video: float = 0.5 * HOUR
+    """Lengths are spread log-normally about it, sigma 1."""
+    chunk: float = 300.0
+    video_rate: float = 25.0
+    gpu_rate: float = 35.0
+    """Frames/s."""
+    chunk_overhead: float = 3.0
+    """To open, to decode from two key frames before, to close."""
+    bytes_per_second: float = 5e6 / 8
+    """Of video: 5 Mbit/s."""
+    storage: float = 10e9
+    """Bytes/s that all machines together can read."""
+    driver: float = 0.005
+    """To hand out a task and take its result, one after the other."""
+    gpus_per_node: int = 8
+    node_failure: float = 1000 * HOUR
+    """Mean time of a node to its next failure."""
+    node_return: float = 900.0
+    """Until it, or another in its place, has the model open again."""
+    worker_failure: float = 2e-5
+    """Of a chunk to kill its worker, by itself."""
+    poisoned: float = 1e-5
+    """Of a video to kill every worker."""
+    restart: float = 60.0
+    """Of a killed worker, with its model."""
+
+
+@dataclass
+class Found:
+    """How it went."""
+
+    hours: float = 0.0
+    chunks: int = 0
+    repeated: int = 0
+    given_up: int = 0
+    ideal: float = 0.0
+    driver_busy: float = 0.0
+    storage_busy: float = 0.0
+
+
+def simulated(assumed: Assumed, seed: int = 1, scale: float = 1.0) -> Found:
+    """By events: the workers' ends and the nodes' failures. `scale` takes a part of the videos."""
+    chance = random.Random(seed)
+    found = Found()
+    frame_time = assumed.video_rate / assumed.gpu_rate
+    share = assumed.storage / assumed.gpus  # bytes/s of a worker
+    workers = [(0.0, number) for number in range(assumed.gpus)]
+    nodes = -(-assumed.gpus // assumed.gpus_per_node)
+    fails = [chance.expovariate(1 / assumed.node_failure) for _ in range(nodes)]
+    driver_free = 0.0
+    left = assumed.hours * HOUR * scale
+    queue: list[tuple[float, bool]] = []  # seconds of a chunk, and whether it kills
+    strikes = 0
+    end = 0.0
+    while left > 0 or queue:
+        if not queue:
+            length = min(left, assumed.mean_video * chance.lognormvariate(-0.5, 1.0))
+            left -= length
+            count = max(1, round(length / assumed.chunk))
+            bad = chance.random() < assumed.poisoned
+            queue = [(length / count, bad and each == 0) for each in range(count)]
+        seconds, kills = queue[-1]
+        free, number = workers[0]
+        start = max(free, driver_free)
+        driver_free = start + assumed.driver
+        found.driver_busy += assumed.driver
+        works = max(seconds * frame_time, seconds * assumed.bytes_per_second / share) + assumed.chunk_overhead
+        done = driver_free + works
+        node = number // assumed.gpus_per_node
+        while fails[node] < start:
+            fails[node] += chance.expovariate(1 / assumed.node_failure)
+        if fails[node] < done:  # the node goes, and the chunk is another's
+            found.repeated += 1
+            heapq.heapreplace(workers, (fails[node] + assumed.node_return, number))
+            continue
+        if kills or chance.random() < assumed.worker_failure:
+            found.repeated += 1
+            heapq.heapreplace(workers, (start + works / 2 + assumed.restart, number))
+            strikes += 1
+            if strikes >= 3:
+                found.given_up += 1
+                queue, strikes = [], 0
+            continue
+        strikes = 0
+        queue.pop()
+        found.chunks += 1
+        found.ideal += seconds * frame_time
+        found.storage_busy += seconds * assumed.bytes_per_second / assumed.storage
+        end = max(end, done)
+        heapq.heapreplace(workers, (done, number))
+    found.hours = end / HOUR
+    return found
+
+
+CASES = {
+    "as assumed": {},
+    "chunks of 30 s": {"chunk": 30.0},
+    "chunks of an hour": {"chunk": HOUR},
+    "a node fails each 50 hours": {"node_failure": 50 * HOUR},
+    "storage of 1 GB/s": {"storage": 1e9},
+    "storage of 0.5 GB/s": {"storage": 0.5e9},
+    "the driver takes 0.1 s a task": {"driver": 0.1},
+    "the driver takes 0.5 s a task": {"driver": 0.5},
+    "10,000 GPUs": {"gpus": 10_000, "storage": 100e9},
+    "10,000 GPUs, chunks of 30 s": {"gpus": 10_000, "storage": 100e9, "chunk": 30.0},
+    "ten times faster GPUs": {"gpu_rate": 350.0},
+}
+
+
+def simulate() -> None:
+    """Prints a row a case."""
+    print("Simulated, not measured. Assumed:")
+    for name, value in vars(Assumed()).items():
+        print(f"  {name} = {value:g}")
+    print("| case | hours | of the ideal | repeated | given up | driver busy | storage busy |")
+    print("|---|---|---|---|---|---|---|")
+    for name, changes in CASES.items():
+        assumed = Assumed(**changes)
+        scale = 1.0 if not changes else 0.05
+        found = simulated(assumed, scale=scale)
+        spent = found.hours * HOUR
+        row = (
+            f"{found.hours / scale:.0f}",
+            f"{found.ideal / assumed.gpus / spent:.3f}",
+            f"{found.repeated / max(1, found.chunks):.2%}",
+            f"{found.given_up}",
+            f"{found.driver_busy / spent:.1%}",
+            f"{found.storage_busy / spent:.1%}",
+        )
+        print(f"| {name} | {' | '.join(row)} |", flush=True)
+    print(f"a video waiting in the ledger takes {ledger_bytes()} bytes of the driver's memory (measured)")
+
+
+def ledger_bytes(count: int = 20_000) -> int:
+    """Of the driver's memory for each video that waits."""
+    import tracemalloc
+
+    tracemalloc.start()
+    ledger = Ledger.of(Entry(f"/videos/{number:06d}/clip.mp4", f"{number:06d}", "clip") for number in range(count))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ledger.next() is not None and Outcome() is not None
+    return round(size / count)
+
+
+if __name__ == "__main__":
+    main()

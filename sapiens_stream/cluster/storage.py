@@ -1,0 +1,114 @@
+"""Where results go, and where inputs come from, that are in no folder: whatever fsspec reads and writes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sapiens_stream.cluster.listing import is_remote
+from sapiens_stream.errors import InputError, OutputError, UsageError, cause
+from sapiens_stream.install_line import install_line
+from sapiens_stream.settings import RUN_FILE
+from sapiens_stream.sinks.files import path_below
+
+# Here an object is there whole or not at all; elsewhere it is written aside and renamed.
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "r2"})
+
+
+@cache
+def file_system(address: str) -> tuple[Any, str]:
+    """What reads an address, and the path that it has there. Raises UsageError where something is not installed."""
+    try:
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        scheme = address.partition("://")[0]
+        extra = "s3" if scheme.startswith("s3") else "ray"
+        raise UsageError(f"{scheme}:// needs {error.name or cause(error)}; {install_line(extra)}") from None
+    except ValueError as error:
+        raise UsageError(f"{address}: {cause(error)}") from None
+    return system, str(path)
+
+
+class Place:
+    """The output: a folder, or an address below which files are put whole."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.is_remote = is_remote(root)
+
+    @contextmanager
+    def work_in(self, folder: str, wanted: Iterable[str] = ()) -> Iterator[Path]:
+        """A folder of this machine to write to; what is `wanted` of the output's lies there, as far as there is any.
+
+        Of an output at an address all that was written is put there when the block ends; records last, since what they
+        say must be there. Raises OutputError.
+        """
+        if not self.is_remote:
+            # A name that leads out of the folder, by a link too, is an error here.
+            yield path_below(Path(self.root), folder, "/x").parent if folder else Path(self.root)
+            return
+        system, path = file_system(self.root)
+        base = "/".join(each for each in (path.rstrip("/"), folder) if each)
+        with tempfile.TemporaryDirectory(prefix="sapiens-stream-") as name:
+            work = Path(name)
+            for each in wanted:
+                with suppress(FileNotFoundError):
+                    system.get_file(f"{base}/{each}", str(work / each))
+            before = {file: file.stat().st_mtime_ns for file in _files(work)}
+            yield work
+            try:
+                for file in _files(work):
+                    if before.get(file) != file.stat().st_mtime_ns:
+                        _put(system, file, f"{base}/{file.relative_to(work).as_posix()}", self.root)
+            except Exception as error:
+                raise OutputError(f"{self.root}/{folder} can't be written: {cause(error)}") from error
+
+    def remove(self, folder: str, names: Iterable[str]) -> None:
+        """Files at an address that are of no use any more."""
+        if self.is_remote:
+            system, path = file_system(self.root)
+            base = "/".join(each for each in (path.rstrip("/"), folder) if each)
+            for each in names:
+                with suppress(FileNotFoundError):
+                    system.rm_file(f"{base}/{each}")
+
+    def has(self, folder: str, names: Iterable[str]) -> bool:
+        """Whether all these files are there."""
+        if not self.is_remote:
+            return all((Path(self.root) / folder / each).is_file() for each in names)
+        system, path = file_system(self.root)
+        base = "/".join(each for each in (path.rstrip("/"), folder) if each)
+        return all(system.exists(f"{base}/{each}") for each in names)
+
+
+def size_of(address: str) -> int:
+    """Of an object, bytes. Raises InputError where there is none."""
+    system, path = file_system(address)
+    try:
+        size = system.info(path).get("size")
+    except Exception as error:
+        raise InputError(f"{address}: {cause(error)}") from None
+    if not isinstance(size, int):
+        raise InputError(f"{address}: its size is not known")
+    return size
+
+
+def _files(folder: Path) -> list[Path]:
+    found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return sorted(found, key=lambda path: (path.name.endswith(RUN_FILE), path))
+
+
+def _put(system: Any, file: Path, to: str, root: str) -> None:
+    if root.partition("://")[0] in _OBJECT_STORES:
+        system.put_file(str(file), to)
+        return
+    parent, _, name = to.rpartition("/")
+    system.makedirs(parent, exist_ok=True)
+    system.put_file(str(file), f"{parent}/.{name}.part")
+    system.mv(f"{parent}/.{name}.part", to)
