@@ -1,8 +1,8 @@
 """`python -m benchmarks.cpu`: what this program gains on a CPU, as ratios against baselines of the same run.
 
 Give it a checkpoint (`--model`) to measure with; by default the small random one of the tests, so that the network
-hides nothing. `--only class-map,json,photos,video,overlay,colour,builtin,memory` picks sections; json and builtin are
-always of the built-in model.
+hides nothing. `--only class-map,json,photos,video,overlay,colour,render,builtin,memory` picks sections; json, render
+and builtin are always of the built-in model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks import class_map, frame_json, original
+from benchmarks import class_map, frame_json, original, render
 from benchmarks.timing import Comparison, compare, peak_memory, seconds
 from sapiens_stream import Segmenter
 from sapiens_stream.cli.allocator import keep_freed_memory
@@ -274,7 +274,7 @@ def main() -> None:
     """Prints the sections asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(TINY))
-    parser.add_argument("--only", default="class-map,json,photos,video,overlay,colour,builtin,memory")
+    parser.add_argument("--only", default="class-map,json,photos,video,overlay,colour,render,builtin,memory")
     chosen = parser.parse_args()
     sections = set(chosen.only.split(","))
     keep_freed_memory()
@@ -300,6 +300,9 @@ def main() -> None:
         if "colour" in sections:
             print("HDR")
             colour_section()
+        if "render" in sections:
+            print("results again")
+            render.main()
         if "builtin" in sections:
             print("the built-in model")
             builtin_section(Path(name) / "builtin")
