@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sapiens_stream.classes import SAPIENS
+from sapiens_stream.classes import SAPIENS, ClassSet
+from sapiens_stream.errors import OutputError
 from sapiens_stream.results.export.label_studio import encode_rle
 from sapiens_stream.results.export.registry import FORMATS
 from sapiens_stream.results.stored import StoredFrame
@@ -272,11 +273,23 @@ def test_a_missing_library_is_named_in_a_line(kind, program, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize("kind", WORDS)
+def test_names_that_are_no_text_are_written_as_they_can_be(kind, tmp_path):
+    """A byte of a file's name, or a class of a label video that anybody wrote."""
+    if kind in NEEDS:
+        pytest.importorskip(NEEDS[kind])
+    classes = ClassSet("odd", ("Background", "\udcff & <b>", *SAPIENS.names[2:]), SAPIENS.colours)
+    odd = [StoredFrame(index=0, name="caf\udce9", class_map=FEWER[2])]
+    try:
+        exported(odd, kind, tmp_path, classes=classes)
+    except OutputError as error:
+        assert kind in ("cvat", "voc") and "can't be written" in str(error)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", WORDS)
 def test_names_that_lead_out_are_refused(kind, tmp_path):
     if kind in NEEDS:
         pytest.importorskip(NEEDS[kind])
-    from sapiens_stream.errors import OutputError
-
     bad = [StoredFrame(index=0, name="../../escaped", class_map=FEWER[0], picture=np.zeros((*SIZE, 3), np.uint8))]
     write = partial(exported, bad, kind, tmp_path / "out", images="png")
     if kind in ("coco", "labelstudio"):

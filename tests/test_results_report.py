@@ -12,6 +12,7 @@ import pytest
 
 from sapiens_stream.classes import SAPIENS, SAPIENS2, ClassSet
 from sapiens_stream.results.report.comparison import Difference, both
+from sapiens_stream.results.report.confidence import Confidences
 from sapiens_stream.results.report.findings import FLICKER, gather
 from sapiens_stream.results.report.markup import Markup, element
 from sapiens_stream.results.report.timeline import MOST_SPANS, Timeline, clock
@@ -251,6 +252,20 @@ def test_memory_stays_flat():
     assert done.returncode == 0, done.stderr
     few, many = map(int, done.stdout.split())
     assert many < few + 100_000
+
+
+def test_confidence_is_that_of_the_statistics(program, tmp_path):
+    write_label_video(tmp_path / "clip_labels.mkv", moving_maps(6))
+    rows = ["frame,name,pixels,confidence", "0,a,10,0.5", "0,a,30,0.9", "x", "1,a,5,", "2,a,5,7", '"3', "4,a,5,0.25"]
+    (tmp_path / "clip_statistics.csv").write_text("\n".join(rows))
+    confidences = Confidences(tmp_path / "clip_statistics.csv")
+    assert [confidences.of(index) for index in range(6)] == [pytest.approx(0.8), None, None, None, 0.25, None]
+    confidences.close()
+    assert program("results", "report", tmp_path).code == 0
+    assert "Confidence" in Reader(tmp_path / "report.html").words
+    (tmp_path / "clip_statistics.csv").write_text("nothing of the kind\n1,2,3")
+    assert program("results", "report", tmp_path).code == 0
+    assert "Confidence" not in Reader(tmp_path / "report.html").words
 
 
 # Two runs

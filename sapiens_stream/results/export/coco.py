@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-import orjson
-
 from sapiens_stream.results.export.outlines import outlines
-from sapiens_stream.results.export.target import Target
+from sapiens_stream.results.export.target import Target, to_json
 from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.files import written_aside
 from sapiens_stream.sinks.instances import (
@@ -32,8 +30,8 @@ def write(frames: Iterable[StoredFrame], target: Target) -> None:
     """
     path = target.folder / ANNOTATIONS
     with written_aside(path) as file, TemporaryFile(dir=path.parent) as images:
-        file.write(b'{"info":' + orjson.dumps({"description": target.stem, "version": "1.0"}))
-        file.write(b',"licenses":[],"categories":' + orjson.dumps(_categories(target)) + b',"annotations":[')
+        file.write(b'{"info":' + to_json({"description": target.stem, "version": "1.0"}))
+        file.write(b',"licenses":[],"categories":' + to_json(_categories(target)) + b',"annotations":[')
         annotation_count = 0
         for number, frame in enumerate(frames, 1):
             target.write_picture(frame)
@@ -48,7 +46,7 @@ def write(frames: Iterable[StoredFrame], target: Target) -> None:
 
 
 def _append(file: IO[bytes], first: bool, record: dict[str, Any]) -> None:
-    file.write((b"\n" if first else b",\n") + orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY))
+    file.write((b"\n" if first else b",\n") + to_json(record))
 
 
 def _categories(target: Target) -> list[dict[str, Any]]:

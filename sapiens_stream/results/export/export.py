@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from sapiens_stream import settings
+from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import FolderTaken, InputError, UsageError
 from sapiens_stream.frame import Skipped
 from sapiens_stream.results.export.registry import Format
@@ -60,7 +61,7 @@ def export(
     target = Target(
         folder=root,
         stem=clip.stem,
-        classes=mapping.classes if mapping is not None else clip.classes,
+        classes=_named_by_text(mapping.classes if mapping is not None else clip.classes),
         choices=choices,
         picture_name=_names(clip, source, choices),
         frame_count=clip.count,
@@ -116,6 +117,11 @@ def _names(clip: StoredClip, source: Source | None, choices: Choices) -> Callabl
         return f"{stem}.{choices.images or 'jpg'}"
 
     return name
+
+
+def _named_by_text(classes: ClassSet) -> ClassSet:
+    """The same, with escapes for what no encoding has: a label video may say anything."""
+    return replace(classes, names=tuple(each.encode("utf-8", "backslashreplace").decode() for each in classes.names))
 
 
 def _keep_own(clip: StoredClip, root: Path) -> None:

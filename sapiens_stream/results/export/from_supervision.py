@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
 from sapiens_stream.results.export.extra import needing
-from sapiens_stream.results.export.target import Target
+from sapiens_stream.results.export.target import Target, to_json
 from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.files import path_below, written_aside
 from sapiens_stream.sinks.instances import Instance, find_instances, instance_mask
@@ -60,7 +59,7 @@ def write_labelme(frames: Iterable[StoredFrame], target: Target) -> None:
             "imageWidth": width,
         }
         with written_aside(path_below(target.folder, target.item_name(frame), ".json")) as file:
-            file.write(orjson.dumps(record))
+            file.write(to_json(record))
         target.write_picture(frame, "")
 
 

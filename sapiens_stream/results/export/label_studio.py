@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
-from sapiens_stream.results.export.target import Target
+from sapiens_stream.results.export.target import Target, to_json
 from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.files import written_aside
 from sapiens_stream.sinks.instances import Instance, find_instances, instance_mask
@@ -42,10 +40,10 @@ def write(frames: Iterable[StoredFrame], target: Target) -> None:
                 for place, instance in enumerate(find_instances(frame.class_map, frame.person_map, target.classes))
             ]
             task = {
-                "data": {"image": orjson.Fragment(json.dumps(target.picture_name(frame))), "frame": frame.index},
+                "data": {"image": target.picture_name(frame), "frame": frame.index},
                 "predictions": [{"model_version": "sapiens-stream", "result": results}],
             }
-            file.write((b",\n" if number else b"\n") + orjson.dumps(task, option=orjson.OPT_SERIALIZE_NUMPY))
+            file.write((b",\n" if number else b"\n") + to_json(task))
         file.write(b"]\n")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import cv2
+import orjson
 
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import OutputError
@@ -20,6 +22,14 @@ Images = Literal["jpg", "png"]
 Layout = Literal["plain", "lip", "cihp"]
 
 _JPEG_QUALITY = 95
+
+
+def to_json(record: object) -> bytes:
+    """As JSON; a name that is no text has its escapes."""
+    try:
+        return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:
+        return json.dumps(record, default=lambda array: array.tolist()).encode()
 
 
 @dataclass(frozen=True, kw_only=True)

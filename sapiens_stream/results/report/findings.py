@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.results.report.confidence import Confidences
 from sapiens_stream.results.report.timeline import Timeline
 from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.statistics import Measured
@@ -59,12 +60,12 @@ class Moments:
         return sorted(found[:MOMENTS], key=lambda each: each.place)
 
 
-FLICKER = "flicker"
+FLICKER, CONFIDENCE = "flicker", "confidence"
 
 
 @dataclass
 class Findings:
-    """Along the clip: areas by ("area", class), presence by ("person", id), and FLICKER."""
+    """Along the clip: areas by ("area", class), presence by ("person", id), FLICKER, and CONFIDENCE."""
 
     classes: ClassSet
     timeline: Timeline = field(default_factory=Timeline)
@@ -79,7 +80,9 @@ class Findings:
         return sorted((index for index, area in areas.items() if area), key=lambda index: -areas[index])
 
 
-def gather(frames: Iterable[StoredFrame], classes: ClassSet, *, moving: bool) -> Findings:
+def gather(
+    frames: Iterable[StoredFrame], classes: ClassSet, *, moving: bool, confidences: Confidences | None = None
+) -> Findings:
     """Reads a clip through. `moving` says that its frames follow each other, so that flicker can be told."""
     findings = Findings(classes)
     before: Measured | None = None
@@ -92,13 +95,13 @@ def gather(frames: Iterable[StoredFrame], classes: ClassSet, *, moving: bool) ->
             classes=classes,
             person_map=frame.person_map,
         )
-        _add(findings, now, before, place)
+        sure = confidences.of(frame.index) if confidences is not None else None
+        _add(findings, now, before, place, {} if sure is None else {CONFIDENCE: sure})
         before = now if moving else None
     return findings
 
 
-def _add(findings: Findings, now: Measured, before: Measured | None, place: int) -> None:
-    figures: dict[object, float] = {}
+def _add(findings: Findings, now: Measured, before: Measured | None, place: int, figures: dict[object, float]) -> None:
     for (person, class_id), pixels in now.pixels.items():
         key = ("area", class_id)
         figures[key] = figures.get(key, 0.0) + pixels / now.class_map.size

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+from sapiens_stream import settings
 from sapiens_stream.errors import FolderTaken, InputError
 from sapiens_stream.frame import Skipped
+from sapiens_stream.results.report.confidence import Confidences
 from sapiens_stream.results.report.findings import gather
 from sapiens_stream.results.report.markup import Markup
 from sapiens_stream.results.report.page import MARK, page
@@ -40,7 +43,13 @@ def report_on(
             skipped.append((item.name, item.reason))
 
     indexes = _Indexes()
-    findings = gather(indexes.passing(told(clip.frames(skip), on_frame)), clip.classes, moving=not clip.is_of_photos)
+    with closing(Confidences(clip.root / f"{clip.stem}{settings.STATISTICS_CSV_FILE}")) as confidences:
+        findings = gather(
+            indexes.passing(told(clip.frames(skip), on_frame)),
+            clip.classes,
+            moving=not clip.is_of_photos,
+            confidences=confidences,
+        )
     if not findings.timeline.frames:
         raise InputError(f"{clip.path}: none of its class maps can be read")
     sheet = indexes.spread(PICTURES)

@@ -11,7 +11,7 @@ import numpy as np
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.results.report import charts
 from sapiens_stream.results.report.charts import Layer, Mark, hex_colour
-from sapiens_stream.results.report.findings import FLICKER, Findings, Moment
+from sapiens_stream.results.report.findings import CONFIDENCE, FLICKER, Findings, Moment
 from sapiens_stream.results.report.markup import Markup, element, shown
 from sapiens_stream.results.report.page import (
     chart,
@@ -51,6 +51,7 @@ def run_article(
         _areas(findings),
         _presence(findings),
         _flicker(findings, pictures, moments),
+        _confidence(findings),
         _left_out(record, skipped),
         _speed(record),
         _what_was_run(clip, record),
@@ -159,6 +160,18 @@ def _flicker(findings: Findings, pictures: Mapping[int, UInt8Array], moments: Se
         ),
         figures(found, "pairs") if found else None,
         long=True,
+    )
+
+
+def _confidence(findings: Findings) -> Markup | None:
+    timeline = findings.timeline
+    if timeline.overall(CONFIDENCE) is None:
+        return None
+    layer = Layer(name="confidence", colour="var(--accent)", values=timeline.mean(CONFIDENCE))
+    return section(
+        "Confidence",
+        chart(charts.lines([layer], timeline, "confidence along the clip", limit=1.0)),
+        note("The mean probability of the classes where each is the likeliest, by the run's statistics."),
     )
 
 
