@@ -5,7 +5,8 @@
 A map of every few frames is carried to the frames after it, as `live` does where the model is slower than the camera,
 and compared with what the model says of them: IoU of the foreground, and the mean over the classes, pixels pooled.
 The other ways: the map left in place; the flow straight to the newest picture; the flow added up from picture to
-picture; and the straight flow where it leads back to where it came from, with the unmoved class elsewhere.
+picture; and the straight flow where it leads back to where it came from, with the unmoved class elsewhere. `--every`
+carries from both sides: the frames between those that it infers, against the model's own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -24,6 +27,7 @@ from benchmarks.timing import compare
 from sapiens_stream import Segmenter
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.propagation import Field, MaskPropagator, low_resolution, moved
+from sapiens_stream.people.chain import refiner_for
 from sapiens_stream.sources import Video
 from sapiens_stream.training.evaluate import Agreement, UInt8Array
 
@@ -31,6 +35,8 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 SHARED = Path(__file__).parents[2] / "shared" / "media"
 AGES = (1, 2, 3, 5, 8, 12, 18, 25)
 EVERY = 10  # frames between two maps that are carried
+INFERRED = (2, 4, 8)  # of so many frames one, by `--every`
+RATE = Fraction(1, 25)
 
 
 WAYS = ("carried", "in place", "straight", "step by step", "checked back")
@@ -108,6 +114,15 @@ def agreements(results: list[Segmentation]) -> dict[int, dict[str, Agreement]]:
     return {age: {way: Agreement.of(each) for way, each in by_way.items()} for age, by_way in pairs.items()}
 
 
+def blended(results: list[Segmentation], segmenter: Segmenter, every: int) -> tuple[Agreement, float]:
+    """Of the maps that `--every` carries from both sides, with the model's own; and the share that was carried."""
+    clip = [replace(each.frame, index=place, pts=place, time_base=RATE) for place, each in enumerate(results)]
+    refiner = refiner_for(segmenter.model, every=every)
+    found = [each for batch in segmenter.engine.run(([frame] for frame in clip), refiner) for each in batch]
+    pairs = [(own.class_map, each.class_map) for own, each in zip(results, found, strict=True) if each.carried]
+    return Agreement.of(pairs), len(pairs) / len(results)
+
+
 def cost(results: list[Segmentation], segmenter: Segmenter) -> float:
     """How many times as long the model takes as carrying a map; OpenCV in one thread, as in a live run."""
     propagator = MaskPropagator()
@@ -121,11 +136,20 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="builtin")
     parser.add_argument("--clips", type=Path, nargs="*", help="video files")
     parser.add_argument("--long-side", type=int, default=854, help="of the pictures, pixels")
+    parser.add_argument("--frames", type=int, help="of each clip, from its beginning")
+    parser.add_argument("--every", action="store_true", help="what --every carries, alone")
     given = parser.parse_args()
     clips = given.clips or [path for path in (SAMPLES / "people.mp4", SHARED / "reel.mp4") if path.exists()]
     segmenter = Segmenter(given.model)
     for clip in clips:
-        results = list(inferred(clip, segmenter, given.long_side))
+        results = list(islice(inferred(clip, segmenter, given.long_side), given.frames))
+        table = Table("one of", "carried", "foreground", "mean over the classes", title=f"{clip.name}: IoU by --every")
+        for every in INFERRED:
+            agreement, share = blended(results, segmenter, every)
+            table.add_row(str(every), f"{share:.0%}", f"{agreement.foreground:.3f}", f"{agreement.mean:.3f}")
+        Console().print(table)
+        if given.every:
+            continue
         by_age = agreements(results)
         for title, of in (("foreground", "foreground"), ("mean over the classes", "mean")):
             table = Table("frames old", *WAYS, title=f"{clip.name}: IoU, {title}")

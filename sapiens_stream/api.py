@@ -91,7 +91,7 @@ class Segmenter:
         self.model = model
         for sentence in filter(None, (model.assumed, unsuited_shape(model))):
             warn(sentence)
-        self.engine = Engine(model, options, closer=closer_for(model, options), warn=warn, note=note)
+        self.engine = Engine(model, options, closer=closer_for(model, options, note), warn=warn, note=note)
 
     @property
     def classes(self) -> tuple[str, ...]:

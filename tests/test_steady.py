@@ -6,6 +6,7 @@ import gc
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,13 @@ from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, Segmentation, Skipped
 from sapiens_stream.inference import cells
 from sapiens_stream.inference import engine as engine_module
+from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.options import InferenceOptions
+from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.worker import Worker
 from sapiens_stream.models.model import Model
 from sapiens_stream.people.chain import refiner_for
+from sapiens_stream.people.closer import closer_for
 from sapiens_stream.people.hold import Hold, Holds
 from sapiens_stream.pipeline import Run, Stream
 from tests.cuda_simulator import simulated_cuda, unsupported
@@ -240,3 +245,36 @@ def test_on_a_device_it_gives_the_same(monkeypatch: pytest.MonkeyPatch, batch_si
     cells._axis.cache_clear()
     assert [each.frame for each in there] == frames
     assert min(float((a.class_map == b.class_map).mean()) for a, b in zip(here, there, strict=True)) > 0.99
+
+
+def test_frames_that_were_looked_at_closer_are_steadied_with_those_that_were_not(tmp_path: Path) -> None:
+    """Their logits are finer, and the others' are brought to their places all the same."""
+    frames = [scene(index) for index in range(6)]
+    boxes = tmp_path / "boxes.jsonl"
+    line = '{{"frame": {0}, "boxes": [[{1}, 30, 50, 60]]}}'
+    boxes.write_text("\n".join(line.format(index, 15 + 2 * index) for index in range(0, 6, 2)))
+    model = seeing()
+    options = InferenceOptions(device="cpu", boxes=boxes)
+    engine = Engine(model, options, closer=closer_for(model, options), warn=lambda sentence: None)
+    refiner = refiner_for(model, steady=1)
+    assert refiner is not None
+    sizes = set()
+    taken = refiner.refine
+
+    def refine(batch: PendingBatch) -> list[PendingBatch]:
+        sizes.add(tuple(batch.logits.shape[2:]))
+        return taken(batch)
+
+    refiner.refine = refine  # type: ignore[method-assign]
+    found = [each for batch in engine.run(([frame] for frame in frames), refiner) for each in batch]
+    engine.close()
+    assert len(sizes) == 2 and [each.frame.index for each in found] == list(range(6))
+    alone = Engine(model, options, closer=closer_for(model, options), warn=lambda sentence: None)
+    single = [each for batch in alone.run([frame] for frame in frames) for each in batch]
+    alone.close()
+    with_, without = (
+        np.mean([(each.class_map == exact(each.frame.index)).mean() for each in maps]) for maps in (found, single)
+    )
+    assert with_ > without
+    record = refiner.record()["steady"]["flicker"]
+    assert record["with"] < record["without"]

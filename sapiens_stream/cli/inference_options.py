@@ -99,7 +99,8 @@ _OPTIONS: dict[str, Any] = {
         typer.Option(
             "--people",
             help="Have the model look again, from nearer, at each person who is small in the picture; "
-            "builtin finds them with the built-in model, in parts of large pictures.",
+            "builtin finds them with the built-in model, in parts of large pictures; the others are torchvision's "
+            "detectors (models pull); auto: builtin, unless a clip begins with one large person.",
         ),
     ],
     "boxes": Annotated[

@@ -17,6 +17,7 @@ from sapiens_stream.models.catalogue import (
     lookup,
     unknown_model,
 )
+from sapiens_stream.models.detectors import LICENCE, DetectorFile, find
 from sapiens_stream.models.licences import APACHE, Licence, needs_acceptance
 from sapiens_stream.models.options import ModelOptions
 from sapiens_stream.models.published import locate, on_disk, require
@@ -49,6 +50,20 @@ def builtin_entry() -> dict[str, Any]:
         "files": [
             {"variant": "safetensors", "size": size, "path": str(BUILTIN_WEIGHTS), "fetched": size, "damaged": False}
         ],
+    }
+
+
+def detector_entry(detector: DetectorFile) -> dict[str, Any]:
+    """A detector of people; `sha256` is how the file's begins, which is all that is published of it."""
+    path = find(detector)
+    return {
+        "name": detector.name,
+        "parameters": detector.parameters,
+        "licence": _licence(LICENCE),
+        "file": detector.file,
+        "sha256": detector.sha256,
+        "size": path.stat().st_size if path is not None else detector.size,
+        "path": str(path) if path is not None else None,
     }
 
 

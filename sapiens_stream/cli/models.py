@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from sapiens_stream.cli.inference_options import NAMING, takes_opening
 from sapiens_stream.cli.models_export import export
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.options import ModelOptions
+
+if TYPE_CHECKING:
+    from sapiens_stream.models.detectors import DetectorFile
 
 models = typer.Typer(name="models", help="List the models, fetch one, look into a file.", rich_markup_mode=None)
 models.command("export")(export)
@@ -39,16 +42,20 @@ def list_models(json: JsonOption = False) -> None:
 
     What they cost and allow, and whether they are on disk.
     """
-    from sapiens_stream.cli.model_facts import builtin_entry, published_entry
+    from sapiens_stream.cli.model_facts import builtin_entry, detector_entry, published_entry
     from sapiens_stream.models.catalogue import PUBLISHED
+    from sapiens_stream.models.detectors import DETECTORS
 
     entries = [builtin_entry(), *(published_entry(model) for model in PUBLISHED.values())]
+    detectors = [detector_entry(each) for each in DETECTORS.values()]
     if json:
-        print(json_format.dumps({"models": entries}))
+        print(json_format.dumps({"models": entries, "detectors": detectors}))
         return
 
     from rich.console import Console
     from rich.table import Table
+
+    from sapiens_stream.models.hub import amount
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     table = Table(box=None, pad_edge=False, padding=(0, 1))
@@ -56,7 +63,12 @@ def list_models(json: JsonOption = False) -> None:
         table.add_column(title, justify="right" if title in _NUMBERS else "left", no_wrap=title != "on disk")
     for entry in entries:
         table.add_row(*_cells(entry))
+    for entry in detectors:
+        here = "yes" if entry["path"] else "no"
+        cells = (entry["name"], "boxes", _count(entry["parameters"]), _UNKNOWN, amount(entry["size"]))
+        table.add_row(*cells, entry["licence"]["name"], here)
     console.print(table)
+    console.print("boxes: of people, for --people NAME.", soft_wrap=True)
     console.print("TFLOP: what a frame costs. Fetch one: sapiens-stream models pull NAME", soft_wrap=True)
 
 
@@ -81,20 +93,41 @@ def pull_model(
     from sapiens_stream.cli.download import fetch
     from sapiens_stream.cli.model_facts import file_entry
     from sapiens_stream.models.catalogue import BUILTIN, KNOWN, lookup
+    from sapiens_stream.models.detectors import DETECTORS
     from sapiens_stream.models.hub import amount
 
     if variant and ":" in name:
         raise UsageError(f"{name} names a variant, and --variant {variant} another; give one of them")
+    if name in DETECTORS:
+        _pull_detector(DETECTORS[name], force=force, json=json, quiet=quiet)
+        return
     choice = lookup(f"{name}:{variant}" if variant else name)
     if choice is None and name == BUILTIN:
         raise UsageError(f"{BUILTIN} comes with the package; there is nothing to fetch")
     if choice is None:
-        raise UsageError(f"no model {name!r} to fetch; there is {', '.join(each for each in KNOWN if each != BUILTIN)}")
+        there = [each for each in (*KNOWN, *DETECTORS) if each != BUILTIN]
+        raise UsageError(f"no model {name!r} to fetch; there is {', '.join(there)}")
     here = fetch(choice, force=force, accept_licence=accept_licence, quiet=quiet)
     if json:
         print(json_format.dumps(file_entry(choice.model, here.file.variant) | {"name": here.name}))
     elif not quiet:
         print(f"{here.name} is on disk ({amount(here.path.stat().st_size)}): {here.path}")
+
+
+def _pull_detector(detector: DetectorFile, *, force: bool, json: bool, quiet: bool) -> None:
+    from sapiens_stream.cli.model_facts import detector_entry
+    from sapiens_stream.models import detectors
+    from sapiens_stream.models.hub import amount
+
+    path = detectors.find(detector)
+    if (path is None or force) and not quiet:
+        licence = detectors.LICENCE
+        print(f"{detector.name}: licence {licence.name}. {licence.terms} {licence.url}", file=sys.stderr)
+    path = detectors.pull(detector, force=force)
+    if json:
+        print(json_format.dumps(detector_entry(detector)))
+    elif not quiet:
+        print(f"{detector.name} is on disk ({amount(path.stat().st_size)}): {path}")
 
 
 @models.command("info")

@@ -116,6 +116,7 @@ class VideoRuns:
                 strict=self._strict,
                 refiner=refiner_for(segmenter.model, steady=self._steady, every=self._every),
                 note=note,
+                remarks=segmenter.engine.record,
             )
             self._runner.execute(run, str(self._outputs.overlay_file or self._folder))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -39,5 +39,8 @@ class Closer(Protocol):
     def joined(self, alone: PendingBatch, looks: Sequence[Look], logits: Sequence[Tensor]) -> PendingBatch:
         """A frame alone with the logits, each (C, h, w), of the looks at it."""
 
-    def boxes(self, frame: Frame) -> tuple[PersonBox, ...]:
-        """Where people were looked for in a frame that went through `looks`."""
+    def boxes(self, frame: Frame) -> tuple[PersonBox, ...] | None:
+        """Where people were looked for in a frame that went through `looks`; None where it was chosen not to."""
+
+    def record(self) -> dict[str, Any]:
+        """What it chose, for the run record."""

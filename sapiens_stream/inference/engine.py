@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -94,6 +95,10 @@ class Engine:
     def batch_size(self) -> int:
         """The largest batch that is computed at once."""
         return max(worker.batch_size for worker in self._workers)
+
+    def record(self) -> dict[str, Any]:
+        """For the run record: what was chosen on the way."""
+        return self._workers[0].record()
 
     @property
     def looks_closer(self) -> bool:

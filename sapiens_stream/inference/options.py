@@ -15,8 +15,9 @@ Fit = Literal["stretch", "letterbox", "crop"]
 """stretch: the whole picture to the input's size, as the original does; letterbox: the whole picture in its own aspect,
 the rest in the mean colour; crop: the largest centred part of the input's aspect."""
 
-People = Literal["off", "builtin"]
-"""Whether the model looks again at each person from nearer, and what finds them: the built-in model's own map."""
+People = Literal["off", "auto", "builtin", "ssdlite320", "fasterrcnn-mobile", "fasterrcnn-resnet50"]
+"""Whether the model looks again at each person from nearer, and what finds them: the built-in model's own map, or one
+of torchvision's detectors; "auto": the former, unless the first frames of a clip show one large person alone."""
 
 FOREGROUND = "foreground"
 """All classes but the background."""
@@ -35,7 +36,9 @@ class InferenceOptions(ModelOptions):
             fastest.
         fit: "stretch", "letterbox" or "crop".
         compile: have torch compile the network, which can take minutes and is kept for later runs.
-        people: "builtin" has the model look again at each person from nearer, where the built-in model sees one; "off".
+        people: "builtin" has the model look again at each person from nearer, where the built-in model sees one;
+            "ssdlite320", "fasterrcnn-mobile" or "fasterrcnn-resnet50", where that detector of torchvision's does;
+            "auto": as "builtin", unless a clip shows one large person; "off".
         boxes: a file with the boxes of the people to look at, COCO's JSON or a frame a line, in place of `people`.
         alpha_of: classes, by name or id, whose summed probability comes with each result as its `alpha`; "foreground":
             all but the background; None: that costs nothing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate, repeat
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -251,6 +251,10 @@ class Worker:
                 batch.frames, batch.carried or [0] * len(batch.frames), soft, strict=False
             )
         ]
+
+    def record(self) -> dict[str, Any]:
+        """What was chosen on the way."""
+        return self._closer.record() if self._closer is not None else {}
 
     def _boxes_of(self, frame: Frame, carried: int) -> tuple[PersonBox, ...] | None:
         """Of a frame that was not inferred those of the one before it that was."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,8 +15,10 @@ from sapiens_stream.frame import Frame, PersonBox
 from sapiens_stream.inference.closer import Look
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.models.detectors import DETECTORS, require
 from sapiens_stream.models.model import InputSpec, Model
 from sapiens_stream.people.boxes_file import BoxesFile
+from sapiens_stream.people.choice import Choice
 from sapiens_stream.people.crops import look_at
 from sapiens_stream.people.detection import Detector, detector_for, largest_first
 from sapiens_stream.people.paste import pasted
@@ -34,28 +37,38 @@ class CloserToPeople:
     Of a live frame the nearest people come first, and no more of them than the time to the next frame allows.
     """
 
-    def __init__(self, model: Model, spec: InputSpec, detector: Detector, *, tracked: bool) -> None:
+    def __init__(
+        self, model: Model, spec: InputSpec, detector: Detector, *, tracked: bool, choice: Choice | None = None
+    ) -> None:
         self._threshold = model.threshold
         self._spec = spec
         self._detector = detector
         self._tracked = tracked
         self._track = Track()
+        self._choice = choice
         self._boxes: WeakKeyDictionary[Frame, tuple[PersonBox, ...]] = WeakKeyDictionary()
 
     def looks(self, batch: PendingBatch, seconds: float | None) -> Sequence[Sequence[Look]]:
+        if self._choice is not None and all(self._choice.is_off(frame) for frame in batch.frames):
+            return [[] for _ in batch.frames]
         new = [frame not in self._boxes for frame in batch.frames]
         if any(new):  # a frame comes here again where memory was short
             for frame, found, is_new in zip(batch.frames, self._detector.find(batch), new, strict=True):
                 if is_new:
                     grown = self._track.grown(frame, found) if self._tracked else found
                     self._boxes[frame] = _distinct(grown)
+                    if self._choice is not None:
+                        self._choice.see(frame, self._boxes[frame])
         return [self._looks_at(alone, seconds) for alone in batch.each()]
 
     def joined(self, alone: PendingBatch, looks: Sequence[Look], logits: Sequence[Tensor]) -> PendingBatch:
         return pasted(alone, looks, logits, self._threshold) if looks else alone
 
-    def boxes(self, frame: Frame) -> tuple[PersonBox, ...]:
-        return self._boxes.get(frame, ())
+    def boxes(self, frame: Frame) -> tuple[PersonBox, ...] | None:
+        return self._boxes.get(frame, None if self._choice is not None else ())
+
+    def record(self) -> dict[str, Any]:
+        return {} if self._choice is None else {"people": self._choice.chosen}
 
     def _looks_at(self, alone: PendingBatch, seconds: float | None) -> list[Look]:
         frame = alone.frames[0]
@@ -65,19 +78,34 @@ class CloserToPeople:
         return looks
 
 
-def closer_for(model: Model, options: InferenceOptions) -> Callable[[torch.device], CloserToPeople] | None:
+def closer_for(
+    model: Model, options: InferenceOptions, note: Callable[[str], None] = lambda sentence: None
+) -> Callable[[torch.device], CloserToPeople] | None:
     """What makes the second looks that the options ask for, on a device; None where they ask for none.
 
-    Raises InputError for a file of boxes that cannot be read.
+    `note` is called with what "auto" chose. Raises InputError for a file of boxes that cannot be read, ModelError for a
+    detector whose weights are not on disk.
     """
     if not options.looks_for_people:
         return None
     boxes = BoxesFile(Path(options.boxes)) if options.boxes is not None else None
-    return partial(_closer, model, model.input if options.compile else model.input_for(_UPRIGHT), boxes)
+    if options.people in DETECTORS:
+        require(options.people)
+    spec = model.input if options.compile else model.input_for(_UPRIGHT)
+    choice = Choice(note) if options.people == "auto" else None
+    return partial(_closer, model, spec, boxes, options.people, choice)
 
 
-def _closer(model: Model, spec: InputSpec, boxes: BoxesFile | None, device: torch.device) -> CloserToPeople:
-    return CloserToPeople(model, spec, detector_for(model, device, boxes), tracked=boxes is None)
+def _closer(
+    model: Model,
+    spec: InputSpec,
+    boxes: BoxesFile | None,
+    people: str,
+    choice: Choice | None,
+    device: torch.device,
+) -> CloserToPeople:
+    detector = detector_for(model, device, boxes, people)
+    return CloserToPeople(model, spec, detector, tracked=boxes is None, choice=choice)
 
 
 def _distinct(people: Sequence[PersonBox]) -> tuple[PersonBox, ...]:

@@ -11,10 +11,12 @@ import torch
 
 from sapiens_stream.frame import PersonBox
 from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.models.detectors import DETECTORS
 from sapiens_stream.models.model import Model
 from sapiens_stream.people.apart import apart
 from sapiens_stream.people.boxes_file import BoxesFile
 from sapiens_stream.people.first_look import BuiltinLook, Sighting
+from sapiens_stream.people.torchvision_boxes import TorchvisionBoxes
 
 _JOIN = 40  # parts of a person that are this share of the map's side apart belong together
 _SMALLEST = 6  # cells; less is more often nobody
@@ -58,10 +60,12 @@ class FromFile:
         return [self._boxes.of(frame) for frame in batch.frames]
 
 
-def detector_for(model: Model, device: torch.device, boxes: BoxesFile | None) -> Detector:
-    """The file's boxes, or those of the built-in model's map."""
+def detector_for(model: Model, device: torch.device, boxes: BoxesFile | None, people: str = "builtin") -> Detector:
+    """The file's boxes, or those of a detector of torchvision's, or of the built-in model's map."""
     if boxes is not None:
         return FromFile(boxes)
+    if people in DETECTORS:
+        return TorchvisionBoxes(people, device)
     return FromMap(device, model if model.kind == "builtin" else None)
 
 

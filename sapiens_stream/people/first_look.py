@@ -40,9 +40,10 @@ class Sighting:
 
 @dataclass(frozen=True)
 class _Before:
-    """The frame before, and the parts of it in which anybody was."""
+    """The clip, its last frame that was looked at in all parts, and the parts of the frame before where anybody was."""
 
     clip: str = ""
+    whole: int = 0
     tiles: frozenset[Box] = frozenset()
 
 
@@ -69,11 +70,14 @@ class BuiltinLook:
 
         Frames of a clip come in order.
         """
-        size = frame.size
+        size, before = frame.size, self._before
         seen = sighting([whole], size, 1)
-        tiles = self._worth_a_look(frame, seen) if closer else []
-        if not tiles:
+        if not closer or not (tiles := tiles_of(size, self._model.input_for(size))):
             return seen
+        known = frame.pts is not None and before.clip == _clip(frame) and 0 < frame.index - before.whole < _EVERY
+        if known:
+            tiles = [tile for tile in tiles if tile in before.tiles]
+        tiles = [tile for tile in tiles if _filled(seen.sure, tile, size) < _FILLED]
         looks = [whole]
         for tile in tiles:
             own = self._model.input_for((tile.height, tile.width))
@@ -81,15 +85,9 @@ class BuiltinLook:
             logits = self._logits(frame, part, own)
             if foreground(logits, 0.0).any():
                 looks.append((logits, part, own))
-        self._before = _Before(_clip(frame), frozenset(place.seen for _, place, _ in looks[1:]))
+        found = frozenset(place.seen for _, place, _ in looks[1:])
+        self._before = _Before(_clip(frame), before.whole if known else frame.index, found)
         return sighting(looks, size, _times(size, self._model.input_for(size)))
-
-    def _worth_a_look(self, frame: Frame, seen: Sighting) -> list[Box]:
-        tiles = tiles_of(frame.size, self._model.input_for(frame.size))
-        before = self._before
-        if frame.pts is not None and before.clip == _clip(frame) and frame.index % _EVERY:
-            tiles = [tile for tile in tiles if tile in before.tiles]
-        return [tile for tile in tiles if _filled(seen.sure, tile, frame.size) < _FILLED]
 
     def _logits(self, frame: Frame, place: Placement, spec: InputSpec) -> Tensor:
         canvas = np.empty((1, spec.height, spec.width, 3), np.uint8)

@@ -68,7 +68,7 @@ class Hold:
         last, found = self._last, self._pairs.get(id(batch.frames[0]))
         if last is None or found is None or found[0] is not last.batch.frames[0]:
             return None
-        alike = last.classes.shape[2:] == scores.shape[2:] and last.batch.places == batch.places
+        alike = last.batch.places == batch.places
         if not alike or last.batch.frames[0].size != batch.frames[0].size or (pair := found[1].result()).cut:
             return None
         return Way(pair.forth, batch)

@@ -41,6 +41,7 @@ class Fingerprint:
         shape = engine.model.input
         self.settings: dict[str, Any] = {
             **{name: _plain(value) for name, value in settings.items() if name not in _NEUTRAL},
+            **({"boxes": _content_of(settings["boxes"])} if settings.get("boxes") else {}),
             "shape": [shape.height, shape.width],
             "keeps_aspect": engine.model.aspect_step is not None,
             "precision": str(engine.dtype).removeprefix("torch."),
@@ -100,6 +101,15 @@ def digest_of(source: Mapping[str, Any], sha256: str | None, settings: Mapping[s
     how = {name: value for name, value in settings.items() if name not in _PRESENTATION}
     text = json.dumps({"input": what, "model": sha256, "settings": how}, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _content_of(path: Any) -> str:
+    """A hash over a small file, which is what it says, wherever it lies; its name where it cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return str(path)
 
 
 def _same_input(ours: Mapping[str, Any], theirs: Any) -> bool:

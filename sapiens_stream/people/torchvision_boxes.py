@@ -1,0 +1,62 @@
+"""Boxes of people by one of torchvision's detectors, on the device of the model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sapiens_stream.errors import ModelError
+from sapiens_stream.frame import PersonBox
+from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.models.detectors import DETECTORS, require
+from sapiens_stream.models.interface import last_line
+from sapiens_stream.models.weights import read_weights
+
+_CLASSES = 91  # COCO's, as torchvision numbers them
+_PERSON = 1
+_SURE = 0.5  # from which a box counts
+
+
+class TorchvisionBoxes:
+    """Finds people with the detector called `name`.
+
+    Raises ModelError where its weights are not on disk, or are not those of its network. They are read as other
+    checkpoints are: no code of the file runs.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self._device = device
+        self._network = _network(name).to(device)
+
+    def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
+        found = []
+        for frame in batch.frames:  # one by one: the detector brings each to its own size
+            pixels = torch.from_numpy(frame.rgb.copy()).to(self._device).permute(2, 0, 1).float() / 255
+            [result] = self._network([pixels])
+            found.append(_people(result))
+        return found
+
+
+def _people(result: dict[str, Tensor]) -> list[PersonBox]:
+    kept = (result["labels"] == _PERSON) & (result["scores"] >= _SURE)
+    boxes, scores = result["boxes"][kept].tolist(), result["scores"][kept].tolist()
+    people = [
+        PersonBox(left, top, right - left, bottom - top, round(score, 4))
+        for (left, top, right, bottom), score in zip(boxes, scores, strict=True)
+        if right > left and bottom > top
+    ]
+    return sorted(people, key=lambda person: -person.area)
+
+
+def _network(name: str) -> nn.Module:
+    import torchvision.models.detection as detection
+
+    path = require(name)
+    network: nn.Module = getattr(detection, DETECTORS[name].builder)(
+        weights=None, weights_backbone=None, num_classes=_CLASSES
+    )
+    try:
+        network.load_state_dict(dict(read_weights(path, "state dict")))
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not hold the weights of {name}: {last_line(error)}") from error
+    return network.eval().requires_grad_(False)
