@@ -52,7 +52,7 @@ def test_every_option_is_one_of_the_commands(command: Any, left_out: set[str], o
         ({"shape": "64x48"}, "a shape of '64x48'"),
         ({"batch_size": 0}, "a batch size of 0; it is 1 or more, or auto"),
         ({"batch_size": True}, "a batch size of True"),
-        ({"people": "everyone"}, "people is 'everyone'; there are off, builtin"),
+        ({"people": "everyone"}, "people is 'everyone'; there are off, auto, builtin, ssdlite320"),
         ({"people": "builtin", "boxes": "b.json"}, "people is 'builtin' and boxes 'b.json'; one of them"),
         ({"boxes": 3}, "boxes is 3; it is the path of a file"),
         ({"fit": "squeeze"}, "no fit is called 'squeeze'; there are stretch, letterbox, crop"),
