@@ -37,7 +37,7 @@ MAY_KNOW = {
     "results": _DATA | {"containers", "sources", "sinks", "pipeline", "inference", "people"},
     "live": _DATA | {"models", "sources", "sinks", "inference", "people", "pipeline", "viewers"},
     "api": _DATA | {"models", "sources", "inference", "people", "pipeline", "result"},
-    "cluster": _DATA | {"containers", "sources", "sinks", "pipeline", "results"},
+    "cluster": _DATA | {"api", "containers", "sources", "sinks", "inference", "people", "pipeline", "results"},
     "doctor": _DATA | {"api", "models", "sinks", "inference"},
     "training": {"classes", "models"},
 }

@@ -45,10 +45,10 @@ def plan(
     inference: InferenceOptions,
     json: options.JsonOption = False,
 ) -> None:
-    """Tell what a list of videos will cost: hours, GPU-hours, space and files, and what limits it.
+    """Tell what a list of videos will cost.
 
-    By the lengths in the videos' headers. Nothing is segmented but, without --card and --frames-per-second, some frames
-    to measure this machine.
+    Hours, GPU-hours, space and files, and what limits it, by the lengths in the videos' headers. Nothing is segmented
+    but, without --card and --frames-per-second, some frames to measure this machine.
     """
     if card is not None and frames_per_second is not None:
         raise UsageError("--card estimates what --frames-per-second says; give one of them")

@@ -87,9 +87,10 @@ def run(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Segment a list of videos on a Ray cluster; what is done already is passed over.
+    """Segment a list of videos on a Ray cluster.
 
-    A worker, a machine or the power may fail: what it was at is done again, and no more. Ctrl-C finishes what is begun.
+    What is done already is passed over. A worker, a machine or the power may fail: what it was at is done again, and no
+    more. Ctrl-C finishes what is begun.
     """
     settings = options.for_record(locals(), leave_out=_NOT_OF_RESULTS)
     guesses.check_model(model)

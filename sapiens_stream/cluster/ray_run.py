@@ -212,9 +212,11 @@ def _connected(address: str) -> Any:
     own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (Exception, SystemExit) as error:  # of a machine that is busy a bare Exception
+        if address == "local":
+            raise DeviceError(f"Ray does not start on this machine: {_why(error)}") from None
         help = "`ray start --head` makes one, local takes this machine"
-        raise UsageError(f"no Ray cluster at --address {address}: {cause(error)}; {help}") from None
+        raise UsageError(f"no Ray cluster at --address {address}: {_why(error)}; {help}") from None
     return ray
 
 
@@ -237,7 +239,7 @@ def _with_node(error: Exception) -> bool:
     return type(error).__name__ == "NodeDiedError" or "node has died" in text or "node was terminated" in text.lower()
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException) -> str:
     """In one line: Ray's own are pages."""
     actual = getattr(error, "cause", None)
     if isinstance(actual, Exception):
@@ -245,4 +247,5 @@ def _why(error: Exception) -> str:
     if type(error).__name__ == "OutOfMemoryError":
         return "out of memory: Ray ended the worker"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if "died" in line or "killed" in line), type(error).__name__)[:300]
+    why = next((line for line in lines if "died" in line or "killed" in line), None)
+    return (why or (lines[0] if len(lines) == 1 else cause(error)))[:300]
