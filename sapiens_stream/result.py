@@ -14,22 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.colouring import write_on
-from sapiens_stream.errors import UsageError
+from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Segmentation, SourceInfo, UInt8Array
 from sapiens_stream.settings import (
     COLOUR_BY,
+    EDGE,
     OPACITY,
     PICTURE_FORMAT,
     REGIONS,
     SAVE_OF_PHOTOS,
     TITLE,
     ColourBy,
+    Edge,
     PictureFormat,
     Regions,
 )
 from sapiens_stream.sinks import Outputs, parse_save
 from sapiens_stream.sinks.instances import find_instances
 from sapiens_stream.sinks.json_file import as_json
+from sapiens_stream.sinks.mattes.edges import MatteMaker
 from sapiens_stream.sinks.png import encode_png
 from sapiens_stream.sinks.regions import Ring, Rle, polygons, rle
 from sapiens_stream.sinks.registry import PEOPLE, require_known
@@ -70,6 +73,27 @@ class Result(Segmentation):
         if not classes:
             return self.class_map > 0
         return np.isin(self.class_map, self._ids(classes))
+
+    def matte(self, *classes: str | int | Iterable[str | int], edge: Edge = EDGE) -> npt.NDArray[np.float32]:
+        """How opaque each pixel is where these classes are opaque and all others clear.
+
+        Args:
+            classes: names or ids, one by one or in lists; none: all but the background.
+            edge: "hard" as the class map, "soft" as the model's probability, "refined": that, or of a result without it
+                the class map, refined along the picture's edges.
+
+        Returns:
+            (H, W) float32, 0 to 1. Probabilities are there where the Segmenter was told `alpha_of` just these classes.
+
+        Raises UsageError for soft edges where they are not.
+
+        >>> model = Segmenter("builtin", alpha_of=["hair"])
+        >>> rgba = np.dstack([image, np.rint(model(image).matte("hair") * 255).astype(np.uint8)])
+        """
+        try:
+            return MatteMaker(self._ids(classes) if classes else None, edge)(self)
+        except OutputError as error:
+            raise UsageError(f"{error}; give alpha_of to the Segmenter") from error
 
     def polygons(self, *classes: str | int | Iterable[str | int]) -> dict[str, list[Ring]]:
         """The outlines of some classes.

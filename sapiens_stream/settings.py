@@ -13,6 +13,7 @@ Regions = Literal["polygons", "rle", "none"]
 PictureFormat = Literal["png", "jpg", "bmp"]
 Audio = Literal["all", "first", "none"]
 ColourBy = Literal["class", "person"]
+Edge = Literal["hard", "soft", "refined"]
 Reconnect = Literal["forever", "no"] | int
 
 # What is taken unless something else is asked for.
@@ -30,6 +31,14 @@ CODEC = "libx264"
 PRESET = "veryfast"
 LIVE_PRESET = "superfast"
 AUDIO: Audio = "all"
+MATTE = "none"
+FOREGROUND = "foreground"
+"""All classes but the background, where classes are named."""
+EDGE: Edge = "refined"
+CRYPTOMATTE_RANKS = 7
+"""Classes of a place whose probabilities it takes: six, and the background, which is left out."""
+START_NUMBER = 0
+"""Of the first frame of a numbered sequence."""
 RECONNECT: Reconnect = "forever"
 PHOTO_WORKERS = 4
 """Threads that decode photos, and that write what comes of them."""
@@ -57,6 +66,9 @@ PERSON_VIDEO_FILE = "_people.mkv"
 JSON_LINES_FILE = ".jsonl"
 STATISTICS_CSV_FILE = "_statistics.csv"
 STATISTICS_PARQUET_FILE = "_statistics.parquet"
+MATTE_FILE = "_matte"
+"""Of a matte; the ending of its kind follows."""
+CRYPTOMATTE_FILE = "_cryptomatte.exr"
 CONTACT_SHEET_FILE = "_sheet.png"
 RUN_FILE = "_run.json"
 INPUTS_FILE = "_inputs.json"

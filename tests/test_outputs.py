@@ -193,6 +193,8 @@ class TestANewRow:
     def test_a_single_picture_has_no_clip_to_span(self, new: OutputKind, tmp_path: Path) -> None:
         with Segmenter("builtin", device="cpu", shape=(128, 128)) as model:
             result = model(np.zeros((64, 48, 3), np.uint8))
-        with pytest.raises(UsageError, match=r"can't save indices; there are .*json, people, or none"):
+        with pytest.raises(
+            UsageError, match=r"can't save indices; there are classes, foreground, json, .*people, .*or none"
+        ):
             result.save(tmp_path, "a", save="indices")
         assert not list(tmp_path.iterdir())

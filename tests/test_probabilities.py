@@ -222,6 +222,11 @@ def test_the_built_in_model_is_sure_of_a_person(samples_photo: UInt8Array) -> No
     assert result.alpha is not None and result.ranked is not None
     full = result.alpha.full()
     assert full[result.class_map > 0].mean() > 0.9 and full[result.class_map == 0].mean() < 0.1
+    assert np.array_equal(result.matte(edge="soft"), full)
+    assert np.array_equal(result.matte(edge="hard") > 0, result.class_map > 0)
+    assert np.abs(result.matte() - full).mean() < 0.1
+    with pytest.raises(UsageError, match="give alpha_of"):
+        result.matte("hair", edge="soft")
     assert isinstance(result.alpha, AlphaPlane) and isinstance(result.ranked, RankedPlanes)
 
 

@@ -11,7 +11,15 @@ import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import Precision, takes_inference
-from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of, require_people, takes_outputs
+from sapiens_stream.cli.output_options import (
+    MATTES,
+    Choices,
+    classes_of,
+    needing,
+    outputs_of,
+    require_people,
+    takes_outputs,
+)
 from sapiens_stream.cluster.shards import parse_shard
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -24,6 +32,7 @@ from sapiens_stream.settings import (
     RUN_FILE,
     SAVE_OF_PHOTOS,
 )
+from sapiens_stream.sinks import registry
 from sapiens_stream.sinks.registry import parse_save
 
 if TYPE_CHECKING:
@@ -44,6 +53,7 @@ if TYPE_CHECKING:
     "ids",
     "classes",
     "regions",
+    *MATTES,
     save=SAVE_OF_PHOTOS,
 )
 def images(
@@ -110,6 +120,8 @@ def images(
         raise UsageError(f"--fp16 and --precision {precision} contradict each other; give one of them")
     guesses.check_photos(input_, output_root)
     share = None if shard is None else parse_shard(shard, os.environ)
+    choices["matte"] = _matte_of_photos(choices["matte"])
+    wanted = outputs_of(choices, overlay="frames", save=saved)
 
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
@@ -132,9 +144,9 @@ def images(
             raise typer.Exit(exit_codes.DONE)
         if pull:
             fetch_named(model, quiet=quiet)
-        segmenter = _segmenter(model, inference, "fp16" if fp16 else precision, display)
+        segmenter = _segmenter(model, needing(inference, wanted, choices), "fp16" if fp16 else precision, display)
         known = segmenter.model.classes
-        outputs = outputs_of(choices, overlay="frames", save=saved, only=classes_of(choices, known))
+        outputs = replace(wanted, only=classes_of(choices, known))
         stem = Path(os.path.realpath(folder)).name
         if share is not None:  # which has its own record, and files of its own for all of its photos together
             stem = f"{stem}_{share.label}"
@@ -170,6 +182,14 @@ def _segmenter(model: str, inference: InferenceOptions, precision: Precision | N
     opened = open_model(model, inference)
     running = replace(inference.once_open(), precision=precision or ("auto" if opened.fixed_dtype else "fp32"))
     return Segmenter(opened, options=running, warn=display.warn, note=display.note)
+
+
+def _matte_of_photos(word: str) -> str:
+    """Raises UsageError for a matte that is a video."""
+    if word == "png":
+        return "png8"
+    registry.require_known("matte", {word}, spanning=False)
+    return word
 
 
 def _photos(what: str, **choices: Any) -> Photos:

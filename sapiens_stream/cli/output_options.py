@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -113,7 +114,52 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[bool, typer.Option("--contact-sheet", help=f"Write {registry.described('contact_sheet')}.")],
         False,
     ),
+    "matte": (
+        Annotated[
+            str,
+            typer.Option(
+                "--matte",
+                metavar="KIND",
+                help=f"The picture with --classes opaque, all else clear: {registry.described('matte')}; or none.",
+            ),
+        ],
+        settings.MATTE,
+    ),
+    "matte_only": (
+        Annotated[bool, typer.Option("--matte-only", help="The matte alone, as grey, without the picture.")],
+        False,
+    ),
+    "premultiplied": (
+        Annotated[
+            bool,
+            typer.Option("--premultiplied", help="Colours of a matte multiplied by its alpha; straight by default."),
+        ],
+        False,
+    ),
+    "edge": (
+        Annotated[
+            settings.Edge,
+            typer.Option(
+                "--edge",
+                help="Of a matte: hard as the class map, soft as the model's probability, or that refined along the "
+                "picture's edges.",
+            ),
+        ],
+        settings.EDGE,
+    ),
+    "start_number": (
+        Annotated[
+            int,
+            typer.Option(
+                "--start-number", min=0, max=settings.MOST_FRAMES - 1, metavar="N", help="Of a numbered sequence."
+            ),
+        ],
+        settings.START_NUMBER,
+    ),
 }
+
+MATTES = ("matte", "matte_only", "premultiplied", "edge", "start_number")
+"""The options of mattes."""
 
 
 def takes_outputs(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -130,6 +176,14 @@ def outputs_of(choices: Choices, **others: Any) -> Outputs:
     if isinstance(values.get("save"), str):
         values["save"] = registry.parse_save(values["save"])
     return Outputs(**values)
+
+
+def needing(inference: InferenceOptions, outputs: Outputs, choices: Choices) -> InferenceOptions:
+    """The options of a model whose results hold what is written of them."""
+    needs = outputs.needs
+    if "alpha_of" in needs and choices["classes"]:
+        needs["alpha_of"] = choices["classes"].split(",")
+    return replace(inference, **needs)
 
 
 def classes_of(choices: Mapping[str, Any], classes: ClassSet) -> tuple[int, ...] | None:

@@ -90,6 +90,20 @@ def render(
         typer.Option("--audio", help="Which sounds of the source to keep.", show_default=_AS_IT_WAS),
     ] = None,
     contact_sheet: Annotated[bool, typer.Option("--contact-sheet", help="Some frames at a glance, as a PNG.")] = False,
+    matte: Annotated[
+        str, typer.Option("--matte", metavar="KIND", help=f"A matte: {registry.described('matte')}; or none.")
+    ] = settings.MATTE,
+    matte_only: Annotated[bool, typer.Option("--matte-only", help="The matte alone, without the picture.")] = False,
+    premultiplied: Annotated[
+        bool, typer.Option("--premultiplied", help="Colours of a matte multiplied by its alpha.")
+    ] = False,
+    edge: Annotated[
+        settings.Edge,
+        typer.Option("--edge", help="Of a matte: hard, or refined along the picture's edges; class maps hold no soft."),
+    ] = settings.EDGE,
+    start_number: Annotated[
+        int, typer.Option("--start-number", min=0, metavar="N", help="Of a numbered sequence.")
+    ] = settings.START_NUMBER,
     overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,

@@ -10,7 +10,14 @@ import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import takes_inference
-from sapiens_stream.cli.output_options import Choices, require_people, takes_outputs
+from sapiens_stream.cli.output_options import (
+    MATTES,
+    Choices,
+    needing,
+    outputs_of,
+    require_people,
+    takes_outputs,
+)
 from sapiens_stream.cli.sharing import check_chunk, execute_chunk, share_of_videos
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
     "audio",
     "no_audio",
     "contact_sheet",
+    *MATTES,
 )
 def video(
     inputs: Annotated[
@@ -90,7 +98,7 @@ def video(
 
     runner = Runner(display)
     runs = VideoRuns(
-        partial(_open_model, model, inference, display, pull=pull, quiet=quiet),
+        partial(_open_model, model, inference, choices, display, pull=pull, quiet=quiet),
         choices,
         folder,
         runner,
@@ -113,7 +121,9 @@ def video(
     raise typer.Exit(runner.exit_code)
 
 
-def _open_model(model: str, inference: InferenceOptions, display: Display, *, pull: bool, quiet: bool) -> Segmenter:
+def _open_model(
+    model: str, inference: InferenceOptions, choices: Choices, display: Display, *, pull: bool, quiet: bool
+) -> Segmenter:
     from sapiens_stream.cli.address_space import check_address_space
     from sapiens_stream.cli.download import fetch_named
 
@@ -122,7 +132,8 @@ def _open_model(model: str, inference: InferenceOptions, display: Display, *, pu
     check_address_space()
     from sapiens_stream.api import Segmenter  # torch takes seconds to load
 
-    return Segmenter(model, options=inference, warn=display.warn, note=display.note)
+    options = needing(inference, outputs_of(choices), choices)
+    return Segmenter(model, options=options, warn=display.warn, note=display.note)
 
 
 def _overlay_file(output: Path, inputs: list[str], overlay: str) -> Path | None:

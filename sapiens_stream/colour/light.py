@@ -85,6 +85,12 @@ def between_primaries(source: int, target: int) -> Floats:
     return np.asarray(np.linalg.inv(_to_xyz(target)) @ _to_xyz(source))
 
 
+def chromaticities(primaries: int) -> tuple[float, ...]:
+    """x and y of red, green, blue and white; of primaries that are not in the table those of BT.709."""
+    corners = _CHROMATICITIES.get(primaries, _CHROMATICITIES[BT709])
+    return tuple(value for xy in (*corners, _D65) for value in xy)
+
+
 def _to_xyz(primaries: int) -> Floats:
     corners = np.array([_xyz(*xy) for xy in _CHROMATICITIES.get(primaries, _CHROMATICITIES[BT709])]).T
     return np.asarray(corners * np.linalg.solve(corners, np.array(_xyz(*_D65))))

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.options import ModelOptions
+from sapiens_stream.settings import FOREGROUND
 
 BatchSize = int | Literal["auto"]
 Fit = Literal["stretch", "letterbox", "crop"]
@@ -19,8 +20,6 @@ People = Literal["off", "auto", "builtin", "ssdlite320", "fasterrcnn-mobile", "f
 """Whether the model looks again at each person from nearer, and what finds them: the built-in model's own map, or one
 of torchvision's detectors; "auto": the former, unless the first frames of a clip show one large person alone."""
 
-FOREGROUND = "foreground"
-"""All classes but the background."""
 MOST_RANKS = 8
 """Classes of a cell whose probabilities are kept; the others have next to none."""
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import UInt8Array
-from sapiens_stream.inference.options import FOREGROUND, InferenceOptions
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.settings import FOREGROUND
 from sapiens_stream.soft import CERTAIN, AlphaPlane, Extent, RankedPlanes
 
 Soft = tuple[AlphaPlane | None, RankedPlanes | None]

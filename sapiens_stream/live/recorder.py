@@ -202,10 +202,10 @@ class Recorder:
             warn=self._warn,
         )
 
-    def _tell_file(self, name: str, ending: str, size: int) -> None:
+    def _tell_file(self, name: str, ending: str, size: int, own: str) -> None:
         root, folder = self.record_path.parent, self._folder
         if folder.is_relative_to(root):
-            self.on_file((folder.relative_to(root) / name).as_posix(), ending, size)
+            self.on_file((folder.relative_to(root) / own).as_posix(), ending, size)
 
     def _for_camera(self, name: str, camera: int) -> str:
         return name if len(self._cameras) == 1 else f"{name}_cam{camera + 1}"

@@ -130,7 +130,7 @@ class LiveRun(LoggedRun):
             self._log.fail(error)
 
     def _list_file(self, name: str, ending: str, size: int) -> None:
-        self._folder.wrote(name, ending, size)
+        self._folder.wrote(name, ending, size, name)
         self._folder.settle(name)
 
     def _on_camera(self) -> None:

@@ -226,7 +226,10 @@ def planned_files(source: Source, sinks: Sequence[Sink], root: Path) -> FileList
     if source.first_name is not None and endings:
         # A header may count a few frames too few; without one there is no telling.
         count = source.info.frame_count
-        files.claim(source.first_name, min(count * 2 + 1000, MOST_FRAMES - 1) if count else MOST_FRAMES - 1, endings)
+        last = min(count * 2 + 1000, MOST_FRAMES - 1) if count else MOST_FRAMES - 1
+        files.claim(source.first_name, last, endings)
+        for numbered in (sink.numbered for sink in sinks if sink.numbered is not None):
+            files.claim(numbered.name(source.first_name, 0), numbered.start + last, [numbered.ending])
     for path in (path for sink in sinks for path in sink.planned):
         if path.is_relative_to(root):
             files.add_single(path.relative_to(root).as_posix())

@@ -44,7 +44,7 @@ class RunFolder:
         self._shared = shared
         self._before = FileList()
         self._now = FileList()
-        self._unsettled: dict[str, list[tuple[str, int]]] = {}
+        self._unsettled: dict[str, list[tuple[str, str, int]]] = {}
         self._changing = ThreadLock()
         self._lock: Lock | None = None
         self._reserve: Path | None = None
@@ -132,15 +132,17 @@ class RunFolder:
         """What the same run has left earlier, once claimed."""
         return self._before
 
-    def wrote(self, name: str, ending: str, size: int) -> None:
-        """Takes note of a file of a result; for `Sink.on_file`."""
+    def wrote(self, name: str, ending: str, size: int, own: str) -> None:
+        """Takes note of a file of a result, which goes by its `own` name; for `Sink.on_file`."""
         with self._changing:
-            self._unsettled.setdefault(name, []).append((ending, size))
+            self._unsettled.setdefault(name, []).append((own, ending, size))
 
     def settle(self, name: str) -> None:
         """All files of a result are written: they are listed from now on."""
         with self._changing:
-            self._now.add(name, self._unsettled.pop(name, ()))
+            self._now.claim(name)
+            for own, ending, size in self._unsettled.pop(name, ()):
+                self._now.add(own, [(ending, size)])
 
     def keep(self, name: str, files: Sequence[tuple[str, int]]) -> None:
         """Lists a result that was there already, whole: its files by ending and size."""
@@ -151,8 +153,8 @@ class RunFolder:
         """A result could not be written whole: what there is of it is removed."""
         with self._changing:
             files = self._unsettled.pop(name, ())
-        for ending, _ in files:
-            discard(self.root / (name + ending))
+        for own, ending, _ in files:
+            discard(self.root / (own + ending))
 
     def finish(self, written: Sequence[Path]) -> None:
         """Takes note of the files that span the whole source, once they are closed."""

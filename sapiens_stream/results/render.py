@@ -22,6 +22,7 @@ from sapiens_stream.sources import Photos, Source, Video
 
 Colours = Mapping[str | int, tuple[int, int, int]]
 
+_OF_MATTES = ("matte", "matte_only", "premultiplied", "edge", "start_number")
 _PHOTO_SETTINGS = ("decoder", "recursive", "max_pixels")
 
 
@@ -34,7 +35,9 @@ def recorded_outputs(past: PastRun, changes: Mapping[str, Any]) -> Outputs:
     chosen = {
         name: value
         for name, value in past.settings.items()
-        if name in defaults and name not in ("save", "contact_sheet", "overlay_file") and _alike(value, defaults[name])
+        if name in defaults
+        and name not in ("save", "contact_sheet", "overlay_file", *_OF_MATTES)
+        and _alike(value, defaults[name])
     }
     chosen["save"] = frozenset({"json"})
     if past.is_of_photos:
@@ -88,6 +91,8 @@ def render(
     `only` names classes as `--classes` does, None: those of the earlier run; `colours` are instead of the usual ones.
     `changes` stand in the record. Raises InputError where no class maps are left, UsageError for unknown classes.
     """
+    if outputs.matte != settings.MATTE and outputs.edge == "soft":
+        raise UsageError("class maps hold no probabilities, which soft edges are made of; --edge refined or hard")
     open_store, classes = past.open_store()
     only = only if only is not None else _text(past.settings.get("classes"))
     if only:

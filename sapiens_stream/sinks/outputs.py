@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from sapiens_stream import settings
 from sapiens_stream.classes import ClassSet
@@ -69,12 +69,19 @@ class Outputs:
     gpu: int | None = None
     """The number of the CUDA card that NVENC encodes on."""
     contact_sheet: bool = False
+    matte: str = settings.MATTE
+    """A word of the table, or "none"."""
+    matte_only: bool = False
+    premultiplied: bool = False
+    edge: settings.Edge = settings.EDGE
+    start_number: int = settings.START_NUMBER
 
     def __post_init__(self) -> None:
         registry.require_known("overlay", {self.overlay})
         registry.require_known("save", self.save)
         if self.color_by not in get_args(settings.ColourBy):
             raise UsageError(f"color_by is {self.color_by!r}; there are {', '.join(get_args(settings.ColourBy))}")
+        registry.require_known("matte", {self.matte})
         if not self.kinds:
             savable = ", ".join(registry.words("save"))
             raise UsageError(f"no overlay, and none of {savable} to save: there is nothing to write")
@@ -85,6 +92,11 @@ class Outputs:
     def kinds(self) -> list[OutputKind]:
         """The rows of the table that were chosen."""
         return [kind for kind in registry.OUTPUTS if kind.is_chosen(self)]
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        """What a Segmenter has to be told so that results hold all that is written."""
+        return {name: value for kind in self.kinds for name, value in kind.needs(self).items()}
 
     def path(self, kind: OutputKind, root: Path, stem: str) -> Path:
         """Where an output that spans an input goes.

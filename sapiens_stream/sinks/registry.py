@@ -5,14 +5,15 @@ Nothing heavy is imported, so that a command's help can list it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sapiens_stream import settings
 from sapiens_stream.errors import UsageError
+from sapiens_stream.sinks.mattes.kinds import SEQUENCES, VIDEOS
 
 if TYPE_CHECKING:
     from sapiens_stream.colouring import Colouring
@@ -53,7 +54,9 @@ class OutputKind:
     a file a frame. `one_size` says of the former that it holds frames of one size alone: a live source that changes its
     size gets another. `of_photos` says whether a source of photos has it.
 
-    `open` makes the sink. What disk it takes and which files it made are the sink's own to say.
+    `open` makes the sink. `needs` is what a Segmenter has to be told so that results hold what it takes beside class
+    maps, by the fields of InferenceOptions; `Outputs.needs` gathers it. What disk it takes and which files it made are
+    the sink's own to say.
     """
 
     option: str
@@ -64,6 +67,7 @@ class OutputKind:
     one_size: bool = False
     of_photos: bool = True
     open: Callable[[Outputs, Target], Sink]
+    needs: Callable[[Outputs], Mapping[str, Any]] = lambda outputs: {}
 
     def is_chosen(self, outputs: Outputs) -> bool:
         """Whether the outputs hold it."""
@@ -90,6 +94,13 @@ def _overlay_ending(outputs: Outputs) -> str:
     from sapiens_stream.sinks.video.encoders import container_for
 
     return settings.OVERLAY_FILE + container_for(outputs.codec)
+
+
+def _alpha(outputs: Outputs) -> Mapping[str, Any]:
+    """What mattes need, unless their edges are those of the class map."""
+    if outputs.edge == "hard":
+        return {}
+    return {"alpha_of": settings.FOREGROUND if outputs.only is None else outputs.only}
 
 
 OUTPUTS: tuple[OutputKind, ...] = (
@@ -181,12 +192,44 @@ OUTPUTS: tuple[OutputKind, ...] = (
         open=_in("statistics_files.statistics_parquet"),
     ),
     OutputKind(
+        option="save",
+        word="cryptomatte",
+        help="ids of parts and people for compositors, OpenEXR",
+        ending=settings.CRYPTOMATTE_FILE,
+        needs=lambda outputs: {"ranks": settings.CRYPTOMATTE_RANKS},
+        open=_in("cryptomatte.sink.cryptomatte"),
+    ),
+    OutputKind(
         option="contact_sheet",
         word=None,
         help="some frames at a glance, as a PNG",
         ending=settings.CONTACT_SHEET_FILE,
         spans=True,
         open=_in("contact_sheet.contact_sheet"),
+    ),
+    *(
+        OutputKind(
+            option="matte",
+            word=each.word,
+            help=each.help,
+            ending=f"{settings.MATTE_FILE}_{each.word}{each.extension}",
+            spans=True,
+            one_size=True,
+            needs=_alpha,
+            open=_in("mattes.video.matte_video"),
+        )
+        for each in VIDEOS
+    ),
+    *(
+        OutputKind(
+            option="matte",
+            word=each.word,
+            help=each.help,
+            ending=each.ending,
+            needs=_alpha,
+            open=_in("mattes.sequence.matte_sequence"),
+        )
+        for each in SEQUENCES
     ),
 )
 

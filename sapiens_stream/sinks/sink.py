@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.sinks.files import holds, path_below, written_aside
+from sapiens_stream.sinks.numbered import Numbered
 
 
 class Sink(ABC):
@@ -34,8 +35,12 @@ class Sink(ABC):
     endings: tuple[str, ...] = ()
     """What the names of the files end in that it writes for each result."""
 
-    on_file: Callable[[str, str, int], None] | None = None
-    """Called for each such file once it is whole: the result's name, the ending, and the size in bytes."""
+    numbered: Numbered | None = None
+    """What those files are called, where not by their results' names and `endings`."""
+
+    on_file: Callable[[str, str, int, str], None] | None = None
+    """Called for each such file once it is whole: the result's name, the ending, the size in bytes, and the name that
+    the file goes by, that of the result unless it is `numbered`."""
 
     resumed = False
     """Whether an earlier run may have written some of the files: those that are the same already are left alone."""
@@ -127,8 +132,20 @@ class Sink(ABC):
         return []
 
     @contextmanager
-    def _new_file(self, root: Path, name: str, ending: str) -> Iterator[BinaryIO]:
-        """Gives a file to write to; it takes its name below `root` and is reported when the block ends."""
+    def _file_of(self, root: Path, result: Segmentation, ending: str) -> Iterator[BinaryIO]:
+        """As `_new_file`, by the result's name or as `numbered` says."""
+        frame, name = result.frame, result.frame.name
+        if self.numbered is not None:
+            name, ending = self.numbered.name(name, frame.index), self.numbered.ending
+        with self._new_file(root, name, ending, of=frame.name) as file:
+            yield file
+
+    @contextmanager
+    def _new_file(self, root: Path, name: str, ending: str, *, of: str | None = None) -> Iterator[BinaryIO]:
+        """Gives a file to write to; it takes its name below `root` and is reported when the block ends.
+
+        `of` is the name of the result, if that is another.
+        """
         path = path_below(root, name, ending)
         if self.resumed and path.is_file():
             again = BytesIO()
@@ -142,4 +159,4 @@ class Sink(ABC):
                 yield file
                 size = file.tell()
         if self.on_file is not None:
-            self.on_file(name, ending, size)
+            self.on_file(of or name, ending, size, name)

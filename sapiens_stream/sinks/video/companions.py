@@ -20,7 +20,7 @@ from sapiens_stream.settings import Audio
 from sapiens_stream.sinks.video.audio_track import Track, audio_track
 from sapiens_stream.sinks.video.side_streams import SideStreams
 from sapiens_stream.sinks.video.subtitle_track import subtitle_track
-from sapiens_stream.sinks.video.tags import add_chapters, tag_container, tag_stream
+from sapiens_stream.sinks.video.tags import add_chapters, tag_container, tag_stream, tag_time_code
 
 _FRAGMENTED = (".mp4", ".mov")
 # A fragmented file holds back all pictures until each of its streams has something; what begins later is added at the
@@ -71,6 +71,7 @@ class Companions:
             return None
         self._tag(self.original, output, pictures)
         if self._extension not in _FRAGMENTED:
+            tag_time_code(pictures, self.original)
             add_chapters(output, self.original, shift, None)
         side = self._added(self.original, self._early, output, shift)
         self._tell_left_out()
@@ -84,6 +85,7 @@ class Companions:
         if original is None:
             return None
         self._tag(original, output, copies[0])
+        tag_time_code(copies[0], original)
         for index, copy in zip(self._early, copies[1:], strict=False):
             tag_stream(copy, original.streams[index], self._extension)
         add_chapters(output, original, shift, end)

@@ -11,6 +11,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.stream import Stream
+from av.video.stream import VideoStream
 
 from sapiens_stream.containers.opening import file_url, open_file
 from sapiens_stream.errors import InputError, cause
@@ -86,6 +87,8 @@ def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
             for stream in source.streams:
                 copy = target.add_stream_from_template(stream, opaque=True)
                 copy.codec_context.codec_tag = stream.codec_context.codec_tag
+                if isinstance(stream, VideoStream) and isinstance(copy, VideoStream) and stream.average_rate:
+                    copy.codec_context.framerate = stream.average_rate  # by which a time code counts
                 streams[stream.index] = copy
             side = complete(target, list(streams.values())) if complete is not None else None
             for packet in source.demux():

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-import av
 from isal import isal_zlib
 
 from sapiens_stream.colouring import Colouring
-from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
 from sapiens_stream.settings import AUDIO, CODEC, PRESET, Audio
-from sapiens_stream.sinks.files import aside, discard, is_still, make_empty, not_written
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.companions import which_audio
+from sapiens_stream.sinks.video.encoded import EncodedVideo
 from sapiens_stream.sinks.video.encoders import (
     container_for,
     encoder_named,
@@ -28,9 +23,8 @@ from sapiens_stream.sinks.video.encoders import (
     require_size,
     require_working,
 )
-from sapiens_stream.sinks.video.mp4 import finish, is_readable
 from sapiens_stream.sinks.video.painted_frames import FramePainter, painted_format
-from sapiens_stream.sinks.video.writer import EncoderSettings, VideoWriter
+from sapiens_stream.sinks.video.writer import EncoderSettings
 
 if TYPE_CHECKING:
     from sapiens_stream.sinks.outputs import Outputs
@@ -38,10 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OverlayVideo", "container_for"]
 
-_FAILURES = (OSError, ValueError, av.FFmpegError)
 
-
-class OverlayVideo(Sink):
+class OverlayVideo(EncodedVideo):
     """Writes the painted frames as one video.
 
     Each frame keeps its time, to the tick in mp4 and mov, to the millisecond in mkv and webm, whose clock that is;
@@ -76,8 +68,6 @@ class OverlayVideo(Sink):
     ...     overlay.close()
     """
 
-    ordered: ClassVar[bool] = True
-
     def __init__(
         self,
         path: Path,
@@ -92,41 +82,29 @@ class OverlayVideo(Sink):
         colouring: Colouring | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> None:
+        super().__init__(path, source, warn)
         require_working(codec)
         encoder = encoder_named(codec)
         self._settings = EncoderSettings(
-            codec=codec, options=encoder.settings(crf, preset, gpu=gpu), audio=which_audio(audio)
+            codec=codec, options=encoder.settings(crf, preset, gpu=gpu), audio=which_audio(audio), tag=encoder.tag
         )
         self._bytes_per_pixel = encoder.bytes_per_pixel
         self._codec = codec
         if source.size is not None:
             require_size(codec, source.size, path)
-        self._path = path
-        self._growing = aside(path)
-        self._made: os.stat_result | None = None
-        self._source = source
         self._painter = painter
         self._colouring = colouring or Colouring()
-        self._warn = warn
-        self._frames: FramePainter | None = None
-        self._writer: VideoWriter | None = None
-        self._written: list[Path] = []
 
-    def prepare(self, result: Segmentation) -> Callable[[], av.VideoFrame]:
-        if self._frames is None:
-            self._frames = self._painting(result.frame)
-        return partial(self._frames.paint, result)
+    def frames_like(self, first: Frame) -> FramePainter:
+        encoded = pixel_format(self._codec, deep=first.colour.bits > 8)
+        form = painted_format(encoded, first)
+        return FramePainter(self._painter, first.size, self._warn, format=form, colouring=self._colouring)
 
-    def write(self, result: Segmentation) -> None:
-        self.write_prepared(result, self.prepare(result)())
+    def settings_for(self, first: Frame) -> EncoderSettings:
+        return self._settings
 
-    def write_prepared(self, result: Segmentation, prepared: av.VideoFrame) -> None:
-        try:
-            if self._writer is None:
-                self._writer = self._begin(result)
-            self._writer.write(result.frame, prepared)
-        except _FAILURES as error:
-            raise not_written(self._path, error) from error
+    def check(self, size: tuple[int, int]) -> None:
+        require_size(self._codec, size, self._path)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         return int(size[0] * size[1] * self._bytes_per_pixel)
@@ -136,58 +114,6 @@ class OverlayVideo(Sink):
         # On noisy maps that flicker x264 took 0.6 times as much as deflate, ffv1 twice as much with its own share.
         noise = len(isal_zlib.compress(result.class_map.tobytes(), 1))
         return self.bytes_per_frame(result.class_map.shape) + noise
-
-    def close(self) -> None:
-        recording, self._writer = self._writer, None
-        if recording is None:
-            if self._made is not None:
-                discard(self._growing)
-            return
-        failure: BaseException | None = None
-        try:
-            recording.close()
-        except _FAILURES as error:
-            failure = error
-        try:
-            if self._made is None or not is_still(self._growing, self._made):
-                raise OutputError(f"{self._path} can't be written: {self._growing.name} is gone, or another file")
-            if is_readable(self._growing):
-                finish(self._growing, self._path, self._warn, recording.complete)
-                self._written = [self._path]
-        except OSError as error:
-            raise not_written(self._path, error) from error
-        finally:
-            recording.release()
-        if not self._written:
-            discard(self._growing)
-        if failure is None and not self._written:
-            failure = OutputError("nothing of it can be read back")
-        if failure is not None:
-            if self._written:
-                raise OutputError(f"{self._path} is cut short: {cause(failure)}") from failure
-            raise not_written(self._path, failure) from failure
-
-    @property
-    def planned(self) -> list[Path]:
-        return [self._path]
-
-    @property
-    def written(self) -> list[Path]:
-        return list(self._written)
-
-    def _painting(self, first: Frame) -> FramePainter:
-        encoded = pixel_format(self._codec, deep=first.colour.bits > 8)
-        form = painted_format(encoded, first)
-        return FramePainter(self._painter, first.size, self._warn, format=form, colouring=self._colouring)
-
-    def _begin(self, result: Segmentation) -> VideoWriter:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        require_size(self._codec, result.frame.size, self._path)
-        self._made = make_empty(self._growing)
-        assert self._frames is not None
-        return VideoWriter(self._growing, result.frame, self._source, self._frames, self._settings, self._warn)
 
 
 def overlay_video(outputs: Outputs, target: Target) -> Sink:

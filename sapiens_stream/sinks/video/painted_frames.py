@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import av
 import cv2
 import numpy as np
 
-from sapiens_stream.colour.meaning import BT601, BT2020, FULL_RANGE, LIMITED_RANGE
+from sapiens_stream.colour.meaning import BT601, BT2020, FULL_RANGE, LIMITED_RANGE, Colour
 from sapiens_stream.colour.planes import Plane, Planes, planes_of
 from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.colouring import Colouring, write_on_planes
@@ -27,30 +28,19 @@ def painted_format(encoded: str, first: Frame) -> str:
     return _DEEP.get(encoded, encoded)
 
 
-class FramePainter:
-    """Paints results in their YUV planes, upright, all in one size: that of the first, `size`, (height, width).
+class PlanarFrames(ABC):
+    """Makes video frames of results, all in one size: that of the first, `size`, (height, width).
 
-    An odd height or width is made even, as 4:2:0 video must be, by doubling the last line or column. What is decoded to
-    another format than `format` is brought to it first; the matrix and the range of the source are kept, and RGB
-    becomes BT.601 in limited range. In 8 bits, HDR and wide-gamut pictures become SDR of BT.709, and are tagged so; in
-    more they stay what they are.
+    What is decoded to another format than `format` is brought to it first; the matrix and the range of the source are
+    kept, and RGB becomes BT.601 in limited range. In 8 bits, HDR and wide-gamut pictures become SDR of BT.709, and are
+    tagged so; in more they stay what they are.
     """
 
-    def __init__(
-        self,
-        painter: Painter,
-        size: tuple[int, int],
-        warn: Callable[[str], None],
-        *,
-        format: str = _EIGHT_BIT,
-        colouring: Colouring | None = None,
-    ) -> None:
-        self._painter = painter
+    def __init__(self, size: tuple[int, int], warn: Callable[[str], None], *, format: str = _EIGHT_BIT) -> None:
         self._size = size
         self._warn = warn
         self._warned = False
         self._format = format
-        self._colouring = colouring or Colouring()
 
     @property
     def deep(self) -> bool:
@@ -59,43 +49,12 @@ class FramePainter:
 
     @property
     def padded(self) -> tuple[int, int]:
-        """(height, width) of the painted frames."""
-        height, width = self._size
-        return height + height % 2, width + width % 2
+        """(height, width) of the frames."""
+        return self._size
 
+    @abstractmethod
     def paint(self, result: Segmentation) -> av.VideoFrame:
         """A new frame of the `padded` size, tagged with its colours; without a time."""
-        frame, class_map = result.frame, self._colouring.seen(result).class_map
-        if frame.size != self._size:
-            self._warn_of(frame)
-            class_map = np.asarray(cv2.resize(class_map, self._size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
-        decoded = self._planar(frame)
-        colour = colour_of(decoded)
-        height, width = self.padded
-        painted = av.VideoFrame(width, height, self._format)
-        whole = planes_of(painted)
-        planes = Planes(*(_upright(frame, plane) for plane in planes_of(decoded)))
-        inside = Planes(*(out[: len(of), : of.shape[1]] for out, of in zip(whole, planes, strict=True)))
-        self._painter.paint_planes(
-            planes,
-            class_map,
-            matrix=colour.matrix,
-            primaries=colour.primaries,
-            transfer=colour.transfer,
-            full_range=colour.full_range,
-            bits=colour.bits,
-            out=inside,
-        )
-        write_on_planes(inside, self._colouring.marks(result, self._size), colour)
-        for out, of in zip(whole, planes, strict=True):
-            rows, columns = of.shape
-            out[rows:, :columns] = out[rows - 1 : rows, :columns]
-            out[:, columns:] = out[:, columns - 1 : columns]
-        painted.colorspace = colour.matrix
-        painted.color_range = FULL_RANGE if colour.full_range else decoded.color_range
-        painted.color_primaries = colour.primaries
-        painted.color_trc = colour.transfer
-        return painted
 
     def _planar(self, frame: Frame) -> av.VideoFrame:
         """The picture in `format`, scaled if it is of another size, as it lies."""
@@ -126,5 +85,71 @@ class FramePainter:
         self._warned = True
 
 
-def _upright(frame: Frame, plane: Plane) -> Plane:
+class FramePainter(PlanarFrames):
+    """Paints results in their YUV planes, upright.
+
+    An odd height or width is made even, as 4:2:0 video must be, by doubling the last line or column.
+    """
+
+    def __init__(
+        self,
+        painter: Painter,
+        size: tuple[int, int],
+        warn: Callable[[str], None],
+        *,
+        format: str = _EIGHT_BIT,
+        colouring: Colouring | None = None,
+    ) -> None:
+        super().__init__(size, warn, format=format)
+        self._painter = painter
+        self._colouring = colouring or Colouring()
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """(height, width) of the painted frames."""
+        height, width = self._size
+        return height + height % 2, width + width % 2
+
+    def paint(self, result: Segmentation) -> av.VideoFrame:
+        """A new frame of the `padded` size, tagged with its colours; without a time."""
+        frame, class_map = result.frame, self._colouring.seen(result).class_map
+        if frame.size != self._size:
+            self._warn_of(frame)
+            class_map = np.asarray(cv2.resize(class_map, self._size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+        decoded = self._planar(frame)
+        colour = colour_of(decoded)
+        height, width = self.padded
+        painted = av.VideoFrame(width, height, self._format)
+        whole = planes_of(painted)
+        planes = Planes(*(upright(frame, plane) for plane in planes_of(decoded)))
+        inside = Planes(*(out[: len(of), : of.shape[1]] for out, of in zip(whole, planes, strict=True)))
+        self._painter.paint_planes(
+            planes,
+            class_map,
+            matrix=colour.matrix,
+            primaries=colour.primaries,
+            transfer=colour.transfer,
+            full_range=colour.full_range,
+            bits=colour.bits,
+            out=inside,
+        )
+        write_on_planes(inside, self._colouring.marks(result, self._size), colour)
+        for out, of in zip(whole, planes, strict=True):
+            rows, columns = of.shape
+            out[rows:, :columns] = out[rows - 1 : rows, :columns]
+            out[:, columns:] = out[:, columns - 1 : columns]
+        tag(painted, decoded, colour)
+        return painted
+
+
+def upright(frame: Frame, plane: Plane) -> Plane:
+    """A plane of a decoded frame, turned as the picture is seen."""
     return frame.upright(plane) if frame.quarter_turns % 4 or frame.mirrored else plane
+
+
+def tag(made: av.VideoFrame, decoded: av.VideoFrame, colour: Colour) -> None:
+    """Says of a frame that its colours are those of another."""
+    made.colorspace = colour.matrix
+    made.color_range = FULL_RANGE if colour.full_range else decoded.color_range
+    made.color_primaries = colour.primaries
+    made.color_trc = colour.transfer

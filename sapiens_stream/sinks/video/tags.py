@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
     from av.container.core import Chapter
 
 # What the file that is written says for itself.
-_OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "duration"})
+_OF_THE_CONTAINER = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "timecode"})
 _OF_A_STREAM = ("language", "title", "creation_time")
 # QuickTime numbers its languages, and FFmpeg knows those by the older of their two codes.
 _OLDER_CODES = {
     "cym": "wel", "deu": "ger", "ell": "gre", "eus": "baq", "fre": "fra", "hye": "arm", "isl": "ice",
     "kat": "geo", "msa": "may", "mya": "bur", "nld": "dut", "sqi": "alb", "swe": "sve", "zho": "chi",
 }  # fmt: skip
+_TIME_CODE = re.compile(r"\d\d:[0-5]\d:[0-5]\d[:;.]\d\d")
 _USES = Disposition.default | Disposition.dub | Disposition.original | Disposition.comment | Disposition.forced
 _USES |= Disposition.hearing_impaired | Disposition.visual_impaired
 
@@ -48,6 +50,16 @@ def tag_stream(stream: Stream, original: Stream, extension: str) -> None:
     if extension == ".mov" and (language := stream.metadata.get("language")):
         stream.metadata["language"] = _OLDER_CODES.get(language, language)
     stream.disposition = original.disposition & _USES
+
+
+def tag_time_code(pictures: Stream, original: InputContainer) -> None:
+    """The time code of the first frame, of which a mov or mp4 makes a track of its own; none that FFmpeg can't read."""
+    video = original.streams.best("video")
+    for tags in (video.metadata if video is not None else {}, original.metadata):
+        said = {key.lower(): value for key, value in tags.items()}.get("timecode", "")
+        if _TIME_CODE.fullmatch(said):
+            pictures.metadata["timecode"] = said
+            return
 
 
 def add_chapters(output: OutputContainer, original: InputContainer, shift: Fraction, end: Fraction | None) -> None:

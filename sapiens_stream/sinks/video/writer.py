@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import Audio
 from sapiens_stream.sinks.video.companions import Companions
-from sapiens_stream.sinks.video.encoders import encoder_named, pixel_format
+from sapiens_stream.sinks.video.encoders import pixel_format
 from sapiens_stream.sinks.video.hdr_metadata import hdr_options
 from sapiens_stream.sinks.video.mp4 import header_options
-from sapiens_stream.sinks.video.painted_frames import FramePainter
+from sapiens_stream.sinks.video.painted_frames import PlanarFrames
 from sapiens_stream.sinks.video.scheduling import kept_scheduling
 from sapiens_stream.sinks.video.side_streams import SideStreams
 
@@ -35,11 +35,19 @@ _SOUND_AFTER_THE_END = Fraction(1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings:
-    """Which encoder, with which options, and which sound goes along."""
+    """Which encoder, with which options, and which sound goes along.
+
+    `format` is the pixel format, None: the usual one of the encoder. `tag` says to players which codec it is, where
+    there are several names. `stream_tags` and `file_tags` are what is said of the pictures, and of the file.
+    """
 
     codec: str
     options: Mapping[str, str]
     audio: Audio
+    format: str | None = None
+    tag: str | None = None
+    stream_tags: Mapping[str, str] = field(default_factory=dict)
+    file_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Clock:
@@ -79,7 +87,7 @@ class Clock:
 
 
 class VideoWriter:
-    """Encodes what `frames` paints into a new file at `path`, whose settings follow the `first` frame.
+    """Encodes what `frames` makes into a new file at `path`, whose settings follow the `first` frame.
 
     Raises OSError, ValueError or av.FFmpegError, from which nothing but `close` can follow.
     """
@@ -89,12 +97,13 @@ class VideoWriter:
         path: Path,
         first: Frame,
         source: SourceInfo,
-        frames: FramePainter,
+        frames: PlanarFrames,
         settings: EncoderSettings,
         warn: Callable[[str], None],
     ) -> None:
         self._frames = frames
         self._clock = Clock(first, source)
+        self._settings = settings
         self._codec = settings.codec
         self._begin = self._frame_count = 0
         self._end = Fraction(0)
@@ -109,6 +118,7 @@ class VideoWriter:
                 # Several frames at a time in place of slices of one: more overlaps and fewer bytes, but frames wait.
                 self._stream.codec_context.thread_type = "FRAME"
             self._side = self._companions.accompany(self._output, self._stream, self._clock.shift)
+            self._describe(self._output, self._stream)
             self._stack = stack.pop_all()
 
     def write(self, frame: Frame, painted: av.VideoFrame) -> None:
@@ -135,11 +145,17 @@ class VideoWriter:
     def complete(self, output: OutputContainer, copies: Sequence[Stream]) -> SideStreams | None:
         """Adds what the growing file could not hold to the finished one; see `Companions`. Once this one is closed."""
         end = self._end + _SOUND_AFTER_THE_END
-        return self._companions.complete(output, copies, self._clock.shift, end)
+        side = self._companions.complete(output, copies, self._clock.shift, end)
+        self._describe(output, copies[0])
+        return side
 
     def release(self) -> None:
         """Closes the source's file, once nothing more is to be taken from it."""
         self._companions.close()
+
+    def _describe(self, output: OutputContainer, pictures: Stream) -> None:
+        output.metadata.update(self._settings.file_tags)
+        pictures.metadata.update(self._settings.stream_tags)
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
@@ -165,10 +181,10 @@ class VideoWriter:
         context = stream.codec_context
         context.time_base = self._clock.time_base
         context.height, context.width = self._frames.padded
-        context.pix_fmt = pixel_format(settings.codec, deep=first.colour.bits > 8)
+        context.pix_fmt = settings.format or pixel_format(settings.codec, deep=first.colour.bits > 8)
         context.flags |= Flags.frame_duration
-        if (tag := encoder_named(settings.codec).tag) is not None:
-            context.codec_tag = tag
+        if settings.tag is not None:
+            context.codec_tag = settings.tag
         video = original.streams.best("video") if original is not None else None
         if isinstance(video, VideoStream) and video.sample_aspect_ratio:
             ratio = video.sample_aspect_ratio
