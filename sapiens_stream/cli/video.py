@@ -21,7 +21,7 @@ from sapiens_stream.cli.output_options import (
 from sapiens_stream.cli.sharing import check_chunk, execute_chunk, share_of_videos
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
-from sapiens_stream.settings import MAX_PIXELS, MODEL, OUTPUT_FOLDER
+from sapiens_stream.settings import MATTE, MAX_PIXELS, MODEL, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter
@@ -83,6 +83,8 @@ def video(
     settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "shard", "chunk", "json", "quiet"))
     guesses.check_model(model)
     check_chunk(chunk, shard, inputs, output)
+    if chunk is not None and choices["matte"] != MATTE:
+        raise UsageError("--chunk writes class maps alone; a matte is made of them once joined: results render --matte")
     overlay_file = _overlay_file(output, inputs, choices["overlay"])
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display

@@ -17,7 +17,7 @@ from sapiens_stream.models.catalogue import PUBLISHED
 
 _SHOWN = [PUBLISHED[name] for name in ("sapiens-0.3b", "sapiens-0.6b", "sapiens-1b")]
 
-FRAME_TFLOP = {model.name: model.tflop for model in _SHOWN}
+FRAME_TFLOP = {model.name: model.tflop for model in _SHOWN if model.tflop is not None}
 """What one frame costs, head and attention included."""
 
 WEIGHTS_BYTES = {model.name: 4 * model.parameters for model in _SHOWN}

@@ -1,4 +1,4 @@
-"""Sapiens2 checkpoints: weights alone (safetensors), run by the network in the library `transformers`."""
+"""Sapiens2 checkpoints: weights alone (safetensors), run by the networks in the library `transformers`."""
 
 from __future__ import annotations
 
@@ -33,9 +33,8 @@ _QUERY = r"\.(\d+)\.(?:attn\.wq|attention\.q_proj)\.weight$"
 _KEY = r"\.(\d+)\.(?:attn\.wk|attention\.k_proj)\.weight$"
 _MLP_DOWN = r"\.(\d+)\.(?:ffn\.w3|mlp\.down_proj)\.weight$"
 _MLP_GATE = r"\.(\d+)\.(?:ffn\.w12|mlp\.gate_proj)\.weight$"
-_UPSAMPLE = r"^decode_head\.(?:deconv_layers\.(\d+)|upsample_layers\.(\d+)\.convolution)\.weight$"
 _CONVOLVE = r"^decode_head\.conv_layers\.(\d+)(?:\.convolution)?\.weight$"
-_CLASSIFY = r"^decode_head\.(?:conv_seg|predictor)\.weight$"
+_BEFORE_UPSAMPLING = r"^decode_head\.input_conv\.(?:0|convolution)\.weight$"
 _BIASES = {
     "query_bias": r"\.(?:attn\.wq|attention\.q_proj)\.bias$",
     "key_bias": r"\.(?:attn\.wk|attention\.k_proj)\.bias$",
@@ -49,17 +48,68 @@ _UNTOLD = ("hidden_act", "rope_theta", "rms_norm_eps")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a network tells of each pixel: the library's class, and its tensors' names.
+
+    `spread` says that four channels of a convolution become one of twice the size; else its transpose upsamples.
+    """
+
+    network: str
+    task: str
+    upsample: str
+    predict: str
+    named: str
+    spread: bool = False
+
+
+SEGMENTATION = Head(
+    network="Sapiens2ForSemanticSegmentation",
+    task="segmentation",
+    upsample=r"^decode_head\.(?:deconv_layers\.(\d+)|upsample_layers\.(\d+)\.convolution)\.weight$",
+    predict=r"^decode_head\.(?:conv_seg|predictor)\.weight$",
+    named="classifier (decode_head.conv_seg)",
+)
+MATTING = Head(
+    network="Sapiens2ForImageMatting",
+    task="matting",
+    upsample=r"^decode_head\.(?:upsample_blocks\.(\d+)\.0|upsample_layers\.(\d+)\.convolution)\.weight$",
+    predict=r"^decode_head\.(?:conv_matting|predictor)\.weight$",
+    named="colours and alpha (decode_head.conv_matting)",
+    spread=True,
+)
+_LEAST_ALPHA = 1e-6
+"""So that the logit of what is opaque or clear is finite; less than a level of 16 bits."""
+_COLOURS_AND_ALPHA = 4
+"""Channels of the matting network: red, green and blue, multiplied by the alpha, and that."""
+
+
 def is_sapiens2(shapes: Shapes) -> bool:
     """Whether tensors of these names are of a Sapiens2 network, for whatever task."""
     return any(re.search(_QUERY_NORM, name) for name in shapes)
 
 
-def open_sapiens2(path: Path, shape: Shape | None = None) -> Network:
+def is_matting(shapes: Shapes) -> bool:
+    """Whether they are of the Sapiens2 network that tells how opaque people are."""
+    sizes = [size[0] for name, size in shapes.items() if re.search(MATTING.predict, name)]
+    spread = any(re.search(_BEFORE_UPSAMPLING, name) for name in shapes)
+    return is_sapiens2(shapes) and spread and sizes == [_COLOURS_AND_ALPHA]
+
+
+def shapes_of(path: Path) -> Shapes:
+    """Of the tensors in a file, or in that of a folder which counts. Raises ModelError."""
+    with naming(path):
+        file = _weights_file(path)
+    return read_shapes(file)
+
+
+def open_sapiens2(path: Path, shape: Shape | None = None, head: Head = SEGMENTATION) -> Network:
     """Opens a Sapiens2 safetensors file, or a folder of transformers (config.json and model.safetensors).
 
     The network's sizes are read off the tensors' shapes, so that the file alone will do; what they do not tell is
     taken from a config.json beside it, or is as published. `shape` is the (height, width) to feed it, 1024x768 unless
-    given. No weights are read before the model is placed; nothing is fetched, no code of the checkpoint's is run.
+    given. No weights are read before the model is placed; nothing is fetched, no code of the checkpoint's is run. The
+    logits of a matting network are one channel, those of its alpha.
 
     Raises ModelError for a file that is none or does not fit the network, and where transformers is missing, which it
     says how to install; UsageError for a shape that is not of whole patches.
@@ -68,7 +118,7 @@ def open_sapiens2(path: Path, shape: Shape | None = None) -> Network:
         file = _weights_file(path)
     shapes = read_shapes(file)
     with naming(path):
-        sizes = Sizes.of(shapes)
+        sizes = Sizes.of(shapes, head)
         _check_library()
         settings = {**sizes.settings, **_told_beside(file)}
     height, width = shape or DEFAULT_SHAPE
@@ -77,12 +127,12 @@ def open_sapiens2(path: Path, shape: Shape | None = None) -> Network:
 
     def place(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
         with naming(path):
-            network = _load(file, settings | {"image_size": [height, width]}, dtype)
-        return _Logits(network).to(device)
+            network = _load(file, settings | {"image_size": [height, width]}, dtype, head)
+        return (_AlphaLogits if head is MATTING else _Logits)(network).to(device)
 
     return Network(
-        kind="sapiens2",
-        channels=sizes.classes,
+        kind="sapiens2" if head is SEGMENTATION else "sapiens2-matting",
+        channels=1 if head is MATTING else sizes.classes,
         size=(height, width),
         logits_size=(height // sizes.patch * sizes.scale, width // sizes.patch * sizes.scale),
         place=place,
@@ -102,15 +152,15 @@ class Sizes:
     settings: Mapping[str, Any]
 
     @classmethod
-    def of(cls, shapes: Shapes) -> Sizes:
-        """Raises ModelError where a tensor is missing without which there is no segmentation."""
+    def of(cls, shapes: Shapes, head: Head = SEGMENTATION) -> Sizes:
+        """Raises ModelError where a tensor is missing without which there is no such head."""
         hidden, _, patch, _ = _only(shapes, _PATCHES, "patch embedding")
         head_width = _only(shapes, _QUERY_NORM, "normalised queries")[0]
         keys = _layers(shapes, _KEY)
-        up, refine = _layers(shapes, _UPSAMPLE), _layers(shapes, _CONVOLVE)
-        classes = _only(shapes, _CLASSIFY, "classifier (decode_head.conv_seg): it is not of the segmentation model")[0]
-        if not up or not 1 <= classes <= MAX_CLASSES:
-            raise ModelError(f"is not a segmentation model of Sapiens2: {len(up)} upsampling steps, {classes} channels")
+        up, refine = _layers(shapes, head.upsample), _layers(shapes, _CONVOLVE)
+        classes = _only(shapes, head.predict, f"{head.named}: it is not of the {head.task} model")[0]
+        if not up or not 1 <= classes <= MAX_CLASSES or (head is MATTING and classes != _COLOURS_AND_ALPHA):
+            raise ModelError(f"is not a {head.task} model of Sapiens2: {len(up)} upsampling steps, {classes} channels")
         registers = [size for name, size in shapes.items() if re.search(_REGISTERS, name)]
         settings = {
             "patch_size": patch,
@@ -123,7 +173,8 @@ class Sizes:
             "use_gated_mlp": any(re.search(_MLP_GATE, name) for name in shapes),
             "num_labels": classes,
             "head_config": {
-                "upsample_out_channels": [size[1] for size in up],
+                "use_pixel_shuffle": head.spread or None,
+                "upsample_out_channels": [size[0] // 4 if head.spread else size[1] for size in up],
                 "upsample_kernel_sizes": [size[2] for size in up],
                 "conv_out_channels": [size[0] for size in refine],
                 "conv_kernel_sizes": [size[2] for size in refine],
@@ -182,15 +233,18 @@ def _check_library() -> None:
         raise ModelError(f"{needs} from {'.'.join(map(str, TRANSFORMERS))} on; {version} is installed: {install}")
 
 
-def _load(file: Path, settings: Mapping[str, Any], dtype: torch.dtype) -> torch.nn.Module:
+def _load(file: Path, settings: Mapping[str, Any], dtype: torch.dtype, head: Head) -> torch.nn.Module:
     try:
-        from transformers import PreTrainedModel, Sapiens2Config, Sapiens2ForSemanticSegmentation
-    except ImportError as error:
-        raise ModelError(f"needs the library transformers, which cannot be imported: {cause(error)}") from error
+        import transformers
+        from transformers import PreTrainedModel, Sapiens2Config
+
+        network_type = getattr(transformers, head.network)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"needs the library transformers with {head.network}, which fails: {cause(error)}") from error
     try:
         weights = load_file(file)
         with _quiet_transformers():
-            network, told = Sapiens2ForSemanticSegmentation.from_pretrained(
+            network, told = network_type.from_pretrained(
                 None,
                 config=Sapiens2Config(**settings),
                 state_dict=weights,
@@ -224,6 +278,17 @@ class _Logits(torch.nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, self.network(pixels).logits)
+
+
+class _AlphaLogits(torch.nn.Module):
+    """The same of a matting network: its alpha, as the logit whose probability it is. Its colours are not used."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.logit(cast(torch.Tensor, self.network(pixels).alphas).float(), eps=_LEAST_ALPHA)
 
 
 def _some(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from sapiens_stream.models.families.graph import GRAPH_FAMILY
 from sapiens_stream.models.families.onnx import ONNX_FAMILY
 from sapiens_stream.models.families.sapiens import FOREGROUND_FAMILY, FOREGROUND_GRAPH_FAMILY, SAPIENS_FAMILY
 from sapiens_stream.models.families.sapiens import GRAPH_FAMILY as SAPIENS_GRAPH_FAMILY
-from sapiens_stream.models.families.sapiens2 import SAPIENS2_FAMILY
+from sapiens_stream.models.families.sapiens2 import SAPIENS2_FAMILY, SAPIENS2_MATTING_FAMILY
 
 if TYPE_CHECKING:
     from sapiens_stream.models.checkpoint import Checkpoint
@@ -19,6 +19,7 @@ FAMILIES = (
     BUILTIN_FAMILY,
     SAPIENS_FAMILY,
     SAPIENS2_FAMILY,
+    SAPIENS2_MATTING_FAMILY,
     FOREGROUND_FAMILY,
     SAPIENS_GRAPH_FAMILY,
     FOREGROUND_GRAPH_FAMILY,

@@ -42,8 +42,8 @@ class Published:
     classes: ClassSet
     parameters: int
     """Of Sapiens2: its backbone's."""
-    tflop: float
-    """What one frame costs, head and attention included."""
+    tflop: float | None
+    """What one frame costs, head and attention included; None where it is not known."""
     licence: Licence
     files: tuple[HubFile, ...]
 

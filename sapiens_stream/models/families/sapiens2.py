@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sapiens_stream.classes import SAPIENS2
+from sapiens_stream.classes import FOREGROUND, SAPIENS2
+from sapiens_stream.errors import ModelError
 from sapiens_stream.models.families.family import Family, HubFile, Normalisation, Published
 from sapiens_stream.models.licences import SAPIENS2_LICENCE
 from sapiens_stream.models.options import ModelOptions
@@ -32,15 +34,34 @@ def _published(size: str, parameters: int, tflop: float) -> Published:
 def _recognise(checkpoint: Checkpoint) -> bool:
     from sapiens_stream.models.sapiens2 import is_sapiens2  # torch takes seconds to load
 
-    if checkpoint.format != "safetensors":
+    if checkpoint.format != "safetensors" or _is_matting(checkpoint):
         return False
     return checkpoint.path.is_dir() or is_sapiens2(checkpoint.shapes)
+
+
+def _is_matting(checkpoint: Checkpoint) -> bool:
+    from sapiens_stream.models.sapiens2 import is_matting, shapes_of
+
+    if checkpoint.format != "safetensors":
+        return False
+    if not checkpoint.path.is_dir():
+        return is_matting(checkpoint.shapes)
+    try:
+        return is_matting(shapes_of(checkpoint.path))
+    except ModelError:  # which the segmentation family, whose folders most are, tells
+        return False
 
 
 def _open(checkpoint: Checkpoint, options: ModelOptions) -> Network:
     from sapiens_stream.models.sapiens2 import open_sapiens2
 
     return open_sapiens2(checkpoint.path, options.shape)
+
+
+def _open_matting(checkpoint: Checkpoint, options: ModelOptions) -> Network:
+    from sapiens_stream.models.sapiens2 import MATTING, open_sapiens2
+
+    return open_sapiens2(checkpoint.path, options.shape, MATTING)
 
 
 SAPIENS2_FAMILY = Family(
@@ -58,3 +79,28 @@ SAPIENS2_FAMILY = Family(
         _published("5b", 5_071_000_000, 36.7),
     ),
 )
+SAPIENS2_MATTING_FAMILY = replace(
+    SAPIENS2_FAMILY,
+    name="sapiens2-matting",
+    run_by="transformers' Sapiens2 matting network",
+    recognise=_is_matting,
+    open=_open_matting,
+    classes=FOREGROUND,
+    published=(
+        Published(
+            name="sapiens2-matting-1b",
+            classes=FOREGROUND,
+            parameters=1_462_000_000,
+            tflop=None,
+            licence=SAPIENS2_LICENCE,
+            files=(
+                HubFile(
+                    variant="safetensors",
+                    repository="facebook/sapiens2-matting-1b",
+                    file="sapiens2_1b_matting.safetensors",
+                ),
+            ),
+        ),
+    ),
+)
+"""How opaque people are: its one channel is an alpha, and the class map is foreground where that is a half or more."""
