@@ -240,6 +240,11 @@ class TestPremultiplied:
         with pytest.raises(UsageError, match="matte alone"):
             write(tmp_path, kind, [], premultiplied=True, **choices)
 
+    @pytest.mark.parametrize("option", ["matte_only", "premultiplied"])
+    def test_it_is_of_a_matte(self, option: str) -> None:
+        with pytest.raises(UsageError, match="is of a matte, and none is asked for"):
+            Outputs(**{option: True})  # type: ignore[arg-type]
+
     @pytest.mark.parametrize("premultiplied, word", [(False, "straight"), (True, "premultiplied")])
     @pytest.mark.parametrize("kind", ["prores4444", "qtrle", "vp9", "png8"])
     def test_the_file_says_which(self, kind: str, premultiplied: bool, word: str, tmp_path: Path) -> None:

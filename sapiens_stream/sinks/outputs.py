@@ -14,6 +14,8 @@ from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks import registry
+from sapiens_stream.sinks.mattes.kinds import has_no_picture
+from sapiens_stream.sinks.numbered import Numbered
 from sapiens_stream.sinks.registry import OutputKind, Target
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.encoders import require_fitting
@@ -82,11 +84,20 @@ class Outputs:
         if self.color_by not in get_args(settings.ColourBy):
             raise UsageError(f"color_by is {self.color_by!r}; there are {', '.join(get_args(settings.ColourBy))}")
         registry.require_known("matte", {self.matte})
+        self._check_matte()
         if not self.kinds:
             savable = ", ".join(registry.words("save"))
             raise UsageError(f"no overlay, and none of {savable} to save: there is nothing to write")
         if self.overlay_file is not None:
             require_fitting(self.codec, self.overlay_file)
+
+    def _check_matte(self) -> None:
+        asked = [name for name in ("matte_only", "premultiplied") if getattr(self, name)]
+        if asked and self.matte == registry.NONE:
+            raise UsageError(f"--{asked[0].replace('_', '-')} is of a matte, and none is asked for; add --matte KIND")
+        if self.premultiplied and (self.matte_only or has_no_picture(self.matte)):
+            raise UsageError("--premultiplied is of a picture with its matte; this is the matte alone")
+        Numbered(settings.MATTE_FILE, "", self.start_number)
 
     @property
     def kinds(self) -> list[OutputKind]:

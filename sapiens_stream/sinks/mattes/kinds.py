@@ -78,7 +78,7 @@ VIDEOS = (
         codec="libvpx-vp9",
         coloured=("yuva420p", "yuva420p"),
         alone=("yuv420p", "yuv420p"),
-        options={"deadline": "good", "cpu-used": "5", "row-mt": "1", "auto-alt-ref": "0", "crf": "24", "b": "0"},
+        options={"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "auto-alt-ref": "0", "crf": "24", "b": "0"},
         bytes_per_pixel=0.1,
         alpha_tags={"alpha_mode": "1"},
     ),
@@ -120,3 +120,8 @@ def video_kind(word: str) -> VideoKind:
 
 def sequence_kind(word: str) -> SequenceKind:
     return next(each for each in SEQUENCES if each.word == word)
+
+
+def has_no_picture(word: str) -> bool:
+    """Whether a kind is of the matte alone."""
+    return any(each.word == word and not each.coloured[0] for each in VIDEOS)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.settings import MATTE_FILE
 from sapiens_stream.sinks.mattes.edges import Floats, MatteMaker
@@ -89,8 +88,6 @@ class MatteSequence(Sink):
 
 def matte_sequence(outputs: Outputs, target: Target) -> Sink:
     """For the table of outputs."""
-    if outputs.premultiplied and outputs.matte_only:
-        raise UsageError("--premultiplied is of a picture with its matte; this is the matte alone")
     numbered = (
         None
         if target.source.kind == "photos"

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.settings import AUDIO, Audio
 from sapiens_stream.sinks.mattes.edges import MatteMaker
@@ -87,8 +86,6 @@ def matte_video(outputs: Outputs, target: Target) -> Sink:
     from sapiens_stream.sinks.mattes.kinds import video_kind
 
     kind = video_kind(outputs.matte)
-    if outputs.premultiplied and (outputs.matte_only or not kind.coloured[0]):
-        raise UsageError("--premultiplied is of a picture with its matte; this is the matte alone")
     return MatteVideo(
         target.path,
         target.source,
