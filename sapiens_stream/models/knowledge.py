@@ -8,10 +8,11 @@ from typing import Any
 from sapiens_stream.classes import FOREGROUND, ClassSet, numbered
 from sapiens_stream.errors import ModelError, UsageError
 from sapiens_stream.models.class_files import read_classes
-from sapiens_stream.models.families.family import Family, Normalisation
+from sapiens_stream.models.families.family import Family
 from sapiens_stream.models.families.sapiens import SAPIENS_NORMALISATION
 from sapiens_stream.models.manifest import Manifest
 from sapiens_stream.models.model import InputSpec, Model, Network, Runnable
+from sapiens_stream.models.normalisation import Normalisation
 from sapiens_stream.models.options import ModelOptions
 
 

@@ -14,9 +14,9 @@ from zipfile import BadZipFile
 from sapiens_stream.classes import FOREGROUND, MAX_CLASSES, SAPIENS, SAPIENS2, ClassSet, numbered
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.archive import Archive
+from sapiens_stream.models.normalisation import Normalisation
 
 if TYPE_CHECKING:
-    from sapiens_stream.models.families.family import Normalisation
     from sapiens_stream.models.model import Model
 
 NAME = "sapiens-stream.json"
@@ -97,8 +97,6 @@ def manifest_of(path: Path, told: Mapping[str, str]) -> Manifest:
 
 
 def _manifest(path: Path, told: Any) -> Manifest:
-    from sapiens_stream.models.families.family import Normalisation
-
     try:
         mean, std = ((float(r), float(g), float(b)) for r, g, b in (told["mean"], told["std"]))
     except (ValueError, TypeError, LookupError, OverflowError) as error:

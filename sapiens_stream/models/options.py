@@ -8,9 +8,7 @@ from os import PathLike
 from typing import TypedDict
 
 from sapiens_stream.errors import UsageError
-
-Triple = tuple[float, float, float]
-"""A number for red, green and blue each."""
+from sapiens_stream.models.normalisation import Triple
 
 
 @dataclass(frozen=True, kw_only=True)

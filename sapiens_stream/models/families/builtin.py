@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.models.families.family import Family, Normalisation
+from sapiens_stream.models.families.family import Family
 from sapiens_stream.models.licences import APACHE
+from sapiens_stream.models.normalisation import Normalisation
 from sapiens_stream.models.options import ModelOptions
 
 if TYPE_CHECKING:

@@ -9,19 +9,12 @@ from typing import TYPE_CHECKING
 
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.models.licences import Licence
-from sapiens_stream.models.options import ModelOptions, Triple
+from sapiens_stream.models.normalisation import Normalisation
+from sapiens_stream.models.options import ModelOptions
 
 if TYPE_CHECKING:  # torch takes seconds to load, and a family is listed without it
     from sapiens_stream.models.checkpoint import Checkpoint
     from sapiens_stream.models.model import Network
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """`(pixel - mean) / std`, of RGB in 0..255."""
-
-    mean: Triple
-    std: Triple
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from sapiens_stream.classes import FOREGROUND, SAPIENS
 from sapiens_stream.errors import ModelError
-from sapiens_stream.models.families.family import Family, HubFile, Normalisation, Published
+from sapiens_stream.models.families.family import Family, HubFile, Published
 from sapiens_stream.models.families.graph import open_graph
 from sapiens_stream.models.licences import CC_BY_NC
+from sapiens_stream.models.normalisation import Normalisation
 from sapiens_stream.models.options import ModelOptions
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from sapiens_stream.classes import FOREGROUND, SAPIENS2
 from sapiens_stream.errors import ModelError
-from sapiens_stream.models.families.family import Family, HubFile, Normalisation, Published
+from sapiens_stream.models.families.family import Family, HubFile, Published
 from sapiens_stream.models.licences import SAPIENS2_LICENCE
+from sapiens_stream.models.normalisation import Normalisation
 from sapiens_stream.models.options import ModelOptions
 
 if TYPE_CHECKING:
