@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote
 
 from sapiens_stream.cluster.storage import file_system, size_of
+from sapiens_stream.threads import ThreadGroup
 
 _PIECE = 1 << 20
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -29,7 +29,8 @@ class Bridge:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="bridge", daemon=True).start()
+        self._threads = ThreadGroup(self._server.shutdown)
+        self._threads.start("bridge", self._server.serve_forever)
         for name in ("no_proxy", "NO_PROXY"):  # what is in this machine takes no way round
             os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
 
@@ -42,7 +43,7 @@ class Bridge:
 
     def close(self) -> None:
         """Ends the server."""
-        self._server.shutdown()
+        self._threads.close()
         self._server.server_close()
 
 

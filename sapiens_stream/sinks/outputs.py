@@ -44,6 +44,12 @@ class Outputs:
         audio: which sounds of the source are kept: "all" (True), "first" or "none" (False).
         gpu: the number of the CUDA card that NVENC encodes on; None: the first.
         contact_sheet: some frames at a glance, as a PNG.
+        matte: the picture with the classes of `only` opaque and all else clear, a word of the table, or "none".
+        matte_only: the matte alone, as grey, without the picture.
+        premultiplied: the matte's colours are multiplied by its alpha.
+        edge: of the matte: "hard" as the class map, "soft" as the model's probability, or that "refined" along the
+            picture's edges.
+        start_number: of the first file of a numbered sequence.
 
     Raises:
         UsageError: for a word that there is not, and where nothing would be written.
@@ -69,10 +75,8 @@ class Outputs:
     preset: str = settings.PRESET
     audio: settings.Audio | bool = settings.AUDIO
     gpu: int | None = None
-    """The number of the CUDA card that NVENC encodes on."""
     contact_sheet: bool = False
     matte: str = settings.MATTE
-    """A word of the table, or "none"."""
     matte_only: bool = False
     premultiplied: bool = False
     edge: settings.Edge = settings.EDGE

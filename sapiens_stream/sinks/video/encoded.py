@@ -47,14 +47,14 @@ class EncodedVideo(Sink):
 
     @abstractmethod
     def frames_like(self, first: Frame) -> PlanarFrames:
-        """What makes the video's frames, the first of which is given."""
+        """What makes the video's frames, of which `first` is the first."""
 
     @abstractmethod
     def settings_for(self, first: Frame) -> EncoderSettings:
-        """How they are encoded."""
+        """How they are encoded, `first` being the first."""
 
     def check(self, size: tuple[int, int]) -> None:
-        """Raises OutputError for a size, (height, width), that cannot be encoded."""
+        """Raises OutputError for a `size`, (height, width), that cannot be encoded."""
 
     def prepare(self, result: Segmentation) -> Callable[[], av.VideoFrame]:
         if self._frames is None:
