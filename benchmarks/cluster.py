@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import av
+
 from sapiens_stream.cluster.ledger import Ledger, Outcome
 from sapiens_stream.cluster.listing import Entry, entries_of
 from sapiens_stream.cluster.worker import Job, Worker
@@ -57,10 +59,24 @@ def job(place: str, chunk_seconds: float) -> Job:
     )
 
 
+def with_key_frames(clip: Path, path: Path) -> Path:
+    """The clip with a key frame each second, between which it can be cut."""
+    with av.open(clip) as source, av.open(path, "w") as copy:
+        from_stream = source.streams.video[0]
+        stream = copy.add_stream("libx264", rate=from_stream.average_rate, options={"g": "25", "preset": "ultrafast"})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = from_stream.width, from_stream.height, "yuv420p"
+        for frame in source.decode(from_stream):
+            frame.pict_type = 0
+            copy.mux(stream.encode(frame))
+        copy.mux(stream.encode(None))
+    return path
+
+
 def measure_chunks(clip: Path) -> None:
     """What a chunk costs beside its frames, and what joining does."""
-    entries, _ = entries_of([str(clip)])
     with tempfile.TemporaryDirectory() as folder:
+        entries, _ = entries_of([str(with_key_frames(clip, Path(folder) / "clip.mp4"))])
         in_parts, whole = Worker(job(f"{folder}/parts", 1.0)), Worker(job(f"{folder}/whole", 1e9))
         for worker in (in_parts, whole):
             worker.ready()

@@ -18,6 +18,7 @@ from sapiens_stream.install_line import install_line
 CONNECT_SECONDS = 10.0
 LOOK_EVERY = 1.0  # seconds that the loop waits for a result before it looks round
 GROW_EVERY = 5.0  # seconds between looks for room for more workers
+TELL_EVERY = 0.5
 MOST_STARTS = 5
 """Workers in a row that may fail to start: a cluster on which none can is no cluster."""
 
@@ -84,6 +85,7 @@ class RayRun:
         self._pending: dict[Any, _Member] = {}
         self._failed_starts = 0
         self._looked = 0.0
+        self._told = 0.0
         self._began = time.monotonic()
         self._total = len(ledger.waiting)
         self.stopping = False
@@ -185,7 +187,10 @@ class RayRun:
             self._ray.kill(member.handle)
 
     def _tell(self) -> None:
-        seconds = time.monotonic() - self._began
+        if time.monotonic() - self._told < TELL_EVERY:  # asking for the nodes takes a while where they are many
+            return
+        self._told = time.monotonic()
+        seconds = self._told - self._began
         nodes = [node for node in self._ray.nodes() if node.get("Alive")]
         self._on_progress(
             Progress(

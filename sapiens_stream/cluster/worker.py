@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from sapiens_stream.cluster.bridge import Bridge
 from sapiens_stream.cluster.ledger import Outcome, Task
 from sapiens_stream.cluster.listing import Entry, is_remote
 from sapiens_stream.cluster.storage import Place
-from sapiens_stream.errors import FolderBusy, SapiensStreamError, UsageError, cause
+from sapiens_stream.errors import FolderBusy, InputError, SapiensStreamError, UsageError, cause
 from sapiens_stream.frame import Skipped
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.pipeline import Run
@@ -159,7 +159,7 @@ class Worker:
         entry = task.entry
         names = self._chunk_names(entry)
         with self._place.work_in(entry.folder, names) as folder:
-            [chunks] = [each for each in joining.chunks_in(folder) if each.stem == entry.stem]
+            chunks = _whole(each for each in joining.chunks_in(folder) if each.stem == entry.stem)
             run = joining.join(
                 chunks,
                 lambda: self._named(Video(self._address(entry), max_pixels=self._job.max_pixels), entry),
@@ -241,6 +241,19 @@ class Worker:
 
             self._segmenter = Segmenter(self._job.model, options=self._job.inference, warn=_silent)
         return self._segmenter
+
+
+def _whole(found: Iterable[joining.Chunks]) -> joining.Chunks:
+    """Those that are all there: others may be left of a start with chunks of another length."""
+    last = InputError("there are no chunks of it")
+    for chunks in found:
+        try:
+            chunks.require_whole()
+        except InputError as error:
+            last = error
+        else:
+            return chunks
+    raise last
 
 
 def _files_of(entry: Entry, part: Part) -> list[str]:
