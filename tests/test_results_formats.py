@@ -4,6 +4,7 @@ import dataclasses
 import json
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,6 +98,26 @@ def test_people_are_numbered_in_each_picture(tmp_path):
 
 
 # YOLO, LabelMe
+
+
+@pytest.mark.parametrize("kind", ["yolo", "labelme"])
+def test_pieces_that_touch_by_a_corner_have_outlines(kind, supervision, tmp_path):
+    """Of holes in such a mask supervision knows no way out."""
+    ring = np.ones((12, 12), bool)
+    ring[2:10, 2:10] = False
+    corner = np.zeros((30, 40), np.uint8)
+    corner[:12, :12] = np.where(ring, 2, 0)
+    corner[12:24, 12:24] = np.where(ring, 2, 0)
+    place = exported(frames([corner, MAPS[0]]), kind, tmp_path)
+    written = (place / ("labels/clip_000000.txt" if kind == "yolo" else "clip_000000.json")).read_text()
+    if kind == "yolo":
+        polygons = [np.array(line.split()[1:], float).reshape(-1, 2) * (40, 30) for line in written.splitlines()]
+    else:
+        polygons = [shape["points"] for shape in json.loads(written)["shapes"]]
+    again = np.zeros_like(corner)
+    for polygon in polygons:
+        cv2.fillPoly(again, [np.rint(polygon).astype(np.int32)], 2)
+    np.testing.assert_array_equal(again, corner)
 
 
 def assert_detections(read, image_names):

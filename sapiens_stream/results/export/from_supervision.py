@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from sapiens_stream.results.export.extra import needing
+from sapiens_stream.results.export.outlines import outlines
 from sapiens_stream.results.export.target import Target, to_json
 from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.files import path_below, written_aside
 from sapiens_stream.sinks.instances import Instance, find_instances, instance_mask
 
-if TYPE_CHECKING:
-    from supervision import Detections
-
 _LABELME_VERSION = "5.5.0"
 """Of the program whose files these are like."""
+
+Polygon = npt.NDArray[np.float64]
 
 
 def write_yolo(frames: Iterable[StoredFrame], target: Target) -> None:
     """labels/NAME.txt, a polygon a line, and data.yaml. YOLO has no background: its ids are one less."""
     with needing("yolo"):
-        from supervision.dataset.formats.yolo import detections_to_yolo_annotations, save_data_yaml
+        from supervision.dataset.formats.yolo import object_to_yolo, save_data_yaml
 
     for frame in frames:
         lines = [
-            line
-            for _, detections in _detections(frame, target)
-            for line in detections_to_yolo_annotations(detections, frame.size)
+            object_to_yolo(_box(instance), instance.label.id - 1, frame.size, polygon)
+            for instance, polygons in _outlined(frame, target)
+            for polygon in polygons
         ]
         with written_aside(path_below(target.folder / "labels", target.item_name(frame), ".txt")) as file:
             file.write("".join(f"{line}\n" for line in lines).encode())
@@ -40,14 +42,12 @@ def write_yolo(frames: Iterable[StoredFrame], target: Target) -> None:
 def write_labelme(frames: Iterable[StoredFrame], target: Target) -> None:
     """NAME.json beside NAME.jpg, as today's LabelMe reads them; `group_id` is the person, where it is known."""
     with needing("labelme"):
-        from supervision.dataset.formats.labelme import detections_to_labelme_shapes
+        import supervision  # noqa: F401  # whose outlines these are
 
-    names = list(target.classes.names[1:])
     for frame in frames:
-        shapes = []
-        for instance, detections in _detections(frame, target):
-            for shape in detections_to_labelme_shapes(detections, names):
-                shapes.append({**shape, "group_id": instance.person})
+        shapes = [
+            _shape(instance, target, polygon) for instance, polygons in _outlined(frame, target) for polygon in polygons
+        ]
         height, width = frame.size
         record: dict[str, Any] = {
             "version": _LABELME_VERSION,
@@ -63,20 +63,48 @@ def write_labelme(frames: Iterable[StoredFrame], target: Target) -> None:
         target.write_picture(frame, "")
 
 
-def _detections(frame: StoredFrame, target: Target) -> Iterator[tuple[Instance, Detections]]:
-    """One at a time, as each has a mask of the whole frame."""
-    from supervision import Detections
+def _shape(instance: Instance, target: Target, polygon: Polygon | None) -> dict[str, Any]:
+    points = _box(instance).reshape(2, 2) if polygon is None else polygon
+    return {
+        "label": target.classes[instance.label.id],
+        "points": points.astype(np.float64).tolist(),
+        "group_id": instance.person,
+        "description": "",
+        "shape_type": "rectangle" if polygon is None else "polygon",
+        "flags": {},
+    }
 
+
+def _box(instance: Instance) -> npt.NDArray[np.float32]:
+    """Left, top, right, bottom: what stands for an instance that is too small for an outline."""
+    x, y, width, height = instance.label.bbox
+    return np.array([x, y, x + width, y + height], np.float32)
+
+
+def _outlined(frame: StoredFrame, target: Target) -> Iterator[tuple[Instance, list[Polygon] | list[None]]]:
+    """The instances of a frame with their outlines; one that is too small for any has None."""
     for instance in find_instances(frame.class_map, frame.person_map, target.classes):
-        part, (x, y) = instance_mask(instance, frame.class_map, frame.person_map)
-        height, width = part.shape
-        mask = np.zeros((1, *frame.size), bool)
-        mask[0, y : y + height, x : x + width] = part
-        yield (
-            instance,
-            Detections(
-                xyxy=np.array([[x, y, x + width, y + height]], np.float32),
-                mask=mask,
-                class_id=np.array([instance.label.id - 1]),
-            ),
-        )
+        part, origin = instance_mask(instance, frame.class_map, frame.person_map)
+        yield instance, [polygon + np.array(origin) for polygon in _polygons(part)] or [None]
+
+
+def _polygons(mask: npt.NDArray[np.bool_]) -> list[Polygon]:
+    """Outlines through the middles of the outermost pixels, with seams to the holes, as `cv2.fillPoly` gives it back.
+
+    supervision finds no seam where pixels hang together by a corner alone: such a mask is taken apart there.
+    """
+    from supervision.dataset.utils import approximate_mask_with_polygons
+
+    try:
+        return [np.asarray(each, np.float64) for each in approximate_mask_with_polygons(mask, bridge_holes=True)]
+    except ValueError:
+        count, pieces = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
+    found: list[Polygon] = []
+    for number in range(1, count):
+        piece = np.asarray(pieces == number)
+        try:
+            polygons = approximate_mask_with_polygons(piece, bridge_holes=True)
+            found += [np.asarray(each, np.float64) for each in polygons]
+        except ValueError:
+            found += [np.maximum(ring - 0.5, 0) for ring in outlines(piece)]
+    return found
