@@ -21,7 +21,13 @@ def main() -> NoReturn:
             raise
         print(f"error: {cause(error)}", file=sys.stderr)
         sys.exit(_FAILED)
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        from sapiens_stream.cli.leaving import end_process
+
+        end_process(end.code if isinstance(end.code, int) else _FAILED)
+        raise
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Settings(ModelSettings, total=False):
     compile: bool
     people: str
     boxes: str | os.PathLike[str] | None
+    fallback: str
     alpha_of: str | Sequence[str | int] | None
     ranks: int
     warn: Callable[[str], None]

@@ -54,6 +54,10 @@ class DeviceError(SapiensStreamError):
     """
 
 
+class Stalled(SapiensStreamError):
+    """A stage of a run that has not moved for too long, and was given up."""
+
+
 class OutputError(SapiensStreamError):
     """A result that cannot be written.
 

@@ -73,13 +73,20 @@ CONTACT_SHEET_FILE = "_sheet.png"
 RUN_FILE = "_run.json"
 INPUTS_FILE = "_inputs.json"
 """Of the list of all that several processes were asked for."""
+BATCH_FILE = "run.jsonl"
+"""Of a batch, whole: a line an input."""
 
 FRAME_SCHEMA = "sapiens-stream/1"
 RUN_SCHEMA = "sapiens-stream-run/1"
 INPUTS_SCHEMA = "sapiens-stream-inputs/1"
+BATCH_SCHEMA = "sapiens-stream-batch/1"
+LOG_SCHEMA = "sapiens-stream-log/1"
 
 MOST_FRAMES = 1_000_000
 """Of a clip or a live run, that have names of one length."""
+
+STALL_TIMEOUT = 60.0
+"""Seconds after which what does not move is given up."""
 
 MOST_STEADY = 2
 """Frames before and after one that may have a say in its class map."""

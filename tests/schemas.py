@@ -14,12 +14,18 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
+from sapiens_stream.cli import batch_runner
+from sapiens_stream.pipeline import batch_file, event_log, run_folder
 from sapiens_stream.pipeline import record as records
-from sapiens_stream.pipeline import run_folder
-from sapiens_stream.settings import FRAME_SCHEMA, RUN_SCHEMA
+from sapiens_stream.settings import BATCH_SCHEMA, FRAME_SCHEMA, LOG_SCHEMA, RUN_SCHEMA
 from sapiens_stream.sinks import json_file
 
-FILES = {FRAME_SCHEMA: "frame.schema.json", RUN_SCHEMA: "run.schema.json"}
+FILES = {
+    FRAME_SCHEMA: "frame.schema.json",
+    RUN_SCHEMA: "run.schema.json",
+    BATCH_SCHEMA: "batch.schema.json",
+    LOG_SCHEMA: "log.schema.json",
+}
 
 
 @functools.cache
@@ -100,7 +106,7 @@ def _written(_patch: pytest.MonkeyPatch) -> Written:
     dumps = functools.partial(written.frame, orjson.dumps)
     _patch.setattr(json_file, "orjson", SimpleNamespace(**{**vars(orjson), "dumps": dumps}))
     as_text = functools.partial(written.run, run_folder.as_text)
-    for module in (run_folder, records):
+    for module in (run_folder, records, batch_file, event_log, batch_runner):
         _patch.setattr(module, "as_text", as_text)
     return written
 

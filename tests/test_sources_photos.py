@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import os
 import struct
+import threading
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +19,7 @@ import pytest
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources import Decoder, Photos
+from sapiens_stream.sources import photos as photos_module
 from tests.media import UInt8Array, as_stored, exif, make_photo, number_of, picture
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -459,3 +463,47 @@ def test_two_slashes_in_a_list_are_one(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"/{photo}\n/dev/null\n//dev/null\n")
     with Photos(tmp_path / "list.txt") as source:
         assert sorted(type(each).__name__ for each in source.frames()) == ["Frame", "Skipped", "Skipped"]
+
+
+class TestOneThatHangs:
+    """What blocks in a library or a network file is left behind; the photos after it are read by other threads."""
+
+    def test_is_skipped_and_the_others_are_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in "abcdef":
+            make_photo(tmp_path / f"{name}.png", picture(ord(name)))
+        let_go = threading.Event()
+        plain = photos_module.open_photo
+
+        def opened(path: Path, *rest: Any) -> Any:
+            if path.stem in "bc":
+                let_go.wait(30)
+            return plain(path, *rest)
+
+        monkeypatch.setattr(photos_module, "open_photo", opened)
+        alive: list[int] = []
+        try:
+            with Photos(tmp_path, workers=2, stall_timeout=0.5) as photos:
+                photos.alive = lambda: alive.append(1)
+                found = list(photos.frames())
+            assert photos.hung and alive
+        finally:
+            let_go.set()
+        assert [each.name if isinstance(each, Frame) else each for each in found] == [
+            "a",
+            *(Skipped(str(tmp_path / f"{name}.png"), "decoding has hung for 0.6 s") for name in "bc"),
+            *"def",
+        ]
+        assert [each.index for each in found if isinstance(each, Frame)] == [0, 1, 2, 3]
+
+    def test_without_a_timeout_is_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_photo(tmp_path / "a.png", picture(1))
+        plain = photos_module.decode_photo
+
+        def decode(*arguments: Any) -> Any:
+            time.sleep(0.5)
+            return plain(*arguments)
+
+        monkeypatch.setattr(photos_module, "decode_photo", decode)
+        with Photos(tmp_path) as photos:
+            assert [each.name for each in photos.frames()] == ["a"]
+            assert not photos.hung

@@ -79,7 +79,7 @@ class Display:
         if self._quiet:
             yield _NoProgress()
         elif not self._console.is_terminal:
-            yield _PlainProgress(self._console, name, total)
+            yield self._plain(name, total)
         else:
             with Progress(
                 TextColumn("{task.description}", markup=False),
@@ -92,6 +92,9 @@ class Display:
                 transient=True,
             ) as progress:
                 yield _BarProgress(progress, progress.add_task(one_line(name), total=total, rate="", slowest=""))
+
+    def _plain(self, name: str, total: int | None) -> ProgressLine:
+        return _PlainProgress(self._console, name, total)
 
     def note(self, text: str) -> None:
         """A line worth knowing, on standard error."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,15 +12,7 @@ import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import Precision, takes_inference
-from sapiens_stream.cli.output_options import (
-    MATTES,
-    Choices,
-    classes_of,
-    needing,
-    outputs_of,
-    require_people,
-    takes_outputs,
-)
+from sapiens_stream.cli.output_options import MATTES, Choices, needing, outputs_of, require_people, takes_outputs
 from sapiens_stream.cluster.shards import parse_shard
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -31,6 +24,7 @@ from sapiens_stream.settings import (
     PHOTO_WORKERS,
     RUN_FILE,
     SAVE_OF_PHOTOS,
+    STALL_TIMEOUT,
 )
 from sapiens_stream.sinks import registry
 from sapiens_stream.sinks.registry import parse_save
@@ -106,11 +100,13 @@ def images(
     overwrite: options.OverwriteOption = False,
     resume: options.ResumeOption = False,
     shard: options.ShardOption = None,
+    stall_timeout: options.StallOption = STALL_TIMEOUT,
+    log: options.LogOption = None,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Segment photos: an overlay, two masks (.npy) and a JSON for each."""
-    settings = options.for_record(locals(), leave_out=("words", "model", "input_", "pull", "shard", "json", "quiet"))
+    settings = options.for_record(locals(), leave_out=("words", "model", "input_", "pull", *options.OF_THE_BATCH))
     options.check_resume(resume, overwrite)
     saved = parse_save(choices["save"], spanning=False)
     require_people(choices, inference)
@@ -124,51 +120,55 @@ def images(
     wanted = outputs_of(choices, overlay="frames", save=saved)
 
     # Here, so that --help and a wrong option answer at once.
-    from sapiens_stream.cli.display import Display
+    from sapiens_stream.cli.batch_runner import batch_runner
     from sapiens_stream.cli.download import fetch_named
-    from sapiens_stream.cli.runner import Runner
-    from sapiens_stream.pipeline import Run
+    from sapiens_stream.cli.photo_run import PhotoRun
     from sapiens_stream.sinks.files import fitting
 
-    display = Display(quiet=quiet, json=json)
-    runner = Runner(display)
+    runner = batch_runner(quiet=quiet, json=json, log=log)
     folder = _folder(input_)
     root = output_root or folder / OUTPUT_FOLDER
     if os.path.realpath(root) == os.path.realpath(folder):
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
-    mine = share.holds if share is not None else None
-    options_of_photos = {"decoder": decoder, "workers": num_workers, "recursive": recursive, "max_pixels": max_pixels}
-    with _photos(input_, exclude=root, share=mine, **options_of_photos) as source:
+    source = _photos(
+        input_,
+        exclude=root,
+        share=share.holds if share is not None else None,
+        decoder=decoder,
+        workers=num_workers,
+        recursive=recursive,
+        max_pixels=max_pixels,
+        stall_timeout=stall_timeout,
+    )
+    with source:
         if share is not None and source.is_empty:
-            display.result(f"{input_}: {share} holds none of its photos; nothing to do")
+            runner.display.result(f"{input_}: {share} holds none of its photos; nothing to do")
             raise typer.Exit(exit_codes.DONE)
         if pull:
             fetch_named(model, quiet=quiet)
-        segmenter = _segmenter(model, needing(inference, wanted, choices), "fp16" if fp16 else precision, display)
-        known = segmenter.model.classes
-        outputs = replace(wanted, only=classes_of(choices, known))
         stem = Path(os.path.realpath(folder)).name
         if share is not None:  # which has its own record, and files of its own for all of its photos together
             stem = f"{stem}_{share.label}"
-        # Lists, globs and single photos of one folder share it, as long as their results differ.
-        own = None if Path(input_).is_dir() else fitting(root, f"{stem}_{Path(input_).stem}", RUN_FILE)
-        run = Run(
+        PhotoRun(
             source,
-            segmenter.engine,
-            outputs.sinks(root, stem, source.info, known, display.warn),
-            record_path=fitting(root, stem, RUN_FILE),
-            spare_record=own,
+            partial(
+                _segmenter, model, needing(inference, wanted, choices), "fp16" if fp16 else precision, runner.display
+            ),
+            wanted,
+            choices,
+            root,
+            runner,
+            stem=stem,
+            # Lists, globs and single photos of one folder share it, as long as their results differ.
+            own_record=None if Path(input_).is_dir() else fitting(root, f"{stem}_{Path(input_).stem}", RUN_FILE),
             overwrite=overwrite,
             resume=resume,
             shared=share is not None,
             settings=settings,
             workers=num_workers,
-            on_skip=runner.skip,
-            on_damage=runner.damage,
             strict=strict,
-        )
-        runner.execute(run, str(root))
-    raise typer.Exit(runner.exit_code)
+        ).execute(stall_timeout=stall_timeout)
+    raise typer.Exit(runner.finish())
 
 
 def _segmenter(model: str, inference: InferenceOptions, precision: Precision | None, display: Display) -> Segmenter:

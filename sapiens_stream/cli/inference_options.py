@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sapiens_stream.cli.grouped import grouped
-from sapiens_stream.inference.options import Fit, InferenceOptions, People
+from sapiens_stream.inference.options import Fallback, Fit, InferenceOptions, People
 from sapiens_stream.models.options import ModelOptions
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -111,6 +111,10 @@ _OPTIONS: dict[str, Any] = {
             help="The same with your own boxes: COCO's JSON, or a frame a line.",
             show_default="none",
         ),
+    ],
+    "fallback": Annotated[
+        Fallback,
+        typer.Option("--fallback", help="cpu: go on there, slowly, where all devices are lost."),
     ],
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -71,10 +71,49 @@ ChunkOption = Annotated[
         show_default="all",
     ),
 ]
+StallOption = Annotated[
+    float,
+    typer.Option(
+        "--stall-timeout",
+        metavar="SECONDS",
+        min=0,
+        help="Give up an input of which nothing moves for so long, and go on with the next; 0: never. A slow model is"
+        " waited for as long as it computes.",
+    ),
+]
+LogOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--log", metavar="FILE", help="Append what happens, as lines of JSON, for schedulers.", show_default=False
+    ),
+]
+
+
+def _jobs(value: str | int) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if not str(value).isdecimal() or int(value) < 1:
+        raise typer.BadParameter(f"{value!r}; it is 1 or more, or auto")
+    return int(value)
+
+
+JobsOption = Annotated[
+    Any,
+    typer.Option(
+        "--jobs",
+        metavar="N|auto",
+        parser=_jobs,
+        help="Inputs side by side, with one model; auto: more while cores are idle. For small ones.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON a run on standard output, and nothing else there.")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only what went wrong.")]
+
+
+OF_THE_BATCH = ("shard", "chunk", "jobs", "stall_timeout", "log", "json", "quiet")
+"""Arguments that have no say in what a run writes."""
 
 
 def check_resume(resume: bool, overwrite: bool) -> None:

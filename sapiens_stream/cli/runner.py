@@ -12,7 +12,7 @@ from typing import Protocol
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.console import error
 from sapiens_stream.cli.display import Display, duration, rate
-from sapiens_stream.errors import FolderTaken, SapiensStreamError, cause
+from sapiens_stream.errors import FolderTaken, cause
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.failures import belongs_to_input
@@ -42,7 +42,7 @@ class Runner:
         self._spoiled += 1
         self.display.damaged(item)
 
-    def reject(self, name: str, problem: SapiensStreamError) -> None:
+    def reject(self, name: str, problem: BaseException) -> None:
         """Names and counts an input that could not be opened, or whose results cannot be written at all."""
         self.display.json_line(as_line(rejection(name, cause(problem))))
         self._fail(name, problem)
@@ -66,7 +66,7 @@ class Runner:
         if run.passed_over:
             self.display.result(f"{run.name}: done already, in {place}")
         elif run.statistics.segmented + run.statistics.passed:
-            self.display.result(_closing_line(run, place))
+            self.display.result(closing_line(run, place))
 
     def _fail(self, name: str, problem: BaseException) -> None:
         self._spoiled += 1
@@ -85,7 +85,8 @@ class Runner:
         return exit_codes.SOME_SKIPPED if self._spoiled else exit_codes.DONE
 
 
-def _closing_line(run: Run, place: str) -> str:
+def closing_line(run: Run, place: str) -> str:
+    """What came of a run, in short."""
     statistics = run.statistics
     frames = f"{statistics.written + statistics.passed} frames"
     if stored := statistics.stored + statistics.passed:

@@ -21,7 +21,7 @@ from sapiens_stream.cli.output_options import (
 from sapiens_stream.cli.sharing import check_chunk, execute_chunk, share_of_videos
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
-from sapiens_stream.settings import MATTE, MAX_PIXELS, MODEL, OUTPUT_FOLDER
+from sapiens_stream.settings import MATTE, MAX_PIXELS, MODEL, OUTPUT_FOLDER, STALL_TIMEOUT
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter
@@ -71,6 +71,9 @@ def video(
     resume: options.ResumeOption = False,
     shard: options.ShardOption = None,
     chunk: options.ChunkOption = None,
+    jobs: options.JobsOption = 1,
+    stall_timeout: options.StallOption = STALL_TIMEOUT,
+    log: options.LogOption = None,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -80,27 +83,26 @@ def video(
     """
     options.check_resume(resume, overwrite)
     require_people(choices, inference)
-    settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", "shard", "chunk", "json", "quiet"))
+    settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", *options.OF_THE_BATCH))
     guesses.check_model(model)
     check_chunk(chunk, shard, inputs, output)
     if chunk is not None and choices["matte"] != MATTE:
         raise UsageError("--chunk writes class maps alone; a matte is made of them once joined: results render --matte")
     overlay_file = _overlay_file(output, inputs, choices["overlay"])
     # Here, so that --help and a wrong option answer at once.
-    from sapiens_stream.cli.display import Display
+    from sapiens_stream.cli.batch_runner import batch_runner
 
-    display = Display(quiet=quiet, json=json)
+    runner = batch_runner(quiet=quiet, json=json, log=log)
     folder = output if overlay_file is None else output.parent
-    mine = inputs if shard is None else share_of_videos(shard, inputs, folder, display)
+    mine = inputs if shard is None else share_of_videos(shard, inputs, folder, runner.display)
     if not json and all(map(guesses.missing, mine)):
         _refuse(mine)
 
-    from sapiens_stream.cli.runner import Runner
     from sapiens_stream.cli.video_runs import VideoRuns
+    from sapiens_stream.sources.video_input import printable
 
-    runner = Runner(display)
     runs = VideoRuns(
-        partial(_open_model, model, inference, choices, display, pull=pull, quiet=quiet),
+        partial(_open_model, model, inference, choices, runner.display, pull=pull, quiet=quiet),
         choices,
         folder,
         runner,
@@ -114,13 +116,15 @@ def video(
         strict=strict,
     )
     if chunk is not None:
-        execute_chunk(runs, chunk, inputs, display)
+        execute_chunk(runs, chunk, inputs, runner.display)
         raise typer.Exit(runner.exit_code)
-    for name in runs.without_clashes(mine, among=inputs):
-        runs.execute(name)
-        if runner.interrupted:
-            break
-    raise typer.Exit(runner.exit_code)
+    good, bad = runs.inputs(mine, among=inputs)
+    runner.begin(len(mine), str(overlay_file or folder), folder, runs.files(good), file=len(inputs) > 1)
+    for place, name, problem in bad:
+        runner.refuse(place, printable(name), problem)
+    runner.look_at_lengths((place, inputs[place]) for place, _ in good)
+    runner.run(good, jobs=jobs, stall_timeout=stall_timeout, renew=runs.renew)
+    raise typer.Exit(runner.finish())
 
 
 def _open_model(

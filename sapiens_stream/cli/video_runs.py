@@ -1,20 +1,25 @@
-"""The runs of `sapiens-stream video`: one video after the other, each with its own outputs and record."""
+"""The runs of `sapiens-stream video`: a video each, with its own outputs and record."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.cli import guesses
 from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of
 from sapiens_stream.cli.runner import Runner
-from sapiens_stream.errors import InputError, OutputError
+from sapiens_stream.errors import InputError, Stalled
 from sapiens_stream.frame import Skipped
 from sapiens_stream.pipeline import Run
+from sapiens_stream.pipeline.batch import BatchInput
 from sapiens_stream.pipeline.part_run import margin_of, run_of_part
+from sapiens_stream.pipeline.watchdog import Activity
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.sources import Video
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class VideoRuns:
-    """Executes a run for each video. `open_model` is called once, after the first input proved readable.
+    """Begins a run for each video. `open_model` is called once, after the first input proved readable.
 
     Raises UsageError for `choices` of outputs that there are not.
     """
@@ -51,6 +56,7 @@ class VideoRuns:
         self._segmenter: Segmenter | None = None
         self._choices = choices
         self._outputs = outputs_of(choices, overlay_file=overlay_file)
+        self._opening = Lock()
         self._folder = folder
         self._runner = runner
         self.max_pixels = max_pixels
@@ -60,50 +66,68 @@ class VideoRuns:
         self._settings = settings
         self._strict = strict
 
-    def without_clashes(self, inputs: Sequence[str], *, among: Sequence[str]) -> list[str]:
-        """The inputs whose results overwrite neither another's nor one of all `among` which they are.
+    def renew(self, error: Stalled) -> None:
+        """Has the model run by other workers than those that hang."""
+        if self._segmenter is not None:
+            self._segmenter.engine.replace_hung(error)
 
-        The others are named and counted.
+    def files(self, inputs: Sequence[tuple[int, BatchInput]]) -> list[Path]:
+        """Their results that are no frame's."""
+        return [path for _, each in inputs for path in self._outputs.paths(self._folder, each.name)]
+
+    def inputs(
+        self,
+        names: Sequence[str],
+        *,
+        among: Sequence[str],
+    ) -> tuple[list[tuple[int, BatchInput]], list[tuple[int, str, Skipped | InputError]]]:
+        """The inputs whose results overwrite neither another's nor one of all `among` which they are; and the others.
+
+        Each comes with its place there, the others with their names and why.
         """
         originals = {os.path.realpath(name) for name in among}
         taken: dict[str, str] = {}
-        for name in inputs:
+        good: list[tuple[int, BatchInput]] = []
+        bad: list[tuple[int, str, Skipped | InputError]] = []
+        places = range(len(names)) if names is among else [among.index(name) for name in names]
+        for place, name in zip(places, names, strict=True):
             try:
                 stem = parse_video(name).stem
             except InputError as problem:
-                self._runner.reject(printable(name), problem)
+                bad.append((place, name, problem))
                 continue
             paths = self._outputs.paths(self._folder, stem)
             if stem in taken:
                 reason = f"its results would overwrite those of {printable(taken[stem])}; give it another --output"
-                self._runner.skip(Skipped(printable(name), reason))
+                bad.append((place, name, Skipped(printable(name), reason)))
             elif taking := next((path for path in paths if os.path.realpath(path) in originals), None):
-                self._runner.skip(Skipped(name, f"{taking} is an input itself; choose another --output"))
+                reason = f"{taking} is an input itself; choose another --output"
+                bad.append((place, name, Skipped(name, reason)))
             else:
                 taken[stem] = name
-        return list(taken.values())
+                begin = partial(self._begun, name, stem)
+                good.append((place, BatchInput(printable(name), stem, begin)))
+        return good, bad
 
-    def execute(self, name: str) -> None:
-        """Runs one video to its end; one that cannot be read or written is named and counted."""
-        try:
+    @contextmanager
+    def _begun(
+        self,
+        name: str,
+        stem: str,
+        activity: Activity,
+    ) -> Iterator[Run]:
+        with activity.at("open"):
             if problem := guesses.video_problem(name):
                 raise InputError(problem)
-            source = Video(name, max_pixels=self.max_pixels)
-        except InputError as error:
-            self._runner.reject(printable(name), error)
-            return
-        with source:
+            source = Video(name, max_pixels=self.max_pixels, alive=activity.beat)
+        try:
             segmenter = self._ready()
             from sapiens_stream.people.chain import refiner_for  # which loads torch
 
-            stem = parse_video(name).stem
-            warn, note = self._runner.display.warn, self._runner.display.note
-            try:
-                sinks = self._outputs.sinks(self._folder, stem, source.info, segmenter.model.classes, warn)
-            except OutputError as refusal:
-                self._runner.reject(source.info.name, refusal)
-                return
-            run = Run(
+            sinks = self._outputs.sinks(
+                self._folder, stem, source.info, segmenter.model.classes, self._runner.display.warn
+            )
+            yield Run(
                 source,
                 segmenter.engine,
                 sinks,
@@ -115,10 +139,12 @@ class VideoRuns:
                 on_damage=self._runner.damage,
                 strict=self._strict,
                 refiner=refiner_for(segmenter.model, steady=self._steady, every=self._every),
-                note=note,
+                note=self._runner.display.note,
                 remarks=segmenter.engine.record,
+                activity=activity,
             )
-            self._runner.execute(run, str(self._outputs.overlay_file or self._folder))
+        finally:
+            activity.release(source.close)
 
     def execute_part(self, name: str, part: Part) -> None:
         """Runs a part of one video, for its class maps alone."""
@@ -151,11 +177,12 @@ class VideoRuns:
             self._runner.execute(run, str(self._folder))
 
     def _ready(self) -> Segmenter:
-        if self._segmenter is None:
-            self._segmenter = self._open_model()
-            self._outputs = replace(
-                self._outputs,
-                gpu=self._segmenter.engine.devices[0].index,
-                only=classes_of(self._choices, self._segmenter.model.classes),
-            )
-        return self._segmenter
+        with self._opening:
+            if self._segmenter is None:
+                self._segmenter = self._open_model()
+                self._outputs = replace(
+                    self._outputs,
+                    gpu=self._segmenter.engine.devices[0].index,
+                    only=classes_of(self._choices, self._segmenter.model.classes),
+                )
+            return self._segmenter

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
+from sapiens_stream.errors import SapiensStreamError
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.inference.closer import Closer
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
@@ -17,9 +18,9 @@ from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.soft import probabilities_for
 from sapiens_stream.inference.worker import Stage, Worker
-from sapiens_stream.inference.worker_thread import Batch, Results, WorkerThread
+from sapiens_stream.inference.worker_thread import Batch, Results
+from sapiens_stream.inference.workers import DeviceEvent, Workers
 from sapiens_stream.models.model import Model
-from sapiens_stream.threads import ThreadGroup
 
 
 class Engine:
@@ -33,7 +34,7 @@ class Engine:
         warn: is called with a sentence about whatever has to be changed on the way.
         note: is called with what takes long and what was chosen.
 
-    `devices` and `dtype` are those in use.
+    `devices` and `dtype` are those in use. What becomes of a batch whose device is lost: `Workers`.
 
     Raises:
         UsageError: for settings that are at odds with the model.
@@ -58,27 +59,20 @@ class Engine:
         self.model = model
         self._closer = closer
         self._gives_soft = probabilities_for(options, model.classes) is not None
-        self.devices = resolve_devices(options.device, model)
-        threads = max(1, torch.get_num_threads() // len(self.devices)) if self.devices[0].type == "cpu" else None
-        warned, noted = _Once(warn), _Once(note)
-        self._threads: list[WorkerThread] = []
-        group = ThreadGroup(partial(_end, self._threads))
+        devices = resolve_devices(options.device, model)
+        precisions = {each: resolve_precision(options.precision, each, model) for each in devices}
+        make = partial(_worker, model, precisions, options, closer, _Once(warn), _Once(note))
+        instead = partial(resolve_devices, "cpu", model) if options.fallback == "cpu" else tuple
+        self._workers = Workers(make, warn=warn, instead=instead)
         # A thread that still computes when the interpreter goes takes the process with it.
-        self._end = weakref.finalize(self, group.close)
-        for each in self.devices:
-            make = partial(
-                Worker,
-                model,
-                device=each,
-                dtype=resolve_precision(options.precision, each, model),
-                options=options,
-                closer=closer,
-                warn=warned,
-                note=noted,
-            )
-            self._threads.append(WorkerThread(group, make, threads=threads if len(self.devices) > 1 else None))
-        self._workers = [thread.placed() for thread in self._threads]
+        self._end = weakref.finalize(self, self._workers.group.close)
+        self._workers.add(devices)
         torch.set_num_threads(torch.get_num_threads())  # else a worker's becomes the default of later threads
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Those in use: fewer than in the beginning, or others, once one was lost."""
+        return [thread.device for thread in self._workers.threads]
 
     @property
     def device(self) -> str:
@@ -89,12 +83,12 @@ class Engine:
     @property
     def dtype(self) -> torch.dtype:
         """The precision in use: of several devices', the first's."""
-        return self._workers[0].dtype
+        return self._workers.all[0].dtype
 
     @property
     def batch_size(self) -> int:
         """The largest batch that is computed at once."""
-        return max(worker.batch_size for worker in self._workers)
+        return max(worker.batch_size for worker in self._workers.all)
 
     def record(self) -> dict[str, Any]:
         """For the run record: what was chosen on the way."""
@@ -113,12 +107,28 @@ class Engine:
     @property
     def ahead(self) -> int:
         """How many batches are to be queued so that every device is busy."""
-        return sum(worker.depth + 1 for worker in self._workers)
+        return sum(worker.depth + 1 for worker in self._workers.all)
 
     @property
     def timings(self) -> dict[Stage, float]:
         """Seconds spent so far in each stage, summed over the devices; may be read from any thread."""
-        return {stage: sum(worker.seconds[stage] for worker in self._workers) for stage in self._workers[0].seconds}
+        return self._workers.seconds
+
+    @property
+    def device_events(self) -> Sequence[DeviceEvent]:
+        """What befell the devices so far, in order."""
+        return tuple(self._workers.events)
+
+    def processor_seconds(self) -> float | None:
+        """What its threads have computed so far, on the CPU; None where another device does it, or nothing tells."""
+        return self._workers.processor_seconds
+
+    def replace_hung(self, error: SapiensStreamError) -> None:
+        """Gives up the workers that are at something, whose batches fail with `error`, and makes others.
+
+        Waits until the model is placed anew. What they hold of the device's memory stays taken.
+        """
+        self._workers.replace_hung(error)
 
     def submit(self, frames: Batch, refiner: Refiner | None = None) -> Results:
         """Queues a batch on the device with the least to do; its results come in the order of `frames`.
@@ -129,11 +139,10 @@ class Engine:
 
         The future raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where
         the device runs out of memory for a single frame, InputError for a frame that cannot be converted.
-        Raises UsageError once the engine is closed.
+        Raises UsageError once the engine is closed, DeviceError once all devices are lost; batches that were in flight
+        on one that is lost are done again on another.
         """
-        if refiner is not None:
-            return self._threads[0].submit(frames, refiner)
-        return min(self._threads, key=lambda thread: thread.load).submit(frames)
+        return self._workers.submit(frames, refiner)
 
     def run(self, batches: Iterable[Batch], refiner: Refiner | None = None) -> Iterator[list[Segmentation]]:
         """The results of each batch, in order, computed ahead as far as keeps every device busy.
@@ -146,7 +155,7 @@ class Engine:
         Returns:
             An iterator of a list of results for each batch. It raises what the futures of `submit` do.
         """
-        ahead = self.ahead if refiner is None else self._workers[0].depth + 1
+        ahead = self.ahead if refiner is None else self._workers.all[0].depth + 1
         pending: deque[Results] = deque()
         try:
             for frames in batches:
@@ -169,9 +178,18 @@ class Engine:
         self._end()
 
 
-def _end(threads: Sequence[WorkerThread]) -> None:
-    for thread in threads:
-        thread.end()
+def _worker(
+    model: Model,
+    precisions: Mapping[torch.device, torch.dtype],
+    options: InferenceOptions,
+    closer: Callable[[torch.device], Closer] | None,
+    warn: Callable[[str], None],
+    note: Callable[[str], None],
+    device: torch.device,
+) -> Worker:
+    """One for a device; for another than was asked for, in the precision that is usual there."""
+    dtype = precisions.get(device) or resolve_precision("auto", device, model)
+    return Worker(model, device=device, dtype=dtype, options=options, closer=closer, warn=warn, note=note)
 
 
 class _Once:

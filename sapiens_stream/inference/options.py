@@ -20,6 +20,8 @@ People = Literal["off", "auto", "builtin", "ssdlite320", "fasterrcnn-mobile", "f
 """Whether the model looks again at each person from nearer, and what finds them: the built-in model's own map, or one
 of torchvision's detectors; "auto": the former, unless the first frames of a clip show one large person alone."""
 
+Fallback = Literal["none", "cpu"]
+"""What goes on where all devices are lost."""
 MOST_RANKS = 8
 """Classes of a cell whose probabilities are kept; the others have next to none."""
 
@@ -39,6 +41,7 @@ class InferenceOptions(ModelOptions):
             "ssdlite320", "fasterrcnn-mobile" or "fasterrcnn-resnet50", where that detector of torchvision's does;
             "auto": as "builtin", unless a clip shows one large person; "off".
         boxes: a file with the boxes of the people to look at, COCO's JSON or a frame a line, in place of `people`.
+        fallback: "cpu" goes on there where all devices are lost; "none" fails.
         alpha_of: classes, by name or id, whose summed probability comes with each result as its `alpha`; "foreground":
             all but the background; None: that costs nothing.
         ranks: as many of the likeliest classes of each place come with each result as `ranked`, up to 8.
@@ -58,6 +61,7 @@ class InferenceOptions(ModelOptions):
     compile: bool = False
     people: People = "off"
     boxes: str | os.PathLike[str] | None = None
+    fallback: Fallback = "none"
     alpha_of: str | Sequence[str | int] | None = None
     ranks: int = 0
 
@@ -71,6 +75,8 @@ class InferenceOptions(ModelOptions):
             raise UsageError(f"no fit is called {self.fit!r}; there are {', '.join(get_args(Fit))}")
         if self.people not in get_args(People):
             raise UsageError(f"people is {self.people!r}; there are {', '.join(get_args(People))}")
+        if self.fallback not in get_args(Fallback):
+            raise UsageError(f"fallback is {self.fallback!r}; it is {' or '.join(get_args(Fallback))}")
         if self.boxes is not None and not isinstance(self.boxes, (str, os.PathLike)):
             raise UsageError(f"boxes is {self.boxes!r}; it is the path of a file")
         if self.boxes is not None and self.people != "off":

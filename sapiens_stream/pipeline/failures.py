@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from sapiens_stream.errors import FolderLost, FolderTaken, InputError, OutputError, out_of_memory
+from sapiens_stream.errors import FolderLost, FolderTaken, InputError, OutputError, Stalled, out_of_memory
 
 # A full disk, one that cannot be written, a device that is gone, and a process that may open no more files.
 _OF_THE_MACHINE = frozenset(
@@ -34,7 +34,7 @@ def belongs_to_input(error: BaseException) -> bool:
         return False
     if isinstance(error, OutputError):
         return not any(_of_the_machine(each) for each in _causes(error))
-    return isinstance(error, (InputError, FolderTaken)) or out_of_memory(error)
+    return isinstance(error, (InputError, FolderTaken, Stalled)) or out_of_memory(error)
 
 
 def _causes(error: BaseException) -> list[BaseException]:

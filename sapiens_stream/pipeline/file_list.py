@@ -193,6 +193,11 @@ class FileList:
         """What the files of frames end in."""
         return list(self._endings)
 
+    @property
+    def size(self) -> int:
+        """The bytes of all that was added."""
+        return sum(size for _, size in self._endings.values()) + sum(self._single.values())
+
     def bytes_in(self, root: Path) -> int:
         """What the files take that are there now."""
         return sum(_size(root / path) or 0 for path in self.existing(root))

@@ -20,7 +20,7 @@ from sapiens_stream.sinks.outputs import Outputs
 # out to be, not as they were asked for. A setting that is not named here counts.
 _NEUTRAL = frozenset(
     {"output", "output_root", "overwrite", "resume", "device", "batch_size", "num_workers", "compile", "as_is"}
-    | {"contact_sheet", "shape", "precision", "fp16", "alpha_of", "ranks"}
+    | {"contact_sheet", "shape", "precision", "fp16", "alpha_of", "ranks", "fallback"}
 )
 # What is made of class maps, and how, not what they are; `only` says which classes are in them.
 _PRESENTATION = frozenset({field.name for field in fields(Outputs)} - {"only"} | {"recursive"})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -63,6 +64,27 @@ class Inference(Protocol):
 
     def run(self, batches: Iterable[Sequence[Frame]], refiner: Refiner | None = None) -> Iterator[list[Segmentation]]:
         """The results of each batch, in order."""
+
+
+class DeviceEvent(Protocol):
+    """What befell a device of an engine."""
+
+    @property
+    def time(self) -> datetime: ...
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+
+
+def device_events(engine: Inference) -> Sequence[DeviceEvent]:
+    """What befell its devices, of an engine that tells."""
+    found: Sequence[DeviceEvent] = getattr(engine, "device_events", ())
+    return found
+
+
+def processor_seconds(engine: Inference) -> float | None:
+    """What its threads have computed so far; None where a device does that, or it does not tell."""
+    tell: Callable[[], float | None] | None = getattr(engine, "processor_seconds", None)
+    return tell() if tell is not None else None
 
 
 class QueuedInference(Inference, Protocol):

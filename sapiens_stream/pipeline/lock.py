@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -12,11 +13,19 @@ if sys.platform == "win32":
 
     def _try_lock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _wait_for_lock(descriptor: int) -> None:
+        os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # beyond what is written, as locked bytes cannot be read
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
 else:
     import fcntl
 
     def _try_lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _wait_for_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 class Busy(Exception):
@@ -64,6 +73,24 @@ class Lock:
                 self._path.unlink()
         if sys.platform != "win32":
             os.close(self._descriptor)
+
+
+@contextmanager
+def whole_file(path: Path, flags: int) -> Iterator[int]:
+    """A descriptor of a file that several processes write by turns, each for as long as the block lasts.
+
+    The block may put another file in its place. Raises OSError where it cannot be opened.
+    """
+    while True:
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            with suppress(OSError):  # a file system without locks
+                _wait_for_lock(descriptor)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.pipeline.fingerprint import Fingerprint
-from sapiens_stream.pipeline.inference import Inference
+from sapiens_stream.pipeline.inference import Inference, device_events
 from sapiens_stream.pipeline.run_folder import as_text
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.settings import RUN_SCHEMA
@@ -65,10 +65,11 @@ class RunRecord:
 
         `starts` are those before this one. Of the frames "stored" are those that they had segmented.
 
-        Seconds are rounded to milliseconds.
+        Seconds are rounded to milliseconds. "devices" is there where one of them was lost.
         """
         model = self.engine.model
         seconds = statistics.elapsed
+        events = [each.as_dict() for each in device_events(self.engine) if each.time >= self.started]
         return {
             "schema": RUN_SCHEMA,
             "status": status,
@@ -103,6 +104,7 @@ class RunRecord:
                 "keeps_aspect": model.aspect_step is not None,
             },
             "device": str(self.engine.device),
+            **({"devices": events} if events else {}),
             "precision": str(self.engine.dtype).removeprefix("torch."),
             "batch_size": self.engine.batch_size,
             "settings": dict(self.settings),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -25,6 +26,7 @@ from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.stored_first import StoredFirst
 from sapiens_stream.pipeline.stores import Store
 from sapiens_stream.pipeline.stream import Stream
+from sapiens_stream.pipeline.watchdog import Activity
 from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
@@ -35,6 +37,16 @@ if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reporte
     from sapiens_stream.inference.refiner import Refiner
 
 LOOK_EVERY = 1.0  # seconds: how soon a deleted folder is noticed
+
+
+@dataclass(frozen=True)
+class Done:
+    """A frame that is done: its name, and the bytes of its files."""
+
+    name: str
+    bytes: int
+    before: bool = False
+    """By an earlier start."""
 
 
 class Run(LoggedRun):
@@ -62,6 +74,8 @@ class Run(LoggedRun):
         refiner: the clip's own, if its class maps are to be refined.
         note: called with a sentence such as the disk space that the run will need.
         remarks: what it tells stands in the record too.
+        on_done: called, from any thread, with each frame whose files are all there.
+        activity: what its threads are at, for whoever watches them.
 
     >>> with open_source("clip.mp4") as source, Segmenter("builtin") as model:
     ...     sinks = Outputs().sinks(Path("out"), "clip", source.info, model.model.classes, print)
@@ -90,8 +104,10 @@ class Run(LoggedRun):
         refiner: Refiner | None = None,
         note: Callable[[str], None] = lambda sentence: None,
         remarks: Callable[[], Mapping[str, Any]] = dict,
+        on_done: Callable[[Done], None] = lambda done: None,
+        activity: Activity | None = None,
     ) -> None:
-        self.statistics = Statistics()
+        self.statistics = Statistics(activity=activity or Activity())
         self.name = source.info.name
         self.frame_count = source.info.frame_count
         self.passed_over = False
@@ -115,6 +131,7 @@ class Run(LoggedRun):
         self._remarks = remarks
         self.stopping = False
         self._on_skip = on_skip
+        self._on_done = on_done
         self._skipping = Lock()
         self._threads = ThreadGroup()
         self._stream = Stream(
@@ -131,6 +148,15 @@ class Run(LoggedRun):
         """Ends the run early: the frames in flight are finished and the files closed. Safe in a signal handler."""
         self.stopping = True
         self._stream.stop()
+
+    def give_up(self, error: BaseException) -> None:
+        """Ends the run with a failure that an onlooker found, one of its threads hanging: it is waited for no more.
+
+        What was done till then is finished, in the thread that executes the run.
+        """
+        self._log.fail(error)
+        self.stop()
+        self._stream.give_up()
 
     def abandon(self) -> None:
         """As `stop`, but without the frames in flight. Safe in a signal handler."""
@@ -153,6 +179,8 @@ class Run(LoggedRun):
                 self._log.wait_for_checksum(HASHING_PATIENCE)
                 self._log.save(self.record())
                 self._write_all(on_result)
+                if self.error is not None:  # an onlooker's
+                    raise self.error
                 self._conclude()
             self._log.status = "interrupted" if self.stopping else "complete"
         except KeyboardInterrupt:
@@ -200,7 +228,9 @@ class Run(LoggedRun):
 
     def _pass(self, folder: RunFolder, earlier: EarlierRun, name: str) -> None:
         self.statistics.passes()
-        folder.keep(name, earlier.files_of(name, self._sinks))
+        files = earlier.files_of(name, self._sinks)
+        folder.keep(name, files)
+        self._on_done(Done(name, sum(size for _, size in files), before=True))
 
     def _write_all(self, on_result: Callable[[Statistics], None] | None) -> None:
         looked = time.monotonic()
@@ -244,8 +274,8 @@ class Run(LoggedRun):
             self._note(line)
 
     def _settle(self, result: Segmentation) -> None:
-        if self._folder is not None:
-            self._folder.settle(result.frame.name)
+        name = result.frame.name
+        self._on_done(Done(name, self._folder.settle(name) if self._folder is not None else 0))
 
     def _spare(self, result: Segmentation, error: BaseException) -> bool:
         """Photos are inputs of their own: one that cannot be written is skipped."""
@@ -294,6 +324,23 @@ class Run(LoggedRun):
     def outputs(self) -> list[Path]:
         """The files that span the whole source; those of single frames lie beside them."""
         return [path for sink in self._sinks for path in sink.written]
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier start had done a part of it."""
+        return bool(self._log.starts) and not self.passed_over
+
+    @property
+    def bytes(self) -> int:
+        """What its files take."""
+        if self._folder is None:
+            return 0
+        return self._folder.before.bytes_in(self._folder.root) if self.passed_over else self._folder.size
+
+    @property
+    def record_name(self) -> str | None:
+        """Of the file that its record is kept in."""
+        return self._folder.record_path.name if self._folder is not None else None
 
     def record(self) -> dict[str, Any]:
         """The record as it stands now, as JSON types."""

@@ -137,12 +137,14 @@ class RunFolder:
         with self._changing:
             self._unsettled.setdefault(name, []).append((own, ending, size))
 
-    def settle(self, name: str) -> None:
-        """All files of a result are written: they are listed from now on."""
+    def settle(self, name: str) -> int:
+        """All files of a result are written: they are listed from now on. Returns their bytes."""
         with self._changing:
+            files = self._unsettled.pop(name, [])
             self._now.claim(name)
-            for own, ending, size in self._unsettled.pop(name, ()):
+            for own, ending, size in files:
                 self._now.add(own, [(ending, size)])
+        return sum(size for *_, size in files)
 
     def keep(self, name: str, files: Sequence[tuple[str, int]]) -> None:
         """Lists a result that was there already, whole: its files by ending and size."""
@@ -183,6 +185,12 @@ class RunFolder:
         """Removes what the same run left earlier and this time did not write."""
         self._before.remove_from(self.root, but=self._now)
         self._before = FileList()
+
+    @property
+    def size(self) -> int:
+        """The bytes of what is listed of this run so far."""
+        with self._changing:
+            return self._now.size
 
     def files(self, *, ended: bool) -> dict[str, Any]:
         """The list for the record. Until the run has ended, it holds what is planned too: a kill gives no warning."""

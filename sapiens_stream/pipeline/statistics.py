@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from sapiens_stream.frame import Damaged, Skipped
+from sapiens_stream.pipeline.watchdog import Activity
 
 REASONS_KEPT = 1000  # a damaged nine-hour file must not fill the memory with its reasons
 
@@ -35,6 +36,7 @@ class Statistics:
     seconds: dict[str, float] = field(default_factory=dict)
     threads: dict[str, int] = field(default_factory=dict)
     """How many threads share a stage; one where it is not named."""
+    activity: Activity = field(default_factory=Activity, repr=False)
     lock: Lock = field(default_factory=Lock, repr=False)
     _started: float = field(default_factory=time.perf_counter)
     _stopped: float | None = None
@@ -59,6 +61,7 @@ class Statistics:
         """Counts a photo that an earlier run was done with."""
         with self.lock:
             self.passed += 1
+        self.activity.beat()
 
     def damage(self, item: Damaged) -> None:
         """Counts a frame that was decoded in part only, and used."""
@@ -76,9 +79,11 @@ class Statistics:
     def timed(self, stage: str) -> Iterator[None]:
         """Adds the time that its block takes to a stage."""
         start = time.perf_counter()
+        number = self.activity.enter(stage)
         try:
             yield
         finally:
+            self.activity.leave(number)
             self.add(stage, time.perf_counter() - start)
 
     @property

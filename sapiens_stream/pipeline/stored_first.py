@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sapiens_stream.frame import Frame, Segmentation
-from sapiens_stream.pipeline.inference import ModelFacts, QueuedInference
+from sapiens_stream.pipeline.inference import (
+    DeviceEvent,
+    ModelFacts,
+    QueuedInference,
+    device_events,
+    processor_seconds,
+)
 from sapiens_stream.pipeline.stores import Store
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -101,6 +107,15 @@ class StoredFirst:
     def batch_size(self) -> int:
         """The engine's."""
         return self._engine.batch_size
+
+    @property
+    def device_events(self) -> Sequence[DeviceEvent]:
+        """The engine's."""
+        return device_events(self._engine)
+
+    def processor_seconds(self) -> float | None:
+        """The engine's."""
+        return processor_seconds(self._engine)
 
     @property
     def timings(self) -> Mapping[Any, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
 from sapiens_stream.people.identity import Identities
 from sapiens_stream.pipeline.channel import Cancelled, Channel
-from sapiens_stream.pipeline.inference import Inference
+from sapiens_stream.pipeline.inference import Inference, processor_seconds
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.sources.source import Source
 from sapiens_stream.threads import ThreadGroup
@@ -65,6 +66,7 @@ class Stream:
         self._stopping = Event()
         self._read_error: BaseException | None = None
         self._threads = ThreadGroup(self.abandon)
+        self._computing: int | None = None
 
     def stop(self) -> None:
         """Reads no more frames; those that were read still come out."""
@@ -76,11 +78,18 @@ class Stream:
         self._results.cancel()
         self._frames.cancel()
 
+    def give_up(self) -> None:
+        """As `abandon`, where one of the threads hangs: `close` waits for none of them."""
+        self.statistics.activity.hung = True
+        self.abandon()
+
     def close(self) -> None:
         """Drops what is in flight, ends the threads and closes the source."""
         self._threads.cancel()
-        self._source.close()
-        self._threads.join()
+        activity = self.statistics.activity
+        activity.release(self._source.close)
+        if not activity.hung:
+            self._threads.join()
 
     def __iter__(self) -> Iterator[Segmentation]:
         self._threads.start("source", self._read)
@@ -126,12 +135,14 @@ class Stream:
         try:
             before = self._engine.timings
             for results in self._engine.run(self._batches(), self._refiner):
+                self._wait()
                 for stage, seconds in self._engine.timings.items():
                     self.statistics.threads[stage] = len(self._engine.devices)
                     self.statistics.seconds[stage] = seconds - before[stage]
                 for result in results:
                     self.statistics.segmented += 1
                     self._results.put(self._identities.follow(result))
+                self._compute()
             if self._read_error is not None:
                 raise self._read_error
         except Cancelled:
@@ -139,19 +150,34 @@ class Stream:
         except BaseException as error:
             self._results.fail(error)
         finally:
+            self._wait()
             self._results.close()
             self._frames.cancel()
+
+    def _compute(self) -> None:
+        """From here on the engine is at work."""
+        self._computing = self.statistics.activity.enter("infer", partial(processor_seconds, self._engine))
+
+    def _wait(self) -> None:
+        """From here on it is others that are waited for."""
+        if self._computing is not None:
+            self.statistics.activity.leave(self._computing)
+            self._computing = None
 
     def _batches(self) -> Iterator[Sequence[Frame]]:
         """Whole batches of a file; of a live source what is there, and an empty one when the engine should flush."""
         batch: list[Frame] = []
+        self._wait()
         for frame in self._frames:
             batch.append(frame)
             if len(batch) >= self._engine.batch_size or (self._live and not len(self._frames)):
+                self._compute()
                 yield batch
                 batch = []
                 if self._live and not len(self._frames):
                     yield []
+                self._wait()
+        self._compute()
         if batch:
             yield batch
 

@@ -21,7 +21,8 @@ class OrderedBudget:
             self._changed.wait_for(
                 lambda: self._closed or order <= self._next or sum(self._taken.values()) + amount <= self._total
             )
-            self._taken[order] = amount
+            if order >= self._next:  # else it comes too late, and was given up
+                self._taken[order] = amount
 
     def give_back(self, order: int) -> None:
         """Gives back what was taken for a result, if anything, once it is the caller's; results come in order."""

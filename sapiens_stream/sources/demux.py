@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -58,12 +58,18 @@ class Demuxer:
 
     `missing` says, once all is read, that the end of the file is missing; None where it is not. `duration` is in
     seconds, of the whole file. With `begin` the stream's packets before that mark are left out; where it can, it seeks.
-    Not for several threads at once.
+    `alive` is called as each packet comes, of whichever stream. Not for several threads at once.
 
     Raises InputError, nameless, where it has no video stream, or one with more than `max_pixels`.
     """
 
-    def __init__(self, container: InputContainer, max_pixels: int = MAX_PIXELS, begin: Mark | None = None) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        max_pixels: int = MAX_PIXELS,
+        begin: Mark | None = None,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
         self.container = container
         try:
             self.stream = best_stream(container)
@@ -74,6 +80,7 @@ class Demuxer:
         ticks = self.container.duration
         self.duration = Fraction(ticks, av.time_base) if ticks else None
         self.missing: str | None = None
+        self._alive = alive
         self._joins = Joins(container)
         self._begin = begin
 
@@ -85,6 +92,7 @@ class Demuxer:
         try:
             # All streams, because the header's duration is that of the longest.
             for packet, joined in self._placed():
+                self._alive()
                 end = max(end, _end(packet))
                 if packet.stream is not self.stream or not packet.size:
                     continue

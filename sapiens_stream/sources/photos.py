@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,17 @@ from sapiens_stream.sources.budget import OrderedBudget
 from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
 from sapiens_stream.sources.listing import Listed, list_photos
 from sapiens_stream.sources.source import Source
+
+TICK = 0.2  # seconds between two looks at what is waited for
+
+
+@dataclass
+class _Pending:
+    each: Listed | Skipped
+    order: int
+    future: Future[Photo | Skipped | None]
+    age: float = 0.0
+    """Seconds for which it was seen to be read; none pass while nobody looks, the process being stopped."""
 
 
 class Photos(Source):
@@ -35,6 +47,8 @@ class Photos(Source):
         max_pixels: of a photo; one with more is a `Skipped`.
         share: only those photos are taken for whose names it is true; they keep the indices that they have among all of
             them. None: all.
+        stall_timeout: seconds after which a photo that is still being read is a `Skipped`, and its thread left behind;
+            those in which the process was stopped do not count. 0: it is waited for.
 
     Raises:
         InputError: where there is no such input, or no photo in it.
@@ -55,6 +69,7 @@ class Photos(Source):
         exclude: Path | None = None,
         max_pixels: int = MAX_PIXELS,
         share: Callable[[str], bool] | None = None,
+        stall_timeout: float = 0.0,
     ) -> None:
         if decoder not in DECODERS:
             raise UsageError(f"no decoder {decoder!r}; there are {', '.join(DECODERS)}")
@@ -72,7 +87,15 @@ class Photos(Source):
         count = sum(isinstance(each, Listed) for each in self._listed)
         self.info = SourceInfo(name=str(what), kind="photos", frame_count=count)
         self._ahead = 2 * workers  # so that one slow photo does not leave the others' threads idle
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="photo")  # `close` ends it
+        self._workers = workers
+        self._pool = self._new_pool()  # `close` ends it
+        self._stall_timeout = stall_timeout
+        self.alive: Callable[[], None] = lambda: None
+        """Called while a photo is waited for."""
+        self.hung = False
+        """Whether a thread was left behind."""
+        self._in_line: set[int] = set()
+        """Those that wait for memory."""
         self._lock = threading.Lock()
         self._closed = False
         self._numbers: Mapping[str, int | None] = {}
@@ -117,12 +140,12 @@ class Photos(Source):
         with self._lock:
             self._closed = True
         self._budget.close()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(wait=not self.hung, cancel_futures=True)
         self._frames = iter(())  # a generator that is kept would keep its frames
 
     def _read(self) -> Iterator[Frame | Skipped]:
         waiting = iter(self._listed)
-        pending: deque[tuple[Listed | Skipped, Future[Photo | Skipped | None]]] = deque()
+        pending: deque[_Pending] = deque()
         index = submitted = 0
         try:
             while True:
@@ -130,16 +153,16 @@ class Photos(Source):
                     if self._closed:
                         return
                     for each in islice(waiting, self._ahead - len(pending)):
-                        pending.append((each, self._pool.submit(self._decode, each, submitted)))
+                        pending.append(_Pending(each, submitted, self._pool.submit(self._decode, each, submitted)))
                         submitted += 1
                 if not pending:
                     return
-                each, future = pending.popleft()
+                each, order = pending[0].each, pending[0].order
                 try:
-                    result = future.result()
+                    result = self._result(pending)
                 except CancelledError:
                     return
-                order = submitted - len(pending) - 1
+                pending.popleft()
                 index += self._left_out.get(order, 0)
                 if result is None and isinstance(each, Listed):
                     if self._numbers[each.name] in (None, index):
@@ -163,6 +186,33 @@ class Photos(Source):
         finally:
             self.close()
 
+    def _result(self, pending: Sequence[_Pending]) -> Photo | Skipped | None:
+        """That of the first. Where it hangs, another thread takes its place."""
+        first = pending[0]
+        while not wait([first.future], TICK if self._stall_timeout else None).done:
+            self.alive()
+            for each in pending:
+                each.age += TICK * (each.future.running() and each.order not in self._in_line)
+            if first.age >= self._stall_timeout:
+                self._replace_threads(pending)
+                path = first.each.path if isinstance(first.each, Listed) else first.each.name
+                return Skipped(str(path), f"decoding has hung for {first.age:.3g} s")
+        return first.future.result()
+
+    def _replace_threads(self, pending: Sequence[_Pending]) -> None:
+        with self._lock:
+            if self._closed:
+                raise CancelledError
+            self.hung = True
+            self._pool.shutdown(wait=False)
+            self._pool = self._new_pool()
+            for each in pending:
+                if each.future.cancel():
+                    each.future = self._pool.submit(self._decode, each.each, each.order)
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._workers, thread_name_prefix="photo")
+
     def _decode(self, each: Listed | Skipped, order: int) -> Photo | Skipped | None:
         """None where it is to be passed over."""
         if isinstance(each, Skipped):
@@ -172,7 +222,9 @@ class Photos(Source):
     def _read_photo(self, each: Listed, order: int) -> Photo | Skipped:
         try:
             file = open_photo(each.path, self._max_pixels)
+            self._in_line.add(order)
             self._budget.take(order, file.bytes_to_decode)
+            self._in_line.discard(order)
             return decode_photo(file, self._decoder, self._max_pixels)
         except InputError as error:
             return Skipped(str(each.path), str(error))

@@ -43,14 +43,15 @@ class Spool:
             self.path = Path(f"/proc/self/fd/{descriptor}")
         self._finalizer = weakref.finalize(self, _remove, self._file.close, Path(name))
 
-    def fill(self, chunks: Iterable[bytes]) -> None:
-        """Writes it all. Raises InputError, nameless, where the disk would get full."""
+    def fill(self, chunks: Iterable[bytes], alive: Callable[[], None]) -> None:
+        """Writes it all, and calls `alive` with each chunk. Raises InputError, nameless, if the disk would get full."""
         folder = tempfile.gettempdir()
         try:
             for chunk in chunks:
                 if shutil.disk_usage(folder).free < LEFT_FREE + len(chunk):
                     raise InputError(f"it has to be kept in {folder}, which has no room for it; TMPDIR names another")
                 self._file.write(chunk)
+                alive()
             self._file.flush()
         except BaseException as error:
             self.close()
@@ -63,7 +64,7 @@ class Spool:
         self._finalizer()
 
 
-def spool_pipe(path: Path | None) -> Spool | None:
+def spool_pipe(path: Path | None, alive: Callable[[], None] = lambda: None) -> Spool | None:
     """What comes through a pipe (None: through standard input), once all has come; None for a file, which stays.
 
     Raises InputError, nameless, where nothing comes for `STALL_SECONDS`, and for what is neither a file nor a pipe.
@@ -83,11 +84,11 @@ def spool_pipe(path: Path | None) -> Spool | None:
         raise InputError(cause(error)) from None
     with os.fdopen(descriptor, "rb", buffering=0) as pipe:
         spool = Spool()
-        spool.fill(iter(lambda: _read_in_time(pipe.fileno()), b""))
+        spool.fill(iter(lambda: _read_in_time(pipe.fileno()), b""), alive)
     return spool
 
 
-def spool_address(url: str) -> Spool | None:
+def spool_address(url: str, alive: Callable[[], None] = lambda: None) -> Spool | None:
     """A file of an http(s) server that sends it from its beginning alone; None for what can be read where it is.
 
     Such a file may have its index at its end. Raises InputError, nameless, where the server gives nothing.
@@ -103,7 +104,7 @@ def spool_address(url: str) -> Spool | None:
             if response.status == HTTPStatus.PARTIAL_CONTENT or not response.length or is_list(beginning):
                 return None
             spool = Spool()
-            spool.fill(chain([beginning], iter(lambda: response.read(CHUNK_BYTES), b"")))
+            spool.fill(chain([beginning], iter(lambda: response.read1(CHUNK_BYTES), b"")), alive)
             return spool
     except HTTPError as error:
         raise InputError(f"the server answers {error.code} {error.reason}") from None

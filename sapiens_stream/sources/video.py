@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -37,6 +37,7 @@ class Video(Source):
     Names are "clip/000000", "clip/000001", ... Times are those of the file; a frame without one follows the frame
     before it. A damaged packet is a `Skipped`, and so is the missing end of a file that is cut short; of a frame
     that decodes with errors, the decoder's best is yielded, with `damaged` set where FFmpeg flags it corrupt.
+    `alive` is called whenever something comes of what is read, though it may be no frame yet.
 
     Args:
         path: a file, an http(s) address, or a pipe ("-" for standard input), which is first read to its end and kept
@@ -53,8 +54,16 @@ class Video(Source):
     ...         print(frame.name, frame.time)
     """
 
-    def __init__(self, path: str | Path, *, max_pixels: int = MAX_PIXELS, begin: Mark | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        begin: Mark | None = None,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
         self._max_pixels = max_pixels
+        self._alive = alive
         self._input = parse_video(path)
         self._name = self._input.name
         self._lock = threading.Lock()  # held while FFmpeg works, so that nothing is closed under its feet
@@ -62,7 +71,7 @@ class Video(Source):
         self._interlaced = False
         self._spool: Spool | None = None
         try:
-            self._demuxer = Demuxer(self._opened(), max_pixels, begin)
+            self._demuxer = Demuxer(self._opened(), max_pixels, begin, alive)
         except InputError as error:
             self._forget()
             raise InputError(f"{self._name}: {error}") from None
@@ -104,13 +113,13 @@ class Video(Source):
         """Raises InputError, nameless."""
         if self._input.url is not None:
             return self._opened_address(self._input.url)
-        self._spool = spool_pipe(self._input.path)
+        self._spool = spool_pipe(self._input.path, self._alive)
         path = self._spool.path if self._spool is not None else self._input.path
         assert path is not None
         return open_file(path, self._max_pixels)
 
     def _opened_address(self, url: str) -> InputContainer:
-        self._spool = spool_address(url)
+        self._spool = spool_address(url, self._alive)
         if self._spool is not None:
             return open_file(self._spool.path, self._max_pixels)
         try:

@@ -1,0 +1,77 @@
+"""`--log`: what happens, as lines of JSON, for whoever runs a batch under a scheduler."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sapiens_stream.errors import UsageError, cause
+from sapiens_stream.pipeline.run_folder import as_text
+from sapiens_stream.settings import LOG_SCHEMA
+
+
+class EventLog:
+    """Appends a line an event, each at once and in one piece. `warn` is told, once, that a line could not be written.
+
+    Raises UsageError for a file that cannot be written, or that is there and holds something else.
+    """
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        self._path = path
+        self._warn = warn
+        self._lock = Lock()
+        try:
+            # Without O_NONBLOCK this would wait for somebody to read a pipe.
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+            try:
+                self._file = os.open(path, flags, 0o666)
+            except OSError:  # a pipe, or a terminal, that can be written alone
+                self._file = os.open(path, flags & ~os.O_RDWR & ~os.O_CREAT | os.O_WRONLY)
+            if hasattr(os, "set_blocking"):
+                os.set_blocking(self._file, True)
+            self._begin()
+        except OSError as error:
+            raise UsageError(f"--log {path} can't be written: {cause(error)}; name a file that can") from error
+
+    def write(self, event: str, **members: Any) -> None:
+        """Adds a line."""
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = as_text({"schema": LOG_SCHEMA, "time": time, "event": event, **members}).encode() + b"\n"
+        with self._lock:
+            try:
+                self._put(line)
+            except OSError as error:
+                warn, self._warn = self._warn, _ignore
+                warn(f"--log {self._path} can't be written: {cause(error)}")
+
+    def close(self) -> None:
+        """Lets go of the file; what is written after it is dropped."""
+        with self._lock, suppress(OSError):
+            self._warn = _ignore
+            os.close(self._file)
+            self._file = -1
+
+    def _begin(self) -> None:
+        status = os.fstat(self._file)
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            return
+        with self._path.open("rb") as file:
+            if file.read(1) != b"{":
+                raise UsageError(f"--log {self._path} is there and holds something else; name another file")
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # what a power cut has left of a line
+                self._put(b"\n")
+
+    def _put(self, line: bytes) -> None:
+        while line:
+            line = line[os.write(self._file, line) :]
+
+
+def _ignore(_sentence: str) -> None:
+    pass

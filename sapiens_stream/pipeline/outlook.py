@@ -1,0 +1,141 @@
+"""How far a batch has come, and how long the rest of it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from threading import Lock
+from typing import Any, cast
+
+from sapiens_stream.errors import InputError
+from sapiens_stream.pipeline.batch_file import Ending, State
+from sapiens_stream.settings import BATCH_SCHEMA
+from sapiens_stream.sources.opening import open_file
+from sapiens_stream.threads import ThreadGroup
+
+
+class Outlook:
+    """Counts inputs and frames, of those that have ended and of those on their way. May be used from any thread.
+
+    `frames_each` is how many frames an input has where that is known of all.
+    """
+
+    def __init__(self, inputs: int, *, frames_each: int | None = None) -> None:
+        self.inputs = inputs
+        self._each = frames_each
+        self.counts: dict[State, int] = dict.fromkeys(("done", "resumed", "skipped", "failed", "interrupted"), 0)
+        self.bytes = 0
+        self._started = time.monotonic()
+        self._moving = False
+        self._frames = 0
+        """Of the inputs that have ended."""
+        self._running: dict[int, int] = {}
+        self._expected: dict[int, int] = {}
+        self._over: set[int] = set()
+        self._lock = Lock()
+
+    def expect(self, index: int, frames: int | None) -> None:
+        """An input is so long, as far as its header tells."""
+        if frames:
+            with self._lock:
+                self._expected[index] = frames
+
+    def start(self) -> None:
+        """The first input is begun, the model being loaded; `seconds` are from here."""
+        with self._lock:
+            if not self._moving:
+                self._started, self._moving = time.monotonic(), True
+
+    def move(self, index: int, frames: int) -> None:
+        """An input has come so far."""
+        with self._lock:
+            if index not in self._over:
+                self._running[index] = frames
+
+    def end(self, ending: Ending) -> None:
+        """An input is over."""
+        with self._lock:
+            self.counts[ending.status] += 1
+            self.bytes += ending.bytes
+            self._frames += ending.frames
+            self._running.pop(ending.index, None)
+            self._over.add(ending.index)
+
+    @property
+    def ended(self) -> int:
+        """Inputs that are over."""
+        return sum(self.counts.values())
+
+    @property
+    def frames(self) -> int:
+        """That are done."""
+        with self._lock:
+            return self._frames + sum(self._running.values())
+
+    @property
+    def seconds(self) -> float:
+        """Since the batch began."""
+        return time.monotonic() - self._started
+
+    @property
+    def frames_left(self) -> int | None:
+        """Of inputs whose length is not known, as many as of the others; None where none is known."""
+        with self._lock:
+            if self._each is not None:
+                return max(0, self.inputs - self.ended) * self._each
+            if not self._expected:
+                return None
+            left = sum(
+                max(0, frames - self._running.get(index, 0))
+                for index, frames in self._expected.items()
+                if index not in self._over
+            )
+            unknown = self.inputs - len(self._over | self._expected.keys())
+            return left + round(unknown * sum(self._expected.values()) / len(self._expected))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the pace so far; None where nothing tells."""
+        frames, left = self.frames, self.frames_left
+        return self.seconds / frames * left if frames and left is not None else None
+
+    def summary(self) -> dict[str, Any]:
+        """The whole batch in one object of JSON types."""
+        seconds, frames = self.seconds, self.frames
+        return {
+            "schema": BATCH_SCHEMA,
+            "inputs": max(self.inputs, self.ended),
+            **cast("dict[str, int]", self.counts),
+            "frames": frames,
+            "seconds": round(seconds, 3),
+            "frames_per_second": round(frames / seconds, 3) if frames and seconds else None,
+            "bytes": self.bytes,
+        }
+
+
+def look_at_lengths(inputs: Iterable[tuple[int, str]], outlook: Outlook, over: Callable[[], bool]) -> None:
+    """Begins to ask files for their lengths, beside what goes on; what cannot be asked, or hangs, stays unknown."""
+
+    def look() -> None:
+        for index, name in inputs:
+            if over():
+                return
+            try:
+                if Path(name).is_file():
+                    outlook.expect(index, _frames_of(Path(name)))
+            except (InputError, OSError, ValueError):
+                continue
+
+    ThreadGroup(log_late=False).start("lengths", look)
+
+
+def _frames_of(path: Path) -> int | None:
+    with open_file(path) as container:
+        stream = next(iter(container.streams.video), None)
+        if stream is None:
+            return None
+        frames: int | None = stream.frames or None
+        if frames is None and container.duration and stream.average_rate:
+            frames = round(container.duration / 1_000_000 * stream.average_rate)
+        return frames
