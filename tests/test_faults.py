@@ -82,7 +82,7 @@ class TestOneBadInput:
         assert outcome.code == 3 and len(outcome.complaints) == 1 and bad.stem in outcome.complaints[0], outcome.stderr
         there = {path.name for path in (photos / "output").iterdir() if not path.is_dir()}
         endings = (".png", ".npy", "_seg.npy", ".json")
-        assert there == {each.stem + ending for each in good for ending in endings} | {"photos_run.json"}
+        assert there == {each.stem + ending for each in good for ending in endings} | {"photos_run.json", "run.jsonl"}
         record = record_of(photos / "output", "photos")
         assert record["frames"]["written"] == 2 and record["frames"]["skipped"] == 1
 

@@ -90,7 +90,7 @@ class TestFiles:
         written = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
         names = ("a", "b", "sub/a")
         suffixes = (".png", ".npy", "_seg.npy", ".json")
-        assert written == {name + suffix for name in names for suffix in suffixes} | {"photos_run.json"}
+        assert written == {name + suffix for name in names for suffix in suffixes} | {"photos_run.json", "run.jsonl"}
         for name, size in zip(names, [(120, 90), (64, 100), (90, 90)], strict=True):
             classes, mask = seg(root, name), np.load(root / f"{name}.npy")
             assert classes.shape == size and classes.dtype == np.uint8

@@ -52,6 +52,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
         ("wheel", "sapiens_stream/samples/people.mp4"),
         ("wheel", "sapiens_stream/sinks/frame.schema.json"),
         ("wheel", "sapiens_stream/sinks/run.schema.json"),
+        ("wheel", "sapiens_stream/sinks/batch.schema.json"),
+        ("wheel", "sapiens_stream/sinks/log.schema.json"),
         ("sdist", "LICENSE"),
         ("sdist", "README.md"),
         ("sdist", "pyproject.toml"),

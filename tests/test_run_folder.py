@@ -147,7 +147,9 @@ class TestTheSameRun:
         outcome = program("images", colour_torchscript, "--input", photos)
         assert outcome.code == 0, outcome.stderr
         expected = {name + ending for name in "ac" for ending in (".png", ".npy", "_seg.npy", ".json")}
-        assert files_of(photos / "output") == expected | {"photos_run.json"}
+        assert files_of(photos / "output") == expected | {"photos_run.json", "run.jsonl"}
+        lines = map(json.loads, (photos / "output" / "run.jsonl").read_text().splitlines())
+        assert [line["name"] for line in lines] == ["a", "c"]
 
 
 class TestAnotherRun:
@@ -311,7 +313,7 @@ class TestNames:
         out = tmp_path / "out"
         outcome = program("video", clip, second, "-m", colour_torchscript, "-o", out, *FAST)
         assert outcome.code == 0, outcome.stderr
-        assert files_of(out) == run_of(6) | run_of(3, other)
+        assert files_of(out) == run_of(6) | run_of(3, other) | {"run.jsonl"}
 
 
 class TestTwoAtATime:

@@ -205,9 +205,14 @@ class BatchRunner(Runner):
     def _settle(self) -> None:
         if self._file is not None:
             try:
-                self._file.settle()
+                self._file.settle(self._whole_record())
             except OSError as error:
                 self.display.warn(f"{self._file.path} can't be put in order: {cause(error)}")
+
+    def _whole_record(self) -> str | None:
+        """Where photos are one run, and it is complete: the name of its record."""
+        turns = [] if self._turns_are_inputs else [turn for turn in self._turns.values() if turn.error is None]
+        return next((turn.run.record_name for turn in turns if turn.run and turn.run.status == "complete"), None)
 
     def _write_log(self, event: str, **members: object) -> None:
         if self._log is not None:

@@ -84,6 +84,12 @@ def video(
     options.check_resume(resume, overwrite)
     require_people(choices, inference)
     settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", *options.OF_THE_BATCH))
+    if inference.people != "off" and jobs != 1:
+        if jobs != "auto":
+            raise UsageError(
+                f"--people follows each clip from frame to frame, --jobs {jobs} mixes several; leave one out"
+            )
+        jobs = 1
     guesses.check_model(model)
     check_chunk(chunk, shard, inputs, output)
     if chunk is not None and choices["matte"] != MATTE:

@@ -75,11 +75,13 @@ class BatchFile:
         while self.path in taken or not _is_ours(self.path):
             self.path = fitting(folder, f"{self.path.stem}{Path(RUN_FILE).stem}", self.path.suffix)
         self._begun = False
+        self._told: set[str] = set()
 
     def append(self, ending: Ending) -> None:
         """Adds a line."""
         if not self._begun:  # later on the folder may be gone because somebody removed it
             self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._told.add(ending.input)
         line = as_text(ending.as_dict()).encode() + b"\n"
         with self._opened(os.O_APPEND) as file:
             if not self._begun:
@@ -88,13 +90,21 @@ class BatchFile:
             while line:  # in one piece, unless the disk is full
                 line = line[os.write(file, line) :]
 
-    def settle(self) -> None:
-        """Leaves one line an input, in the order of the batch."""
+    def settle(self, whole_record: str | None = None) -> None:
+        """Leaves one line an input, in the order of the batch.
+
+        Of the inputs of `whole_record`, a run that is complete, those alone that were told of this time.
+        """
         if not self._begun:
             return
         with self._opened() as file, suppress(PermissionError):  # Windows replaces no open file
-            last = {line.get("input"): line for line in _lines(_content(file))}
-            ordered = sorted(last.values(), key=lambda line: _index(line))
+            last = {line["input"]: line for line in _lines(_content(file))}
+            kept = [
+                line
+                for name, line in last.items()
+                if whole_record is None or line.get("record") != whole_record or name in self._told
+            ]
+            ordered = sorted(kept, key=_index)
             with written_aside(self.path) as whole:
                 whole.writelines(as_text(line).encode() + b"\n" for line in ordered)
 

@@ -28,11 +28,8 @@ class EventLog:
         self._lock = Lock()
         try:
             # Without O_NONBLOCK this would wait for somebody to read a pipe.
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-            try:
-                self._file = os.open(path, flags, 0o666)
-            except OSError:  # a pipe, or a terminal, that can be written alone
-                self._file = os.open(path, flags & ~os.O_RDWR & ~os.O_CREAT | os.O_WRONLY)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+            self._file = os.open(path, flags, 0o666)
             if hasattr(os, "set_blocking"):
                 os.set_blocking(self._file, True)
             self._begin()

@@ -8,10 +8,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, cast
 
+from sapiens_stream.containers.opening import open_file
 from sapiens_stream.errors import InputError
 from sapiens_stream.pipeline.batch_file import Ending, State
 from sapiens_stream.settings import BATCH_SCHEMA
-from sapiens_stream.sources.opening import open_file
 from sapiens_stream.threads import ThreadGroup
 
 
