@@ -84,7 +84,7 @@ StallOption = Annotated[
 LogOption = Annotated[
     Path | None,
     typer.Option(
-        "--log", metavar="FILE", help="Append what happens, as lines of JSON, for schedulers.", show_default=False
+        "--log", metavar="FILE", help="Append what happens, as lines of JSON, for schedulers.", show_default="none"
     ),
 ]
 
