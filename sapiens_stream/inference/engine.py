@@ -92,7 +92,7 @@ class Engine:
 
     def record(self) -> dict[str, Any]:
         """For the run record: what was chosen on the way."""
-        return self._workers[0].record()
+        return self._workers.all[0].record()
 
     @property
     def looks_closer(self) -> bool:
