@@ -34,9 +34,10 @@ def report(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is no such page.")] = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Write a page that shows a run: pictures, areas, presence, flicker, speed; or how two runs differ.
+    """Write a page that shows a run, or how two runs differ.
 
-    Takes what runs wrote with --save labels or classes. The page needs no network. No model is loaded.
+    Pictures, areas, presence, flicker, speed. Takes what runs wrote with --save labels or classes. The page needs no
+    network. No model is loaded.
     """
     from sapiens_stream.cli.display import Display
     from sapiens_stream.results.report.report import FILE, write_page
