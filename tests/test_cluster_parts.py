@@ -5,7 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from sapiens_stream.cli import app
 from sapiens_stream.cluster.ledger import LOSSES, STRIKES, Ledger, Outcome, Task
 from sapiens_stream.cluster.listing import Entry, entries_of, read_list
 from sapiens_stream.cluster.plan import Rates, cost_of
@@ -211,3 +213,12 @@ def test_a_plan_is_shown(program, tmp_path):
     for wrong in (["-m", "builtin", "--card", "h100"], ["-m", "sapiens-1b", "--card", "abacus"]):
         outcome = program("cluster", "plan", tmp_path / "list.txt", *wrong)
         assert outcome.code == 2 and "--frames-per-second" in outcome.stderr
+
+
+def test_a_run_of_the_list_has_the_options_of_video():
+    """By them its records are those of `video`, and either goes on with the other's results."""
+    root = get_command(app)
+    video, run = root.commands["video"], root.commands["cluster"].commands["run"]
+    own = {"inputs", "list_", "pull", "resume", "shard", "chunk", "address", "workers"}
+    own |= {"gpus_per_worker", "cpus_per_worker", "chunk_minutes"}
+    assert {each.name for each in video.params} - own == {each.name for each in run.params} - own

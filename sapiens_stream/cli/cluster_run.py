@@ -11,7 +11,7 @@ import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import takes_inference
-from sapiens_stream.cli.output_options import Choices, outputs_of, takes_outputs
+from sapiens_stream.cli.output_options import OF_VIDEOS, Choices, needing, outputs_of, takes_outputs
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MAX_PIXELS, MODEL, OUTPUT_FOLDER
 
@@ -30,22 +30,7 @@ _NOT_OF_RESULTS = frozenset(
 
 
 @takes_inference()
-@takes_outputs(
-    "overlay",
-    "save",
-    "opacity",
-    "keep_background",
-    "classes",
-    "regions",
-    "title",
-    "save_format",
-    "codec",
-    "crf",
-    "preset",
-    "audio",
-    "no_audio",
-    "contact_sheet",
-)
+@takes_outputs(*OF_VIDEOS)
 def run(
     list_: Annotated[
         Path, typer.Argument(metavar="LIST", help="A text file: the path or address of a video a line (s3://, gs://).")
@@ -113,7 +98,7 @@ def run(
     place = output if "://" in output else str(Path(output).absolute())
     job = Job(
         model=_found(model),
-        inference=inference,
+        inference=needing(inference, outputs, choices),
         outputs=outputs,
         only=choices["classes"],
         place=place,

@@ -161,6 +161,13 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
 MATTES = ("matte", "matte_only", "premultiplied", "edge", "start_number")
 """The options of mattes."""
 
+OF_VIDEOS = (
+    *("overlay", "save", "opacity", "keep_background", "color_by", "ids", "classes", "regions", "title", "save_format"),
+    *("codec", "crf", "preset", "audio", "no_audio", "contact_sheet"),
+    *MATTES,
+)
+"""Those of commands that take videos: by them a run of one is the same run for the other."""
+
 
 def takes_outputs(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Has a command's argument `choices` built of the options of these names; `defaults` are its own."""

@@ -11,7 +11,7 @@ import typer
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import (
-    MATTES,
+    OF_VIDEOS,
     Choices,
     needing,
     outputs_of,
@@ -29,25 +29,7 @@ if TYPE_CHECKING:
 
 
 @takes_inference()
-@takes_outputs(
-    "overlay",
-    "save",
-    "opacity",
-    "keep_background",
-    "color_by",
-    "ids",
-    "classes",
-    "regions",
-    "title",
-    "save_format",
-    "codec",
-    "crf",
-    "preset",
-    "audio",
-    "no_audio",
-    "contact_sheet",
-    *MATTES,
-)
+@takes_outputs(*OF_VIDEOS)
 def video(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT", help="Video files, http(s) addresses, or - for standard input.")
