@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 
 RANKS = 6
 """Ids of a pixel: three layers of channels, as renderers write by default."""
-_LEAST = 1 / 255  # of a pixel; less of it is nobody's to see
+_LEVELS = 256  # of a share, as of a renderer's samples: finer ones would only be noise, and files four times as large
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ def coverage_of(result: Segmentation, only: Iterable[int] | None = None) -> Cove
         shares[0][there] = 1
         return Coverage(classes, shares)
     for class_id in sorted(wanted.intersection(result.ranked.found())):
-        share = result.ranked.full(class_id)
-        x, y, width, height = cv2.boundingRect((share >= _LEAST).astype(np.uint8))
+        share = np.asarray(np.rint(result.ranked.full(class_id) * _LEVELS) / np.float32(_LEVELS), np.float32)
+        x, y, width, height = cv2.boundingRect((share > 0).astype(np.uint8))
         if width:
             box = slice(y, y + height), slice(x, x + width)
             _enter(classes[(slice(None), *box)], shares[(slice(None), *box)], class_id, share[box])
@@ -47,7 +47,6 @@ def coverage_of(result: Segmentation, only: Iterable[int] | None = None) -> Cove
 
 def _enter(classes: npt.NDArray[np.uint8], shares: Floats, class_id: int, share: Floats) -> None:
     """Puts a class where it belongs, in place; what it is larger than moves down a rank, and the last falls out."""
-    share = np.where(share >= _LEAST, share, np.float32(0))
     ids = np.full(share.shape, class_id, np.uint8)
     for rank in range(RANKS):
         larger = share > shares[rank]

@@ -56,7 +56,7 @@ class CryptomatteSink(Sink):
             file.write(data)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
-        return int(size[0] * size[1] * 0.5)
+        return int(size[0] * size[1] * 2.0)
 
     def measure(self, result: Segmentation) -> int:
         return int(len(self._encode(result)) * 1.3)
