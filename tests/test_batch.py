@@ -197,6 +197,9 @@ class TestVideos:
         assert lines[0]["bytes"] == sum((out / f"a{name}").stat().st_size for name in ("_labels.mkv", "_overlay.mp4"))
         assert lines[0]["record"] == "a_run.json" and "not a video" in lines[1]["reason"]
         assert "4 inputs: 2 done, 1 skipped, 1 failed; 10 frames in" in outcome.stdout
+        found = map(json.loads, program("results", "status", out, "--json").stdout.splitlines())
+        states = {each["input"]: each["state"] for each in found if "input" in each}
+        assert states == dict(zip(map(str, clips), ("complete", "failed", "complete"), strict=True))
 
     def test_one_input_has_none(
         self, program: Program, clips: list[Path], tmp_path: Path, colour_torchscript: Path

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sapiens_stream.pipeline.batch_file import read_batch
 from sapiens_stream.pipeline.input_list import Asked, read_input_lists
 from sapiens_stream.pipeline.lock import is_held
 from sapiens_stream.pipeline.run_folder import lock_of
 from sapiens_stream.results.past_run import PastRun, past_runs
-from sapiens_stream.settings import RUN_FILE
+from sapiens_stream.settings import BATCH_FILE, RUN_FILE
 
 STATES = ("complete", "running", "partial", "failed", "left")
 
@@ -80,14 +81,17 @@ class Total:
 def statuses(folder: Path) -> list[RunStatus]:
     """Of all runs whose records lie in a folder, and of what is left. Raises InputError where there is nothing."""
     asked = read_input_lists(folder) if folder.is_dir() else {}
-    runs = past_runs(folder) if not asked or any(folder.glob(f"*{RUN_FILE}")) else []
+    refused = _refused(folder)
+    runs = past_runs(folder) if not (asked or refused) or any(folder.glob(f"*{RUN_FILE}")) else []
     names = {past.stem for past in runs} | {past.path.name.removesuffix(RUN_FILE) for past in runs}
     for below in sorted({PurePosixPath(name).parent for name in asked} - {PurePosixPath()}):
         if not below.is_absolute() and ".." not in below.parts and any((folder / below).glob(f"*{RUN_FILE}")):
             found = past_runs(folder / below)
             names |= {str(below / past.stem) for past in found}
             runs += found
-    return [*map(_status, runs), *(_left(each) for name, each in sorted(asked.items()) if name not in names)]
+    without = [each for name, each in refused.items() if name not in names]
+    left = [_left(each) for name, each in sorted(asked.items()) if name not in names and name not in refused]
+    return [*map(_status, runs), *without, *left]
 
 
 def total(found: Sequence[RunStatus]) -> Total:
@@ -102,6 +106,25 @@ def total(found: Sequence[RunStatus]) -> Total:
         frames=frames,
         frames_per_second=sum(now) if now else sum(before) / len(before) if before else None,
     )
+
+
+def _refused(folder: Path) -> dict[str, RunStatus]:
+    """By name, the inputs of batches that came to nothing and have no record, such as files that are no videos."""
+    return {
+        str(line.get("name")): RunStatus(
+            record=None,
+            input=str(line["input"]),
+            state="failed",
+            written=0,
+            expected=None,
+            skipped=0,
+            frames_per_second=None,
+            bytes=0,
+            error=str(line.get("reason")),
+        )
+        for line in read_batch(folder / BATCH_FILE)
+        if line.get("record") is None and line.get("status") in ("failed", "skipped")
+    }
 
 
 def _left(asked: Asked) -> RunStatus:
