@@ -150,7 +150,7 @@ class Run(LoggedRun):
         self._stream.stop()
 
     def give_up(self, error: BaseException) -> None:
-        """Ends the run with a failure that an onlooker found, one of its threads hanging: it is waited for no more.
+        """Ends the run with the `error` that an onlooker found, one of its threads hanging: it is waited for no more.
 
         What was done till then is finished, in the thread that executes the run.
         """

@@ -37,13 +37,13 @@ class Video(Source):
     Names are "clip/000000", "clip/000001", ... Times are those of the file; a frame without one follows the frame
     before it. A damaged packet is a `Skipped`, and so is the missing end of a file that is cut short; of a frame
     that decodes with errors, the decoder's best is yielded, with `damaged` set where FFmpeg flags it corrupt.
-    `alive` is called whenever something comes of what is read, though it may be no frame yet.
 
     Args:
         path: a file, an http(s) address, or a pipe ("-" for standard input), which is first read to its end and kept
             in a temporary file.
         max_pixels: of a frame; a video with more is refused.
         begin: the frames that are decoded before that packet are left out, and indices count from there.
+        alive: called whenever something comes of what is read, though it may be no frame yet.
 
     Raises:
         InputError: where the file cannot be opened, has no video that can be decoded, or pictures that are too large;
