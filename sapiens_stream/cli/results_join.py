@@ -23,9 +23,9 @@ def join(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Join the chunks of a video, and write all its results, as a run in one piece would have.
+    """Join the chunks of a video, and write all its results.
 
-    Class maps are not encoded again. No model is loaded.
+    They are what a run in one piece would have written. Class maps are not encoded again. No model is loaded.
     """
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
