@@ -44,7 +44,7 @@ def expected(videos, whole, program):
     return {
         path.relative_to(whole).as_posix(): path.read_bytes()
         for path in whole.rglob("*")
-        if path.is_file() and not path.name.endswith("_run.json")
+        if path.is_file() and not path.name.endswith(("_run.json", "run.jsonl"))
     }
 
 
@@ -76,7 +76,7 @@ def made_in(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.endswith(("_run.json", "_inputs.json"))
+        if path.is_file() and not path.name.endswith(("_run.json", "_inputs.json", "run.jsonl"))
     }
 
 
