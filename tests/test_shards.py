@@ -189,8 +189,14 @@ def files_of(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith("_run.json")
+        if path.is_file() and not path.name.endswith(("_run.json", "run.jsonl"))  # which tell of times
     }
+
+
+def inputs_of(folder):
+    """Those that the lines of the whole batch tell of, with what became of them."""
+    lines = map(json.loads, (folder / "run.jsonl").read_text().splitlines())
+    return {line["input"]: line["status"] for line in lines}
 
 
 def images(program, photos, out, *options):
@@ -209,6 +215,7 @@ def test_shards_of_photos_leave_what_one_run_leaves(photos, program, tmp_path, w
     codes = [images(program, photos, out, "--shard", f"{number}/3").code for number in range(3)]
     assert sorted(codes) == [0, 0, 3]
     assert files_of(out) == files_of(whole)
+    assert inputs_of(out) == inputs_of(whole)
     records = list(out.glob("*_run.json"))
     assert len(records) == 3
     assert sum(json.loads(path.read_bytes())["frames"]["written"] for path in records) == 10
