@@ -193,7 +193,19 @@ def every_option(command: object) -> Iterator[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_option_that_the_text_names_exists(page: Path) -> None:
-    of_others = {"--help", "--only", "--index-url", "--check", "--array", "--head", "--port", "--simulate", "--workers"}
+    of_others = {
+        "--array",
+        "--check",
+        "--frames",
+        "--head",
+        "--help",
+        "--index-url",
+        "--only",
+        "--port",
+        "--simulate",
+        "--small",
+        "--workers",
+    }
     known = {*every_option(get_command(app)), *of_others}
     prose = re.sub(r"^```(?!sh).*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", prose)) <= known
