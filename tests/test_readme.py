@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ CAMERA = "lavfi:testsrc2=size=160x96:rate=30"
 OTHERS = (
     r"python3 -m venv \.venv",
     r"(?:\.venv/bin/)?pip install (?:-e )?(?P<what>'?[\w.-]*(?:\[\w+\])?'?)",
+    r"pip install --no-deps '[\w.<>=,]+'",
     r"pip install torch torchvision --index-url https://download\.pytorch\.org/whl/cpu",
     r"\.venv/bin/python -m pytest",
     r"\.venv/bin/pre-commit install",
@@ -114,6 +116,14 @@ def fetched(program: Program, folder: Path) -> None:
     assert program("models", "pull", "sapiens-1b").code == 0
 
 
+def stored_runs(program: Program, folder: Path) -> None:
+    """The class maps that README's lines on written results name: of two runs, and a label video alone."""
+    for output in ("output", "other"):
+        options = ("--overlay", "none", "--save", "labels", "-o", output)
+        assert program("video", "clip.mp4", *options).code == 0
+    shutil.copy(folder / "output" / "clip_labels.mkv", folder)
+
+
 def words_of(command: str) -> list[str]:
     """The command's words as a shell gives them, stand-ins in place."""
     words = shlex.split(command)[1:]
@@ -139,6 +149,8 @@ def test_a_line_for_the_shell(program: Program, folder: Path, command: str) -> N
     if "small.pt2" in command and "export" not in command:
         [export] = [each for each in commands() if "export" in each and "small.pt2" in each]
         assert program(*words_of(export)).code == 0
+    if re.match(r"sapiens-stream results (report|export) ", command):
+        stored_runs(program, folder)
     before = {path for path in folder.rglob("*") if path.is_file()}
     outcome = program(*words_of(command))
     assert outcome.code == 0, outcome.stderr
@@ -200,6 +212,7 @@ def test_every_option_that_the_text_names_exists(page: Path) -> None:
         "--head",
         "--help",
         "--index-url",
+        "--no-deps",
         "--only",
         "--port",
         "--simulate",
