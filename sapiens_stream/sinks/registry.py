@@ -160,7 +160,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
     OutputKind(
         option="save",
         word=PEOPLE,
-        help="and of a clip as a video too",
+        help="of a clip as a video too",
         ending=settings.PERSON_VIDEO_FILE,
         spans=True,
         one_size=True,
@@ -252,7 +252,10 @@ def words(option: str, *, spanning: bool = True) -> list[str]:
 
 def described(option: str) -> str:
     """Its words and what they mean, or of a switch what it writes; for the help of the commands."""
-    return ", ".join(f"{kind.word} ({kind.help})" if kind.word else kind.help for kind in kinds(option))
+    helps: dict[str | None, list[str]] = {}
+    for kind in kinds(option):
+        helps.setdefault(kind.word, []).append(kind.help)
+    return ", ".join(f"{word} ({'; '.join(told)})" if word else "; ".join(told) for word, told in helps.items())
 
 
 def parse_save(text: str, *, spanning: bool = True) -> frozenset[str]:
