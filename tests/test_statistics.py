@@ -150,7 +150,11 @@ def test_a_run_keeps_them_and_stored_maps_give_the_same(save, program, colour_to
     assert program("results", "render", tmp_path / "out", "--save", save, "--overlay", "none").code == 0
     [path] = (tmp_path / "out").glob("clip_statistics.*")
     read = read_csv if save == "statistics" else read_parquet
-    assert read(path) == read(tmp_path / "out/rendered" / path.name) != []
+    of_run, rendered = read(path), read(tmp_path / "out/rendered" / path.name)
+    told = [row.pop("confidence") for row in of_run]
+    assert sum(each is not None and 0 < each <= 1 for each in told) > len(told) / 2  # not of the smallest
+    assert {row.pop("confidence") for row in rendered} == {None}  # class maps hold no probabilities
+    assert of_run == rendered != []
     assert path.name in json.loads((tmp_path / "out/clip_run.json").read_text())["files"]["single"]
     times = sorted({row["time"] for row in read(path)})
     assert len(set(np.round(np.diff(times), 4))) > 1, "the clip's own times"

@@ -111,7 +111,11 @@ class Outputs:
     @property
     def needs(self) -> dict[str, Any]:
         """What a Segmenter has to be told so that results hold all that is written."""
-        return {name: value for kind in self.kinds for name, value in kind.needs(self).items()}
+        found: dict[str, Any] = {}
+        for kind in self.kinds:
+            for name, value in kind.needs(self).items():
+                found[name] = max(value, found.get(name, 0)) if isinstance(value, int) else value
+        return found
 
     def path(self, kind: OutputKind, root: Path, stem: str) -> Path:
         """Where an output that spans an input goes.

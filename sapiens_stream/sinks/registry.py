@@ -103,6 +103,11 @@ def _alpha(outputs: Outputs) -> Mapping[str, Any]:
     return {"alpha_of": settings.FOREGROUND if outputs.only is None else outputs.only}
 
 
+def _confidence(outputs: Outputs) -> Mapping[str, Any]:
+    """How likely the likeliest class of each place is."""
+    return {"ranks": 1}
+
+
 OUTPUTS: tuple[OutputKind, ...] = (
     OutputKind(
         option="overlay",
@@ -181,6 +186,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         help="areas, boxes and flicker of each class, as one CSV",
         ending=settings.STATISTICS_CSV_FILE,
         spans=True,
+        needs=_confidence,
         open=_in("statistics_files.statistics_csv"),
     ),
     OutputKind(
@@ -189,6 +195,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         help="the same figures as Parquet",
         ending=settings.STATISTICS_PARQUET_FILE,
         spans=True,
+        needs=_confidence,
         open=_in("statistics_files.statistics_parquet"),
     ),
     OutputKind(
