@@ -288,11 +288,11 @@ def images(program, photos, out, *options):
 
 
 def assert_same_photos(one, other):
-    names = [{path.relative_to(root) for path in root.rglob("*") if path.is_file()} for root in (one, other)]
-    assert {name for name in names[0] if "_run" not in name.name} == {n for n in names[1] if "_run" not in n.name}
+    found = [{path.relative_to(root) for path in root.rglob("*") if path.is_file()} for root in (one, other)]
+    names = [{name for name in each if name.name not in ("run.jsonl", "photos_run.json")} for each in found]
+    assert names[0] == names[1] and len(found[0]) == len(found[1]) == len(names[0]) + 2
     for name in names[0]:
-        if "_run" not in name.name:
-            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
 def test_photos_that_are_done_are_passed_over(program, photos, inferred, tmp_path):

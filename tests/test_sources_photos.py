@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import struct
 import threading
 import time
@@ -488,11 +489,9 @@ class TestOneThatHangs:
             assert photos.hung and alive
         finally:
             let_go.set()
-        assert [each.name if isinstance(each, Frame) else each for each in found] == [
-            "a",
-            *(Skipped(str(tmp_path / f"{name}.png"), "decoding has hung for 0.6 s") for name in "bc"),
-            *"def",
-        ]
+        assert [Path(each.name).stem for each in found] == [*"abcdef"]
+        for each in found[1:3]:
+            assert isinstance(each, Skipped) and re.fullmatch(r"decoding has hung for \d[.\d]* s", each.reason)
         assert [each.index for each in found if isinstance(each, Frame)] == [0, 1, 2, 3]
 
     def test_without_a_timeout_is_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ class BatchRunner(Runner):
                 batch.execute(inputs)
         finally:
             self._progress = None
-            self.interrupted = batch.stopping and bool(self._to_tell)
+            self.interrupted |= batch.stopping and bool(self._to_tell)
             for index in [*self._to_tell]:
                 self._tell(index)
             self._settle()

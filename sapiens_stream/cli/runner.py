@@ -135,4 +135,4 @@ def stopped_by_signals(run: Stoppable, display: Display) -> Iterator[None]:
         yield
     finally:
         for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, signal.SIG_IGN if run.stopping else handler)
+            signal.signal(number, signal.SIG_IGN if first else handler)  # of a process that is about to end

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sapiens_stream.cli import guesses
 from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of
 from sapiens_stream.cli.runner import Runner
-from sapiens_stream.errors import InputError, Stalled
+from sapiens_stream.errors import InputError, ModelError, SapiensStreamError, Stalled, cause, out_of_memory
 from sapiens_stream.frame import Skipped
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.batch import BatchInput
@@ -176,10 +176,18 @@ class VideoRuns:
             )
             self._runner.execute(run, str(self._folder))
 
+    def _opened(self) -> Segmenter:
+        try:
+            return self._open_model()
+        except Exception as error:
+            if isinstance(error, SapiensStreamError) or not out_of_memory(error):
+                raise
+            raise ModelError(cause(error)) from error  # which the next input would meet too
+
     def _ready(self) -> Segmenter:
         with self._opening:
             if self._segmenter is None:
-                self._segmenter = self._open_model()
+                self._segmenter = self._opened()
                 self._outputs = replace(
                     self._outputs,
                     gpu=self._segmenter.engine.devices[0].index,

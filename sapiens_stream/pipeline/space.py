@@ -11,6 +11,7 @@ from sapiens_stream.errors import OutputError
 from sapiens_stream.frame import Segmentation, SourceInfo
 from sapiens_stream.sinks.sink import Sink
 
+_MARGIN = 1.02  # the record, and frames that take more than the first
 _FILES_OF_A_RUN = 8  # the record, what is aside, folders
 _MANY_FRAMES = 20_000  # above which what a file for each takes is compared with one of all
 
@@ -32,7 +33,7 @@ def require_space(
     a_frame = sum(sink.bytes_per_frame(source.size) for sink in sinks)
     if first is not None:
         measured = sum(sink.measure(first) for sink in sinks)
-        a_frame = measured if first.labels else max(a_frame, measured)
+        a_frame = round(_MARGIN * (measured if first.labels else max(a_frame, measured)))
     needed = source.frame_count * a_frame
     line = (
         f"{source.name}: {source.frame_count} frames need about {byte_size(needed)}, {byte_size(free)} free in {folder}"
