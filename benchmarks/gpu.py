@@ -37,8 +37,11 @@ from benchmarks.head import published
 from benchmarks.people_logits import with_people
 from sapiens_stream import Segmenter
 from sapiens_stream.inference.compilation import compiled, warm_up
+from sapiens_stream.models.families.sapiens import SAPIENS_FAMILY
 from sapiens_stream.models.interface import quiet_torch
+from sapiens_stream.models.knowledge import known
 from sapiens_stream.models.model import Model
+from sapiens_stream.models.options import ModelOptions
 from sapiens_stream.models.sapiens import open_sapiens
 from sapiens_stream.models.sapiens.config import PATCH, SapiensConfig
 from sapiens_stream.models.sapiens.network import Sapiens
@@ -122,7 +125,9 @@ class Original(nn.Module):
 def random_model(size: str, config: SapiensConfig) -> Model:
     """Sapiens of random weights, without a file."""
     torch.manual_seed(0)
-    return replace(open_sapiens(Path(f"sapiens-{size}"), Sapiens(config).state_dict()), path=None)
+    name = f"sapiens-{size}"
+    network = replace(open_sapiens(Path(name), Sapiens(config).state_dict()), path=None)
+    return known(name, network, SAPIENS_FAMILY, None, ModelOptions())
 
 
 def flop_of_a_frame(config: SapiensConfig) -> int:
@@ -194,7 +199,7 @@ def end_to_end(bench: Bench, model: Model, clip: Path, frames: int, folder: Path
 
 def decoding(bench: Bench, folder: Path, tiny: bool) -> Iterator[Figure]:
     """4K HEVC on the card, its planes taken over without a copy, against the CPU."""
-    width, height, frames = (320, 180, 8) if tiny else (3840, 2160, 240)
+    width, height, frames = (320, 180, 8) if tiny else (3840, 2160, 96)
     clip = make_clip(folder / "hevc.mp4", width=width, height=height, frames=frames, codec="libx265")
 
     def on_cpu() -> None:
@@ -229,9 +234,11 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5.0, help="For each figure.")
     parser.add_argument("--frames", type=int, default=2000, help="Of the video.")
+    parser.add_argument("--only", default="networks,video,decoding", metavar="PART,...", help="What to measure.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="Where to write the figures too.")
     parser.add_argument("--tiny", action="store_true", help="A toy network, small matrices, a short video.")
     chosen = parser.parse_args()
+    parts = chosen.only.split(",")
     if chosen.device.startswith("cuda") and not torch.cuda.is_available():
         sys.exit("no CUDA device: this benchmark measures one (--device cpu --tiny shows that it works)")
     if chosen.tiny:
@@ -250,18 +257,21 @@ def main() -> None:
 
     picture = cv2.cvtColor(cv2.imread(str(PHOTO)), cv2.COLOR_BGR2RGB)
     with tempfile.TemporaryDirectory() as folder:
-        clip = make_clip(Path(folder) / "clip.mp4", width=1920, height=1080, frames=chosen.frames)
         for size in chosen.sizes.split(","):
             config = SapiensConfig.of(size)
             if chosen.tiny:
                 config = replace(config, head_channels=16, grid=(8, 6))
             model = random_model(size, config)
-            with torch.inference_mode():
-                take(networks(bench, model, config, matrix_rates))
-            showing = with_people(model, picture)
-            for compile in (False, True):
-                take(end_to_end(bench, showing, clip, chosen.frames, Path(folder) / size, compile))
-        take(decoding(bench, Path(folder), chosen.tiny))
+            if "networks" in parts:
+                with torch.inference_mode():
+                    take(networks(bench, model, config, matrix_rates))
+            if "video" in parts:
+                clip = make_clip(Path(folder) / "clip.mp4", width=1920, height=1080, frames=chosen.frames)
+                showing = with_people(model, picture)
+                for compile in (False, True):
+                    take(end_to_end(bench, showing, clip, chosen.frames, Path(folder) / size, compile))
+        if "decoding" in parts:
+            take(decoding(bench, Path(folder), chosen.tiny))
     if chosen.json:
         conditions: dict[str, Any] = {"device": name, "torch": torch.__version__, "matrix rates": matrix_rates}
         chosen.json.write_text(json.dumps({**conditions, "figures": [asdict(each) for each in figures]}, indent=1))
