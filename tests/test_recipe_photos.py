@@ -251,7 +251,7 @@ class TestStreetPhotos:
         from safetensors.torch import load_file
 
         from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
-        from sapiens_stream.training import train as recipe
+        from sapiens_stream.training import measured as recipe
         from sapiens_stream.training.plan import Plan
         from sapiens_stream.training.shards import write_shard
         from sapiens_stream.training.train import train

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,13 +12,22 @@ from torch.utils.data import IterableDataset
 
 from sapiens_stream.models.builtin import INPUT
 from sapiens_stream.training.backgrounds import load_backgrounds
-from sapiens_stream.training.compose import Composer
+from sapiens_stream.training.compose import Composer, UInt8Array
 from sapiens_stream.training.photos import StreetPhotos
 from sapiens_stream.training.plan import Plan
 from sapiens_stream.training.shards import Cutouts
 
 ASPECTS = (0.57, 0.67, 0.78, 1.0, 1.25, 1.4, 1.75)
 """Widths over heights of the batches; one a batch, each of about the same number of pixels."""
+SCALES = (0.85, 1.0, 1.0, 1.2)
+"""Of a batch's sides, at random."""
+FEW_ASPECTS = (0.6, 0.78, 1.0, 1.4)
+"""The same where pictures are varied on a device, in their scale too: it plans its work anew for each shape."""
+
+PIECE = 16
+"""Pictures that come at once where batches are drawn of what several workers composed."""
+TRIES = 20
+"""Pictures in a row that may fail before it is not the picture's fault."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -38,19 +48,45 @@ class Composites(IterableDataset[Batch]):
         seed = [self.plan.seed, worker.id if worker else 0, int(self.progress * 1e6)]
         composer = Composer(*self.data, int(np.random.SeedSequence(seed).generate_state(1)[0]), self.photos)
         (low, high), (first, last) = self.plan.levels, self.plan.sides
+        count = PIECE if self.plan.echo else self.plan.batch
         while True:
-            aspect = composer.rng.choice(ASPECTS)
             progress = float(self.progress)
-            side = (first + (last - first) * progress) * composer.rng.choice([0.85, 1.0, 1.0, 1.2])
+            if self.plan.echo:
+                aspect, side = composer.rng.choice(FEW_ASPECTS), first if progress < 0.5 else last
+            else:
+                aspect = composer.rng.choice(ASPECTS)
+                side = (first + (last - first) * progress) * composer.rng.choice(SCALES)
             height, width = (max(96, round(side * k / 32) * 32) for k in (aspect**-0.5, aspect**0.5))
             level = low + (high - low) * min(1.0, progress / 0.6)
-            pairs = [composer.draw(height, width, level * composer.rng.uniform(0.5, 1)) for _ in range(self.plan.batch)]
+            pairs = [drawn(composer, height, width, level * composer.rng.uniform(0.5, 1)) for _ in range(count)]
             images, labels = zip(*pairs, strict=True)
             yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
 
 
+def drawn(composer: Composer, height: int, width: int, level: float) -> tuple[UInt8Array, UInt8Array]:
+    """A composite; another one where the first could not be made, so that hours do not end at one picture."""
+    failures = 0
+    while True:
+        try:
+            return composer.draw(height, width, level)
+        except Exception as error:
+            failures += 1
+            if failures == TRIES:
+                raise
+            print(f"a picture could not be composed: {error!r}", flush=True)
+
+
 def normalised(images: torch.Tensor) -> torch.Tensor:
     """(N, H, W, 3) uint8 RGB to what the network takes."""
-    pixels = images.permute(0, 3, 1, 2).float()
-    mean, std = torch.tensor(INPUT.mean), torch.tensor(INPUT.std)
-    return ((pixels - mean[:, None, None]) / std[:, None, None]).contiguous(memory_format=torch.channels_last)
+    return standardised(images.permute(0, 3, 1, 2).float())
+
+
+def standardised(pixels: torch.Tensor) -> torch.Tensor:
+    """(N, 3, H, W) RGB, 0..255, to what the network takes."""
+    mean, deviation = _statistics(pixels.device)
+    return ((pixels - mean) / deviation).contiguous(memory_format=torch.channels_last)
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor(INPUT.mean, device=device)[:, None, None], torch.tensor(INPUT.std, device=device)[:, None, None]

@@ -30,6 +30,8 @@ CUT_HEIGHT = 2.5
 """A whole person's height over what is seen of one whom the frame cuts off, about."""
 PHOTOS = 0.3
 """Share of the pictures that are pieces of photographs, where there are any."""
+ROWS = 0.2
+"""Share of the difficult composites in which several people stand or sit side by side."""
 PHOTOGRAPHED = 0.3
 """Chance that somebody in a composite is cut out of a photograph."""
 
@@ -65,6 +67,9 @@ class Composer:
             return shoot(canvas, level * 0.6, rng), label
         canvas = self.scenery.draw(height, width, level)
         label = np.zeros((height // 2, width // 2), np.uint8)
+        if rng.random() < ROWS * level:
+            self._row(canvas, label)
+            return shoot(canvas, level, rng), label
         chances = np.array([0.04, 0.9 - 0.34 * level, 0.04 + 0.16 * level, 0.02 + 0.1 * level, 0.08 * level])
         people = int(rng.choice(5, p=chances / chances.sum()))
         # One stretch for the whole picture: the network's input has the photo's aspect, but not exactly.
@@ -78,11 +83,48 @@ class Composer:
             self._occlude(canvas, label)
         return shoot(canvas, level, rng), label
 
+    def _row(self, canvas: FloatArray, label: UInt8Array) -> None:
+        """People of about one size side by side, overlapping, often seen from the waist up, a table before them."""
+        rng = self.rng
+        height, width = canvas.shape[:2]
+        count = int(rng.integers(3, 7))
+        tall = rng.uniform(0.5, 1.0) if rng.random() < 0.4 else rng.uniform(1.0, 1.9)  # heights of the picture
+        stretch = float(np.exp(rng.normal(0, STRETCH)))
+        floor = height * (rng.uniform(0.8, 1.0) if tall < 1 else tall + rng.uniform(0.05, 0.25))
+        slots = (np.arange(count) + rng.uniform(-0.3, 0.3, count) + 0.5) / count * width
+        for x in rng.permutation(slots):
+            cutout = self._dressed()
+            rows, columns = cutout.label.shape
+            high = height * tall * np.exp(rng.normal(0, 0.12))
+            bottom = floor + rng.normal(0, 0.04) * height
+            if cutout.cut[1]:  # what is below was never seen
+                high, bottom = high * 0.6, max(bottom, height * 1.01)
+            wide = high * columns / rows * stretch
+            if any((cutout.cut[0], cutout.cut[2], cutout.cut[3])) or wide > width:
+                continue
+            if bottom - high > 0.75 * height:
+                bottom = high + 0.75 * height
+            self._paste(canvas, label, cutout, _Place(x, bottom - high / 2, wide, high, rng.normal(0, 3)))
+        if rng.random() < 0.5:
+            self._table(canvas, label)
+
+    def _table(self, canvas: FloatArray, label: UInt8Array) -> None:
+        """A slab across the lower part of the picture, and things on it, which nobody wears."""
+        rng, (height, width) = self.rng, canvas.shape[:2]
+        edge = int(rng.uniform(0.6, 0.95) * height) // 2 * 2
+        canvas[edge:] = self.scenery.surface(height - edge, width)
+        label[edge // 2 :] = 0
+        for _ in range(int(rng.integers(0, 5))):
+            self._obstacle(canvas, label, 0.05, 0.25)
+
     def _occlude(self, canvas: FloatArray, label: UInt8Array) -> None:
         """Things before the people: furniture, posts, leaves."""
         for _ in range(int(self.rng.integers(1, 4))):
-            mask = self.scenery.obstacle(canvas, 0.04, 0.3)
-            label[cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_AREA) > 127] = 0
+            self._obstacle(canvas, label, 0.04, 0.3)
+
+    def _obstacle(self, canvas: FloatArray, label: UInt8Array, low: float, high: float) -> None:
+        mask = self.scenery.obstacle(canvas, low, high)
+        label[cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_AREA) > 127] = 0
 
     def _place(self, cutout: Cutout, height: int, width: int, people: int, stretch: float, level: float) -> _Place:
         rng = self.rng
@@ -218,7 +260,7 @@ class Composer:
         if rng.random() < 0.15:  # a suit, a dress, overalls
             gain[LOWER] = gain[UPPER]
         gain[HAIR] = np.exp(rng.normal(0, 0.25)) if rng.random() < 0.5 else 1
-        image = rgba[..., :3] * gain[ids]
+        image = np.multiply(rgba[..., :3], gain[ids], dtype=np.float32)
         if rng.random() < 0.2:
             part = UPPER if rng.random() < 0.6 else LOWER
             mask = ids == part
@@ -227,7 +269,9 @@ class Composer:
                 shade = image.mean(-1, keepdims=True) / max(float(image[mask].mean()), 8.0)
                 alpha = rgba[..., 3:] / 255
                 image = np.where(mask[..., None], print_ * shade * alpha * rng.uniform(0.5, 1.2), image)
-        return np.dstack([np.clip(image, 0, rgba[..., 3:]).astype(np.uint8), rgba[..., 3]])
+        redressed = rgba.copy()
+        redressed[..., :3] = np.minimum(image, rgba[..., 3:])
+        return redressed
 
     def _dye(self) -> FloatArray:
         """(3,) factors on a cloth's colour."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.training.labels import IGNORE
 from sapiens_stream.training.shards import Cutouts
 from sapiens_stream.training.targets import ALLOWED, GUESS
 
@@ -16,8 +19,6 @@ GUESSED = 0.3
 """Weight of the guesses which part of a set it is."""
 NEVER = -1e4
 """The logarithm of a chance that counts as nothing."""
-
-_ALLOWED, _GUESS = torch.from_numpy(ALLOWED), torch.from_numpy(GUESS)
 
 
 def class_weights(cutouts: Cutouts, samples: int = 400) -> torch.Tensor:
@@ -33,22 +34,27 @@ def class_weights(cutouts: Cutouts, samples: int = 400) -> torch.Tensor:
 def loss_of(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Of (N, classes, H, W) logits with (N, H, W) targets: weighted cross-entropy, and half the Dice loss of the
     classes in the batch where a pixel's class is known; where it is one of several, minus the log of their summed
-    chance, and a share of the same of what is guessed among them, whose sides are summed too."""
+    chance, and a share of the same of what is guessed among them, whose sides are summed too.
+
+    Nothing in it waits for the device: every pixel goes the same way, and a table tells how much it counts.
+    """
+    allowed, guess, several = _tables(logits.device)
     logarithms = F.log_softmax(logits, 1).movedim(1, -1).flatten(0, 2)
-    flat = targets.flatten()
-    known = flat < len(SAPIENS)
-    exact, truth = logarithms[known], flat[known]
-    total = F.nll_loss(exact, truth, weights, reduction="sum")
-    counted = weights[truth].sum()
-    several = ~known & (flat != 255)
-    if several.any():
-        some, codes = logarithms[several], flat[several]
-        of_set = _summed(some, _ALLOWED[codes])
-        guessed = _GUESS[codes].any(1)
-        of_guess = _summed(some[guessed], _GUESS[codes[guessed]]) - of_set[guessed]
-        total = total - of_set.sum() - GUESSED * of_guess.sum()
-        counted = counted + len(codes)
-    return total / counted.clamp(min=1) + 0.5 * _dice(exact.exp(), truth)
+    codes = targets.flatten()
+    counts = torch.cat([weights, several])[codes]
+    right, guessed = allowed[codes], guess[codes]
+    of_set = _summed(logarithms, right)
+    of_guess = torch.where(guessed.any(1), _summed(logarithms, guessed) - of_set, 0)
+    total = (counts * of_set).sum() + GUESSED * of_guess.sum()
+    return -total / counts.sum().clamp(min=1) + 0.5 * _dice(logarithms, right & (codes < len(SAPIENS))[:, None])
+
+
+@cache
+def _tables(device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """ALLOWED, GUESS, and what a pixel of each target that is not a class counts: nothing where it is ignored."""
+    several = torch.ones(len(ALLOWED) - len(SAPIENS))
+    several[IGNORE - len(SAPIENS)] = 0
+    return torch.from_numpy(ALLOWED).to(device), torch.from_numpy(GUESS).to(device), several.to(device)
 
 
 def _summed(logarithms: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
@@ -56,11 +62,10 @@ def _summed(logarithms: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     return torch.logsumexp(logarithms.masked_fill(~chosen, NEVER), 1)
 
 
-def _dice(chances: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Mean Dice loss of the classes present, of (pixels, classes) chances."""
-    both = torch.zeros(len(SAPIENS)).index_add(0, truth, chances.gather(1, truth[:, None])[:, 0])
-    pixels = torch.bincount(truth, minlength=len(SAPIENS))
+def _dice(logarithms: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Mean Dice loss of the classes present, of (pixels, classes) both, among the pixels that `truth` gives a class."""
+    chances = logarithms.exp() * truth.any(1, keepdim=True)
+    both, pixels = (chances * truth).sum(0), truth.sum(0)
     present = pixels > 20
-    if not present.any():
-        return chances.sum() * 0
-    return (1 - (2 * both + 1) / (chances.sum(0) + pixels + 1))[present].mean()
+    missed = 1 - (2 * both + 1) / (chances.sum(0) + pixels + 1)
+    return (missed * present).sum() / present.sum().clamp(min=1)

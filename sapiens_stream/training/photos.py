@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,30 +140,34 @@ def without_person(image: UInt8Array, person: npt.NDArray[np.bool_]) -> UInt8Arr
 
 
 class StreetPhotos:
-    """The photographs of a folder that are trained on, with their prepared targets."""
+    """The photographs of a folder that are trained on, with their prepared targets; all are held in memory, where
+    processes that are forked share them: to read one anew takes as long as to draw a picture with it."""
 
     def __init__(self, folder: Path, targets: Path) -> None:
         self.folder, self.targets = folder, targets
         self.ids = [name for name in photo_ids(folder, held_out=False) if (targets / f"{name}.png").exists()]
         if not self.ids:
             raise FileNotFoundError(f"no targets in {targets} of the photographs in {folder}")
+        with ThreadPoolExecutor() as readers:
+            self._held = list(readers.map(self._read, self.ids))
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def _read(self, name: str) -> tuple[UInt8Array, UInt8Array, npt.NDArray[np.bool_]]:
+        image, label = read_photo(self.folder, name)
+        targets = cv2.imread(str(self.targets / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+        if targets is None:
+            raise FileNotFoundError(f"{name}: no targets in {self.targets}")
+        return image, targets, label > 0
+
     def read(self, index: int) -> tuple[UInt8Array, UInt8Array]:
         """(H, W, 3) uint8 RGB, (H, W) targets."""
-        name = self.ids[index]
-        image = cv2.imread(str(self.folder / f"{name}.jpg"))
-        targets = cv2.imread(str(self.targets / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
-        if image is None or targets is None:
-            raise FileNotFoundError(f"{name}: no photograph in {self.folder}, or no targets in {self.targets}")
-        return np.ascontiguousarray(image[..., ::-1]), targets
+        image, targets, _ = self._held[index]
+        return image, targets
 
     def _person(self, index: int) -> npt.NDArray[np.bool_]:
-        label = cv2.imread(str(self.folder / f"{self.ids[index]}.png"), cv2.IMREAD_GRAYSCALE)
-        assert label is not None
-        return np.asarray(label > 0)
+        return self._held[index][2]
 
     def cutout(self, rng: np.random.Generator) -> Cutout:
         """A person of a random photo, with what they carry; targets instead of classes."""

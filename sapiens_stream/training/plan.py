@@ -26,6 +26,13 @@ class Plan:
     levels: tuple[float, float]
     workers: int
     seed: int
+    device: str = "cpu"
+    echo: int = 0
+    agree: float = 0.0
+    average: float = 0.99
+    said_seconds: float = 60.0
+    saved_seconds: float = 60.0
+    evaluated_seconds: float = 600.0
 
 
 def read_plan(description: str | None) -> Plan:
@@ -68,6 +75,22 @@ def read_plan(description: str | None) -> Plan:
     parser.add_argument("--steady", action="store_true", help="keep the statistics of the batch norms (low rates)")
     parser.add_argument("--workers", type=int, default=1, help="processes that compose")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU where there is one")
+    parser.add_argument(
+        "--echo",
+        type=int,
+        default=0,
+        help="times that a composed picture is used, varied on the device (0: once, as is)",
+    )
+    parser.add_argument(
+        "--agree", type=float, default=0.0, help="weight of what a picture and its shifted, grainy like differ in"
+    )
+    parser.add_argument("--average", type=float, default=0.99, help="of the weights that are kept, a step")
+    parser.add_argument("--say", type=float, default=60.0, metavar="SECONDS", help="between two lines")
+    parser.add_argument("--save", type=float, default=60.0, metavar="SECONDS", help="between two checkpoints")
+    parser.add_argument(
+        "--evaluate", type=float, default=600.0, metavar="SECONDS", help="between two measurements (0: none)"
+    )
     given = parser.parse_args()
     return Plan(
         cutouts=tuple(given.cutouts),
@@ -85,4 +108,11 @@ def read_plan(description: str | None) -> Plan:
         levels=(given.levels[0], given.levels[1]),
         workers=given.workers,
         seed=given.seed,
+        device=given.device,
+        echo=given.echo,
+        agree=given.agree,
+        average=given.average,
+        said_seconds=given.say,
+        saved_seconds=given.save,
+        evaluated_seconds=given.evaluate,
     )

