@@ -173,6 +173,7 @@ class TestComposer:
         assert (worn[..., :3].max(-1) <= worn[..., 3].astype(int) + 1).all()  # premultiplied
 
     def test_nearer_people_hide_farther_ones(self, composer, monkeypatch):
+        from sapiens_stream.training import compose
         from sapiens_stream.training.compose import _Place
         from sapiens_stream.training.shards import Cutout
 
@@ -183,6 +184,7 @@ class TestComposer:
         places = {id(near): _Place(64, 80, 90, 90, 0.0), id(far): _Place(64, 80, 60, 60, 0.0)}
         monkeypatch.setattr(composer, "_place", lambda cutout, *_: places[id(cutout)])
         monkeypatch.setattr(composer, "_occlude", lambda *_: None)
+        monkeypatch.setattr(compose, "ROWS", 0)
         seen = 0
         for _ in range(40):
             order = iter([near, far, near, far])
@@ -192,6 +194,23 @@ class TestComposer:
                 seen += 1
                 assert label[40, 32] == ID["Left_Hand"]
         assert seen > 30
+
+    def test_people_stand_in_rows_and_nobody_lies_on_their_table(self, composer, monkeypatch):
+        from sapiens_stream.training import compose
+
+        monkeypatch.setattr(compose, "ROWS", 1)
+        shares, tables = [], 0
+        for _ in range(30):
+            canvas, label = np.zeros((160, 192, 3), np.float32), np.zeros((80, 96), np.uint8)
+            composer._row(canvas, label)
+            shares.append((label.max(0) > 0).mean())
+            before = label.copy()
+            composer._table(canvas, label)
+            tables += bool((before[60:] > 0).any() and not (label[77:] > 0).any())
+            assert set(np.unique(label)) <= {0, ID["Left_Hand"], ID["Right_Hand"]}
+        assert np.median(shares) > 0.6  # of the picture's columns somebody stands in
+        assert tables > 10
+        assert composer.draw(160, 192, 1.0)[1].shape == (80, 96)
 
     def test_a_cast_shadow_lies_on_the_floor_before_the_feet(self, composer):
         canvas, alpha = np.full((160, 128, 3), 200, np.float32), np.zeros((60, 30), np.float32)

@@ -142,12 +142,16 @@ def numbered(start, count=4, height=8):
 
 
 class TestEcho:
-    def test_each_picture_is_used_about_as_often_as_is_said(self):
-        pieces = [numbered(start) for start in range(0, 200, 4)]
-        batches = islice(Echo(pieces, 8, 3, CPU), 200 * 3 // 8)
+    def test_where_composing_is_slow_each_picture_is_used_as_often_as_is_said(self):
+        pieces = [numbered(start) for start in range(0, 48, 4)]  # no more than are held
+        batches = islice(Echo(pieces, 8, 3, CPU), 48 * 3 // 8)
         seen = Counter(int(image[0, 0, 0]) for images, _ in batches for image in images)
-        assert len(seen) > 150
-        assert 2 < sum(seen.values()) / len(seen) < 5
+        assert len(seen) > 35 and sum(seen.values()) == 48 * 3
+
+    def test_where_it_is_fast_new_pictures_replace_the_old(self):
+        pieces = [numbered(start % 240) for start in range(0, 2400, 4)]
+        seen = {int(image[0, 0, 0]) for images, _ in islice(Echo(pieces, 8, 50, CPU), 60) for image in images}
+        assert len(seen) > 60  # of the first ones held there are 48
 
     def test_a_batch_has_one_shape(self):
         pieces = [numbered(0, height=8 * (1 + k % 3)) for k in range(30)]

@@ -212,12 +212,21 @@ class Scenery:
         turn = rng.normal(0, 0.15) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)
         linear = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         centre = np.array([rng.uniform(0, width), rng.beta(1.5, 1) * height])  # most things lie low
-        matrix = np.column_stack([linear, centre - linear @ (columns / 2, rows / 2)])
-        warped = cv2.warpAffine(np.ascontiguousarray(rgba), matrix, (width, height), flags=cv2.INTER_AREA)
+        # Only the box of the thing is worked on.
+        reach, size = np.abs(linear) @ (columns / 2, rows / 2) + 2, (width, height)
+        begin, end = (np.clip(corner, 0, size).astype(int) for corner in (centre - reach, centre + reach))
+        mask = np.zeros((height, width), np.uint8)
+        if (end <= begin).any():
+            return mask
+        matrix = np.column_stack([linear, centre - begin - linear @ (columns / 2, rows / 2)])
+        box_size = tuple((end - begin).tolist())
+        warped = cv2.warpAffine(np.ascontiguousarray(rgba), matrix, box_size, flags=cv2.INTER_AREA)
         light = np.exp(rng.normal(0, 0.25)) * np.exp(rng.normal(0, 0.07, 3))
         colour = warped[..., :3] * light.astype(np.float32)
-        canvas += (colour - canvas) * (warped[..., 3:] / np.float32(255))
-        return np.asarray(warped[..., 3])
+        box = slice(begin[1], end[1]), slice(begin[0], end[0])
+        canvas[box] += (colour - canvas[box]) * (warped[..., 3:] / np.float32(255))
+        mask[box] = warped[..., 3]
+        return mask
 
     def obstacle(self, canvas: FloatArray, low: float, high: float) -> UInt8Array:
         """Lays anything over the canvas, in place, and returns its mask (height, width), 0..255."""

@@ -24,9 +24,12 @@ def shoot(canvas: FloatArray, level: float, rng: np.random.Generator) -> UInt8Ar
     image = _optics(np.clip(image, 0, 1), level, rng)
     if rng.random() < 0.6:
         fine = rng.random() < 0.7
-        grain = rng.standard_normal(image.shape[:2] + ((3,) if fine else (1,)), np.float32)
-        image = image + grain * rng.uniform(0.003, 0.02 + 0.035 * level)
-    stored = np.asarray(np.clip(image, 0, 1) * 255, np.uint8)
+        spread = rng.uniform(0.003, 0.02 + 0.035 * level)
+        grain = np.empty((*image.shape[:2], 3 if fine else 1), np.float32)
+        cv2.setRNGSeed(int(rng.integers(2**31)))  # its numbers cost a quarter of NumPy's
+        cv2.randn(grain.reshape(len(grain), -1), np.zeros(1), np.full(1, spread))
+        image = image + grain
+    stored: UInt8Array = cv2.convertScaleAbs(np.maximum(image, 0), alpha=255)
     if rng.random() < 0.5:
         encoded = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(75 - 45 * level, 95))])[1]
         stored = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)

@@ -17,8 +17,6 @@ WAITING = 8
 """Batches that wait to be taken up."""
 HELD = 6
 """Pictures held of a shape, in batches: what is drawn is of many pieces, whoever composed them."""
-AHEAD = 8
-"""Batches that may be drawn before more pictures are taken up."""
 FAILURES = 5
 """Times that composing may break off before it is left be."""
 
@@ -48,7 +46,8 @@ class _Pool:
 
 
 class Echo:
-    """Batches of `size` on `device`, of pieces composed elsewhere, each picture in about `times` of them.
+    """Batches of `size` on `device`, of pieces composed elsewhere, each picture in at most about `times` of them: in
+    fewer where the device is the slower one, since new pictures teach more than old ones.
 
     A piece's pictures have one shape, and so have a batch's. Where composing breaks off it is begun anew; where it
     keeps breaking off, what is held goes on being used.
@@ -93,19 +92,17 @@ class Echo:
         return False
 
     def _take_up(self) -> None:
-        """What has arrived, unless enough is held; waits while too little is."""
+        """Whatever has arrived; waits while too little is held."""
         while True:
-            scarce = not any(pool.uses >= self._size for pool in self._pools.values())
-            left = sum(pool.uses for pool in self._pools.values() if pool.uses > 0)
-            if not scarce and left > AHEAD * self._size * self._times:
-                return
+            ended = self._ended
+            scarce = not ended and not any(pool.uses >= self._size for pool in self._pools.values())
             try:
                 self._keep(*self._arrived.get(block=scarce, timeout=1.0))
             except queue.Empty:
-                if not scarce or (self._ended and self._pools):
-                    return
-                if self._ended:
+                if ended and not self._pools:
                     raise RuntimeError("nothing was composed") from None
+                if not scarce:
+                    return
 
     def _keep(self, images: torch.Tensor, targets: torch.Tensor) -> None:
         shape = tuple(images.shape[1:])
@@ -118,7 +115,7 @@ class Echo:
             )
         pool = self._pools[shape]
         pool.add(images, targets)
-        pool.uses += len(images) * self._times
+        pool.uses = min(pool.uses + len(images) * self._times, pool.filled * self._times)
 
     def _forget(self) -> None:
         """Shapes of which nothing has come for long and little is left: pictures grow as the training goes on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,28 @@ def write_shard(folder: Path, name: str, rgba: UInt8Array, label: UInt8Array) ->
     np.save(folder / f"{name}.label.npy", label)
 
 
+@dataclass(frozen=True, eq=False)
+class _Shard:
+    """Two files mapped into memory, and of each row in which enough is seen the box and the pixels of each class."""
+
+    rgba: UInt8Array
+    label: UInt8Array
+    seen: list[tuple[int, tuple[int, int, int, int], npt.NDArray[np.int64]]]
+
+
+def _read_shard(path: Path) -> _Shard:
+    rgba = np.load(path.with_name(path.name.replace(".label.", ".rgba.")), mmap_mode="r")
+    label, seen = np.load(path, mmap_mode="r"), []
+    for row in range(len(label)):
+        inside = rgba[row, ..., 3] > 127
+        ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        if len(ys) < MIN_HEIGHT or (label[row][inside] > 0).mean() < 0.4:
+            continue
+        box = int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1
+        seen.append((row, box, np.bincount(label[row].ravel(), minlength=len(SAPIENS))[: len(SAPIENS)]))
+    return _Shard(rgba, label, seen)
+
+
 class Cutouts:
     """All cut-outs of some folders, mapped into memory; drawn with more weight where rare classes are seen."""
 
@@ -48,21 +71,16 @@ class Cutouts:
         self._label: list[UInt8Array] = []
         self._rows: list[tuple[int, int]] = []
         boxes, counts = [], []
-        for path in sorted(path for folder in folders for path in folder.glob("*.label.npy")):
-            rgba = np.load(path.with_name(path.name.replace(".label.", ".rgba.")), mmap_mode="r")
-            label = np.load(path, mmap_mode="r")
-            for row in range(len(label)):
-                if (row // PICTURES_A_BODY % every == every - 1) != held_out:
-                    continue
-                inside = rgba[row, ..., 3] > 127
-                ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-                if len(ys) < MIN_HEIGHT or (label[row][inside] > 0).mean() < 0.4:
-                    continue
-                boxes.append((ys[0], ys[-1] + 1, xs[0], xs[-1] + 1))
-                counts.append(np.bincount(label[row].ravel(), minlength=len(SAPIENS))[: len(SAPIENS)])
-                self._rows.append((len(self._label), row))
-            self._rgba.append(rgba)
-            self._label.append(label)
+        paths = sorted(path for folder in folders for path in folder.glob("*.label.npy"))
+        with ThreadPoolExecutor() as readers:
+            for found in readers.map(_read_shard, paths):
+                for row, box, count in found.seen:
+                    if (row // PICTURES_A_BODY % every == every - 1) == held_out:
+                        boxes.append(box)
+                        counts.append(count)
+                        self._rows.append((len(self._label), row))
+                self._rgba.append(found.rgba)
+                self._label.append(found.label)
         if not boxes:
             raise FileNotFoundError(f"no cut-outs in {', '.join(map(str, folders))}")
         self._boxes = np.array(boxes)
