@@ -8,6 +8,9 @@
     python -m sapiens_stream.training.evaluate --cutouts cutouts --backgrounds backgrounds --out held_out
     python -m benchmarks.quality --pictures held_out
 
+On a GPU `--mixed --echo 4 --batch 96 --workers N` keeps it busy: N processes compose, and each picture is used up to
+four times, varied on the device. `--agree 0.3` trains consecutive frames of a video to agree.
+
 Rendering needs OpenGL through EGL; Mesa's software renderer will do (Debian: libegl1, libgl1-mesa-dri).
 
 `makehuman`: the base assets of the MakeHuman community (CC0), folders clothes, eyebrows, eyelashes, hair, poses, skins,
