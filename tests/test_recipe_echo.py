@@ -196,3 +196,39 @@ class TestDrawn:
     def test_a_fault_of_all_pictures_is_raised(self):
         with pytest.raises(ValueError, match="a picture of nobody"):
             drawn(self.Composer(TRIES), 64, 32, 0.5)
+
+
+def test_weights_that_are_no_numbers_do_not_replace_those_that_are(tmp_path):
+    from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
+    from sapiens_stream.training.plan import Plan
+    from sapiens_stream.training.train import Training
+
+    plan = Plan(
+        cutouts=(),
+        backgrounds=(),
+        out=tmp_path,
+        start=BUILTIN_WEIGHTS,
+        seconds=9,
+        sides=(64, 64),
+        batch=2,
+        rate=1e-3,
+        mixed=False,
+        levels=(0, 1),
+        workers=0,
+        seed=0,
+        echo=2,
+        agree=0.5,
+    )
+    training = Training(plan)
+    images, targets = torch.randint(256, (4, 96, 96, 3), dtype=torch.uint8), torch.zeros(4, 48, 48, dtype=torch.uint8)
+    before = training.network.head.weight.detach().clone()
+    loss = training.step(images, targets, torch.ones(len(SAPIENS)))
+    assert loss.isfinite() and not torch.equal(before, training.network.head.weight)
+    assert not torch.equal(before, training.average.head.weight)
+    training.save()
+    saved = (tmp_path / "weights.safetensors").read_bytes()
+    with torch.no_grad():
+        training.network.head.bias[0] = float("nan")
+    with pytest.raises(ArithmeticError, match="lower rate"):
+        training.save()
+    assert (tmp_path / "weights.safetensors").read_bytes() == saved

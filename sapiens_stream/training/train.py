@@ -6,7 +6,6 @@ python -m sapiens_stream.training.train --cutouts DIR --backgrounds DIR --out DI
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -127,7 +126,12 @@ class Training:
                             value.lerp_(their[name], 0.5)
 
     def save(self) -> None:
-        """The checkpoint, and the averaged weights as they ship; each replaces its predecessor in one move."""
+        """The checkpoint, and the averaged weights as they ship; each replaces its predecessor in one move.
+
+        Raises ArithmeticError, and leaves the last ones, where weights are no longer numbers.
+        """
+        if not all(bool(value.isfinite().all()) for value in self._values):
+            raise ArithmeticError(f"the weights are no numbers: go on from {self.checkpoint} at a lower rate")
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -188,8 +192,6 @@ def train(plan: Plan) -> None:
             loss = float(torch.stack(losses).mean())
             rate = len(losses) * plan.batch / (time.monotonic() - said)
             print(f"step {training.steps} {training.progress:.1%} loss {loss:.3f} {rate:.1f} pictures/s", flush=True)
-            if not math.isfinite(loss):
-                raise ArithmeticError("the loss is no number: start again from the last checkpoint, at a lower rate")
             said, losses = time.monotonic(), []
         if done or now - saved > plan.saved_seconds:
             training.meet()
