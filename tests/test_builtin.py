@@ -159,12 +159,12 @@ class TestComposer:
         assert both > 5
 
     def test_a_thick_garment_covers_clothes_and_spares_hands(self, composer):
-        from sapiens_stream.training.compose import UPPER
+        from sapiens_stream.training.outfits import UPPER
 
         rgba, ids = np.full((60, 40, 4), 255, np.uint8), np.full((60, 40), ID["Left_Hand"], np.uint8)
         ids[20:40, 10:30] = UPPER
         rgba[:10], ids[:10] = 0, 0
-        worn, labels = composer._wrap(rgba, ids, (False, False, False, False))
+        worn, labels = composer.outfits.wrap(rgba, ids, (False, False, False, False))
         margin = (labels.shape[0] - 60) // 2
         inner = labels[margin : margin + 60, margin : margin + 40]
         assert margin > 0 and worn.shape == (*labels.shape, 4)

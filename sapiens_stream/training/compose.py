@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sapiens_stream.classes import SAPIENS
-from sapiens_stream.training.backgrounds import Backgrounds, Scenery, slope_to_light
+from sapiens_stream.training.backgrounds import Backgrounds, Scenery
 from sapiens_stream.training.camera import shoot
+from sapiens_stream.training.outfits import Outfits
 from sapiens_stream.training.photos import StreetPhotos
 from sapiens_stream.training.shards import Cutout, Cutouts
 from sapiens_stream.training.targets import LEFT_RIGHT
@@ -20,10 +20,6 @@ from sapiens_stream.training.targets import LEFT_RIGHT
 FloatArray = npt.NDArray[Any]
 UInt8Array = npt.NDArray[Any]
 
-UPPER, LOWER = SAPIENS.names.index("Upper_Clothing"), SAPIENS.names.index("Lower_Clothing")
-HAIR = SAPIENS.names.index("Hair")
-SLEEVED = [UPPER, *(id for id, name in enumerate(SAPIENS.names) if name == "Torso" or name.endswith("_Arm"))]
-TROUSERED = [LOWER, *(id for id, name in enumerate(SAPIENS.names) if name.endswith("_Leg"))]
 STRETCH = 0.17
 """Standard deviation of the logarithm of a picture's stretch in width."""
 CUT_HEIGHT = 2.5
@@ -58,6 +54,7 @@ class Composer:
     ) -> None:
         self.rng = np.random.default_rng(seed)
         self.cutouts, self.scenery, self.photos = cutouts, Scenery(backgrounds, self.rng), photos
+        self.outfits = Outfits(self.scenery, self.rng)
 
     def draw(self, height: int, width: int, level: float) -> tuple[UInt8Array, UInt8Array]:
         """Image (height, width, 3) uint8 RGB and label (height / 2, width / 2) uint8, as the network's output lies."""
@@ -176,7 +173,7 @@ class Composer:
         if rng.random() < 0.5:
             rgba, ids, cut = rgba[:, ::-1], LEFT_RIGHT[ids[:, ::-1]], (cut[0], cut[1], cut[3], cut[2])
         if not photographed and rng.random() < 0.2:
-            rgba, ids = self._wrap(rgba, ids, cut)
+            rgba, ids = self.outfits.wrap(rgba, ids, cut)
         return Cutout(rgba, ids, cut)
 
     def _paste(self, canvas: FloatArray, label: UInt8Array, cutout: Cutout, place: _Place) -> None:
@@ -189,7 +186,7 @@ class Composer:
         if shrink < 0.7:  # averaged before it is warped, or edges alias
             rgba = cv2.resize(rgba, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
             ids = cv2.resize(ids, rgba.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        rgba = self._redress(np.ascontiguousarray(rgba), ids)
+        rgba = self.outfits.redress(np.ascontiguousarray(rgba), ids)
         turn, (rows, columns) = np.deg2rad(place.angle), ids.shape
         rotate = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         linear = rotate @ np.diag([place.width / columns, place.height / rows])
@@ -218,74 +215,6 @@ class Composer:
         under += np.minimum(colour, 255 * alpha)
         inside = cv2.resize(alpha, label_size, interpolation=cv2.INTER_AREA) > 0.5
         label[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2][inside] = warped_ids[inside]
-
-    def _wrap(
-        self, rgba: UInt8Array, ids: UInt8Array, cut: tuple[bool, bool, bool, bool]
-    ) -> tuple[UInt8Array, UInt8Array]:
-        """A thick garment over the others: a padded jacket, a gown, a suit in one piece, with patches and straps."""
-        rng = self.rng
-        reach = 1 + int(rng.uniform(0.005, 0.06) * max(ids.shape))
-        top, bottom, left, right = (0 if side else reach for side in cut)
-        rgba = np.pad(rgba, ((top, bottom), (left, right), (0, 0)))
-        ids = np.pad(ids, ((top, bottom), (left, right)))
-        thick = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-
-        def around(parts: list[int]) -> UInt8Array:
-            return cv2.dilate(np.isin(ids, parts).view(np.uint8) * np.uint8(255), thick)
-
-        jacket = around(SLEEVED if rng.random() < 0.7 else [UPPER])
-        trousers = around(TROUSERED if rng.random() < 0.5 else [LOWER]) if rng.random() < 0.5 else np.zeros_like(ids)
-        free = np.isin(ids, [0, *SLEEVED, *TROUSERED]) & (np.maximum(jacket, trousers) > 0)
-        height, width = ids.shape
-        colour = self.scenery.surface(height, width)
-        if rng.random() < 0.5:  # a signal colour
-            colour = colour * 0.2 + rng.permutation([rng.uniform(150, 255), rng.uniform(0, 200), rng.uniform(0, 80)])
-        for _ in range(int(rng.integers(0, 5))):
-            self.scenery.thing(colour, self.scenery.shape(height, width, 0.02, 0.15))
-        coarse = rng.normal(0, 1, (max(3, height // int(rng.integers(8, 40))), max(3, width // 16))).astype(np.float32)
-        relief = cv2.GaussianBlur(free.astype(np.float32), (0, 0), reach + 1.0)
-        relief = relief + rng.uniform(0, 0.3) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-        slope = slope_to_light(relief, rng)
-        shade = np.float32(rng.uniform(0.5, 1)) + np.float32(rng.uniform(0.1, 0.5) / (slope.std() * 3 + 1e-6)) * slope
-        worn = np.dstack([np.clip(colour * shade[..., None], 0, 255), np.full((height, width), 255)])
-        share = cv2.GaussianBlur(free.astype(np.float32), (0, 0), 0.6)[..., None]
-        ids = np.where(free, np.where(jacket > 0, UPPER, LOWER), ids).astype(np.uint8)
-        return np.asarray(rgba + (worn - rgba) * share, np.uint8), ids
-
-    def _redress(self, rgba: UInt8Array, ids: UInt8Array) -> UInt8Array:
-        """Other colours for clothes and hair: darkened, tinted, or overlaid with a piece of a photograph."""
-        rng = self.rng
-        gain = np.ones((256, 3), np.float32)
-        gain[UPPER], gain[LOWER] = self._dye(), self._dye()
-        if rng.random() < 0.15:  # a suit, a dress, overalls
-            gain[LOWER] = gain[UPPER]
-        gain[HAIR] = np.exp(rng.normal(0, 0.25)) if rng.random() < 0.5 else 1
-        # Tables and products by OpenCV: a third of NumPy's time, and this is the costliest step.
-        factors = cv2.LUT(cv2.merge((ids, ids, ids)), gain[None])
-        image: FloatArray = cv2.multiply(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), factors, dtype=cv2.CV_32F)
-        if rng.random() < 0.2:
-            part = UPPER if rng.random() < 0.6 else LOWER
-            mask = ids == part
-            if mask.any():
-                print_ = self.scenery.photo(*ids.shape).astype(np.float32)
-                shade = image.mean(-1, keepdims=True) / max(float(image[mask].mean()), 8.0)
-                alpha = rgba[..., 3:] / 255
-                image = np.where(mask[..., None], print_ * shade * alpha * rng.uniform(0.5, 1.2), image)
-        alpha = rgba[..., 3]
-        colour = cv2.min(cv2.convertScaleAbs(image), cv2.merge((alpha, alpha, alpha)))
-        return np.asarray(cv2.merge((*cv2.split(colour), alpha)))
-
-    def _dye(self) -> FloatArray:
-        """(3,) factors on a cloth's colour."""
-        rng = self.rng
-        kind = rng.random()
-        if kind < 0.18:  # dark cloth, hardly any light on it
-            return rng.uniform(0.08, 0.4) * np.exp(rng.normal(0, 0.08, 3))
-        if kind < 0.4:
-            return np.exp(rng.normal(0, 0.4, 3))
-        if kind < 0.58:  # red, orange, blue: as strong as working clothes are
-            return rng.permutation([rng.uniform(1, 2.2), rng.uniform(0.2, 1), rng.uniform(0.05, 0.5)])
-        return np.ones(3)
 
     def _light(self, colour: FloatArray) -> FloatArray:
         """Brightness, tint and saturation of the person's own, and light that falls off across them."""
