@@ -68,7 +68,7 @@ def _stacked(planes: Tensor, size: tuple[int, int], threshold: float, region: Re
     logits = planes.contiguous().flatten(1, 2)  # one below the other, (C, N * h, w)
     if region is None and math.prod(size) <= _SMALL * rows * columns:
         values = F.interpolate(planes.transpose(0, 1), size=size, mode="bilinear", align_corners=False)
-        return _argmax(values.transpose(0, 1).flatten(1, 2)).view(pictures, *size)
+        return argmax(values.transpose(0, 1).flatten(1, 2)).view(pictures, *size)
     top, left, height, width = region or (0.0, 0.0, float(rows), float(columns))
     grid = _Grid(
         axis(rows, size[0], top, height, logits.device, pictures=pictures),
@@ -79,7 +79,7 @@ def _stacked(planes: Tensor, size: tuple[int, int], threshold: float, region: Re
 
 def _filled(logits: Tensor, grid: _Grid) -> Tensor:
     """The class of each pixel of a grid over (C, h, w) logits."""
-    winners = _argmax(logits)
+    winners = argmax(logits)
     corners = [winners.index_select(0, y).index_select(1, x) for y in grid.rows.ends for x in grid.columns.ends]
     disagree = (corners[0] != corners[1]) | (corners[0] != corners[2]) | (corners[0] != corners[3])
     cells = disagree.flatten().nonzero().flatten()
@@ -97,7 +97,7 @@ def _filled(logits: Tensor, grid: _Grid) -> Tensor:
     return result
 
 
-def _argmax(logits: Tensor) -> Tensor:
+def argmax(logits: Tensor) -> Tensor:
     """argmax over the classes as uint8; a class at a time is many times faster than `Tensor.argmax` on a CPU."""
     if logits.device.type != "cpu":
         return logits.argmax(0).to(torch.uint8)

@@ -12,7 +12,22 @@ from torch import Tensor
 
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.people.motion import Motion, Pair
-from sapiens_stream.people.probabilities import Way, leaders
+from sapiens_stream.people.probabilities import Way, of_places, top_two
+
+_CERTAIN = 0.999
+"""A probability from which on other frames have no say in the class of a place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Doubts:
+    """Some places of a frame."""
+
+    places: Tensor
+    """(n,) counted row by row."""
+    likely: Tensor
+    """(1, C, n): the probabilities of their classes."""
+    unsure: Tensor
+    """(n,) 1 - margin^2, 0 to 1, the margin being that of the likeliest class to the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +42,21 @@ class Seen:
     """The pairs that it makes with the frames before it, the nearest first."""
 
     @cached_property
-    def leaders(self) -> tuple[Tensor, Tensor]:
-        """The likeliest class of each place, and by how much it is ahead."""
-        return leaders(self.likely)
+    def doubts(self) -> Doubts:
+        """Where the model is not certain."""
+        best = self.likely.amax(1).flatten()
+        places = (best < _CERTAIN).nonzero().flatten()
+        likely = of_places(self.likely, places)
+        _, first, second = top_two(likely[0])
+        return Doubts(places, likely, 1 - (first - second) ** 2)
+
+    @cached_property
+    def winners(self) -> Tensor:
+        """(h * w,) float32: the likeliest class of each place."""
+        # Few places are people's.
+        some = (self.likely[0, 0].flatten() < 0.5).nonzero().flatten()
+        classes, _, _ = top_two(of_places(self.likely, some)[0])
+        return torch.zeros_like(self.likely[0, 0]).flatten().index_copy_(0, some, classes)
 
     def alike(self, other: Seen) -> bool:
         """Whether both lie in the same way in their logits, which may be finer in one of them."""

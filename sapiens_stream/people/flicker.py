@@ -24,14 +24,18 @@ class Flicker:
         """Of the foreground that changed; None if there was none."""
         return round(self.changed / self.places, 4) if self.places else None
 
-    def count(self, counts: tuple[int, int]) -> None:
+    def count(self, places: int, changed: int) -> None:
         """Adds what `compared` gave for two frames."""
-        self.places += counts[0]
-        self.changed += counts[1]
+        self.places += places
+        self.changed += changed
 
 
-def compared(now: Tensor, before: Tensor, way: Way) -> tuple[Tensor, Tensor]:
-    """How many foreground places of two frames' winners the flow connects, and how many change their class."""
+def compared(now: Tensor, before: Tensor, way: Way) -> list[tuple[Tensor, Tensor]]:
+    """How many foreground places of two frames the flow connects, and how many change their class.
+
+    `now` and `before` are the winners of each, (1, N, h, w), for N ways to have come by them.
+    """
     came = way(before, "nearest")
     foreground = (way.sure > _SURE) & ((now > 0) | (came > 0))
-    return foreground.sum(), (foreground & (now != came)).sum()
+    changed = foreground & (now != came)
+    return [(foreground[:, each].sum(), changed[:, each].sum()) for each in range(now.shape[1])]

@@ -12,7 +12,7 @@ from torch import Tensor
 from sapiens_stream.frame import Frame
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.people.motion import Pair, pair_of
-from sapiens_stream.people.probabilities import Way, as_scores, leaders, of_scores
+from sapiens_stream.people.probabilities import Way, as_scores, of_scores, winners
 
 AHEAD = 0.25
 """By how much another class must be likelier than the one that a place had."""
@@ -52,7 +52,7 @@ class Hold:
             likely = (scores.gather(1, before) - whole).exp().add_(way.sure > 0.5, alpha=AHEAD)
             scores = scores.scatter(1, before, likely.log_().add_(whole))
             batch = replace(batch, logits=of_scores(scores, batch.logits.shape[1], self._threshold))
-        return batch, leaders(scores)[0]
+        return batch, winners(scores)
 
     def keep(self, batch: PendingBatch, classes: Tensor) -> None:
         """The frame that was held is the last one now."""

@@ -99,10 +99,11 @@ def _pair(later: Picture, earlier: Picture) -> Pair:
 
 def _sure(field: Field, other: Field, here: UInt8Array, there: UInt8Array) -> UInt8Array:
     """Where `field`, from the one picture to the other, leads back by the other's field, and to what looks like it."""
-    returned, came = (_remapped(each, destinations(field)) for each in (other, there))
-    missed = np.abs(field + returned).max(axis=2)
+    places = destinations(field)
+    returned, came = _remapped(other, places), _remapped(there, places)
+    near = cv2.inRange(cv2.add(field, returned), (-_ASTRAY, -_ASTRAY), (_ASTRAY, _ASTRAY))
     unlike = cv2.boxFilter(cv2.absdiff(here, came), -1, _SURROUNDINGS)
-    return np.where((missed < _ASTRAY) & (unlike < _UNLIKE), np.uint8(255), np.uint8(0))
+    return np.asarray(cv2.bitwise_and(near, cv2.inRange(unlike, (0,), (_UNLIKE - 1,))), np.uint8)
 
 
 def _remapped(plane: npt.NDArray[Any], to: Field) -> npt.NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property, lru_cache
 from typing import Any
 
 import cv2
@@ -11,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sapiens_stream.inference.class_map import argmax
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.preprocess import Placement
-from sapiens_stream.inference.propagation import Field
+from sapiens_stream.inference.propagation import Field, destinations
 from sapiens_stream.models.model import InputSpec
 from sapiens_stream.people.motion import Motion
 
@@ -41,20 +43,22 @@ def logits_of(likely: Tensor, channels: int, threshold: float) -> Tensor:
     return of_scores(likely.clamp_min(_LEAST).log(), channels, threshold)
 
 
-def leaders(likely: Tensor) -> tuple[Tensor, Tensor]:
-    """(1, 1, h, w) float32 twice: the likeliest class of each place, and by how much it is ahead of the next."""
-    if likely.device.type != "cpu":
-        values, classes = likely.topk(2, dim=1)
-        return classes[:, :1].float(), values[:, :1] - values[:, 1:]
-    # A class at a time is many times faster than `topk` on a CPU.
-    first, second = likely[:, :1].clone(), torch.full_like(likely[:, :1], -torch.inf)
-    winner = torch.zeros_like(first)
-    for label in range(1, likely.shape[1]):
-        value = likely[:, label : label + 1]
-        torch.maximum(winner, (value > first).mul(float(label)), out=winner)
-        torch.maximum(second, torch.minimum(first, value), out=second)
-        torch.maximum(first, value, out=first)
-    return winner, first - second
+def winners(likely: Tensor) -> Tensor:
+    """(1, 1, h, w) float32: the likeliest class of each place, of probabilities or logits."""
+    return argmax(likely[0]).float()[None, None]
+
+
+def top_two(likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(n,) each, of (C, n) probabilities: the likeliest class, float32, what it and what the next one is at."""
+    first = likely.amax(0)
+    is_first = likely == first
+    labels = torch.arange(len(likely), device=likely.device, dtype=likely.dtype)[:, None]
+    return torch.where(is_first, labels, 0).amax(0), first, likely.masked_fill(is_first, 0).amax(0)
+
+
+def of_places(planes: Tensor, places: Tensor) -> Tensor:
+    """(1, N, n): what (1, N, h, w) holds at places that are counted row by row."""
+    return planes.flatten(2).index_select(2, places)
 
 
 class Way:
@@ -65,22 +69,42 @@ class Way:
         height, width = batch.logits.shape[2:]
         device = batch.logits.device
         matrix, scale = _to_field(motion.field, batch.frames[0].size, batch.places[0], batch.spec, (height, width))
-        moved = _seen(motion.field, matrix, (height, width)) * scale
-        rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-        there = (np.dstack([columns, rows]) + moved + np.float32(0.5)) / np.array([width, height], np.float32) * 2 - 1
+        unmoved, step = _on_grid(height, width, *scale)
+        there = np.add(np.multiply(_seen(motion.field, matrix, (height, width)), step), unmoved)
         self._grid = torch.from_numpy(there)[None].to(device)
-        sure = _seen(motion.sure, matrix, (height, width)).astype(np.float32) / np.float32(255)
-        self.sure = torch.from_numpy(sure)[None, None].to(device)
-        """(1, 1, h, w): how far the way is to be trusted, 0 to 1."""
+        self._sure = torch.from_numpy(_seen(motion.sure, matrix, (height, width)))[None, None].to(device)
+
+    @cached_property
+    def sure(self) -> Tensor:
+        """(1, 1, h, w) float32: how far the way is to be trusted, 0 to 1."""
+        return self._sure.to(torch.float32).div_(255)
 
     def __call__(self, planes: Tensor, mode: str = "bilinear") -> Tensor:
         """(1, N, h, w) of the other frame, as they lie in this one."""
         return F.grid_sample(planes, self._grid, mode, padding_mode="border", align_corners=False)
 
+    def to_places(self, planes: Tensor, places: Tensor) -> Tensor:
+        """(1, N, n): the same at some places alone, which are counted row by row."""
+        grid = self._grid.flatten(1, 2).index_select(1, places)[:, None]
+        return F.grid_sample(planes, grid, "bilinear", padding_mode="border", align_corners=False)[:, :, 0]
+
+    def sure_at(self, places: Tensor) -> Tensor:
+        """(n,) float32: how far it is to be trusted there."""
+        return self._sure.flatten().index_select(0, places).to(torch.float32).div_(255)
+
+
+@lru_cache(maxsize=16)
+def _on_grid(height: int, width: int, across: float, down: float) -> tuple[Field, Field]:
+    """(height, width, 2), -1 to 1 over the logits: each place, and what one of a field's pixels is."""
+    size = np.array([width, height], np.float32)
+    unmoved = (destinations(np.zeros((height, width, 2), np.float32)) + np.float32(0.5)) / size * 2 - 1
+    step = np.broadcast_to(np.array([across, down], np.float32) / size * 2, unmoved.shape)
+    return unmoved, np.ascontiguousarray(step)  # as large, which is many times faster to multiply with
+
 
 def _to_field(
     field: Field, size: tuple[int, int], place: Placement, spec: InputSpec, logits: tuple[int, int]
-) -> tuple[npt.NDArray[np.float64], Field]:
+) -> tuple[npt.NDArray[np.float64], tuple[float, float]]:
     """The affine map from logits to the field's pixels, and what a field's pixel is in logits, (x, y)."""
     top, left, height, width = place.region(spec, logits) or (0.0, 0.0, float(logits[0]), float(logits[1]))
     seen = place.seen
@@ -91,7 +115,7 @@ def _to_field(
             [0, down, (0.5 - top) * down + seen.top * field.shape[0] / size[0] - 0.5],
         ]
     )
-    return matrix, np.array([1 / across, 1 / down], np.float32)
+    return matrix, (1 / across, 1 / down)
 
 
 def _seen(plane: npt.NDArray[Any], matrix: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDArray[Any]:

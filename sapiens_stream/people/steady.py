@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sapiens_stream.frame import Frame
@@ -15,7 +16,7 @@ from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.people.clip import Seen, together, way_between
 from sapiens_stream.people.flicker import Flicker, compared
 from sapiens_stream.people.motion import Pair, pair_of
-from sapiens_stream.people.probabilities import leaders, logits_of, probabilities
+from sapiens_stream.people.probabilities import Way, logits_of, probabilities, top_two
 
 
 class Steady:
@@ -33,8 +34,8 @@ class Steady:
         self._frames: list[Seen] = []
         """Those that still have a say, in order; the first `_done` of them are handed on."""
         self._done = 0
-        self._before: tuple[Tensor, Tensor] | None = None
-        """The winners of the last frame that was handed on, as the model had them and as they came to be."""
+        self._before: Tensor | None = None
+        """(1, 2, h, w): the winners of the last frame that was handed on, as they were and as they came to be."""
         self._without, self._with = Flicker(), Flicker()
 
     def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
@@ -66,34 +67,42 @@ class Steady:
         """The frames up to `end` that were not yet; all else is changed once nothing can fail any more."""
         ready, counts, before = [], [], self._before
         for place in range(self._done, end):
-            mixed = self._mixed(frames, place)
-            was = frames[place].leaders[0]
-            now = was, leaders(mixed)[0] if mixed is not None else was
-            way = way_between(frames, place, place - 1) if place else None
-            if before is not None and way is not None:
-                counts.append([compared(*each, way) for each in zip(now, before, strict=True)])
-            before = now
-            own = frames[place].batch
-            if mixed is not None:
-                own = replace(own, logits=logits_of(mixed, own.logits.shape[1], self._threshold))
-            ready.append(own)
+            ways = self._ways(frames, place)
+            batch, winners = _mixed(frames, place, ways, self._threshold)
+            if before is not None and place - 1 in ways:
+                counts.append(compared(winners, before, ways[place - 1]))
+            before = winners
+            ready.append(batch)
         ready = together(ready)
         numbers = [[(int(places), int(changed)) for places, changed in each] for each in counts]
         first = max(0, end - self._reach)
         self._frames, self._done, self._before = frames[first:], max(0, end) - first, before
-        for without, with_ in numbers:
-            self._without.count(without)
-            self._with.count(with_)
+        for each in numbers:
+            for flicker, (places, changed) in zip((self._without, self._with), each, strict=True):
+                flicker.count(places, changed)
         return ready
 
-    def _mixed(self, frames: Sequence[Seen], place: int) -> Tensor | None:
-        """(1, C, h, w): the probabilities of a frame and its neighbours, summed; None where it has no neighbours."""
+    def _ways(self, frames: Sequence[Seen], place: int) -> dict[int, Way]:
+        """From those of a frame's neighbours that have a say in it, by their places."""
         around = range(max(0, place - self._reach), min(len(frames), place + self._reach + 1))
-        ways = [(other, way_between(frames, place, other)) for other in around if other != place]
-        unsure = 1 - frames[place].leaders[1] ** 2
-        mixed = None
-        for other, way in ways:
-            if way is not None:
-                mixed = frames[place].likely.clone() if mixed is None else mixed
-                mixed.addcmul_(way(frames[other].likely), way.sure * unsure)
-        return mixed
+        ways = ((other, way_between(frames, place, other)) for other in around if other != place)
+        return {other: way for other, way in ways if way is not None}
+
+
+def _mixed(
+    frames: Sequence[Seen], place: int, ways: Mapping[int, Way], threshold: float
+) -> tuple[PendingBatch, Tensor]:
+    """A frame with its neighbours' say in its logits, and its winners, (1, 2, h, w), as they were and as they are."""
+    own = frames[place]
+    places, mixed, were = own.doubts.places, own.doubts.likely, own.winners
+    batch, are = own.batch, were
+    if ways and len(places):
+        mixed = mixed.clone()
+        for other, way in ways.items():
+            mixed.addcmul_(way.to_places(frames[other].likely, places), way.sure_at(places) * own.doubts.unsure)
+        # What is the same for all classes of a place makes no difference: those that were mixed, and are larger by it,
+        # can stand beside those that were not.
+        logits = batch.logits.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        logits.flatten(2).index_copy_(2, places, logits_of(mixed, logits.shape[1], threshold))
+        batch, are = replace(batch, logits=logits), were.index_copy(0, places, top_two(mixed[0])[0])
+    return batch, torch.stack((were, are)).view(1, 2, *batch.logits.shape[2:])
