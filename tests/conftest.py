@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,26 @@ pytest_plugins = ["tests.display", "tests.hub_server", "tests.program", "tests.s
 DATA = Path(__file__).parent / "data"
 
 
+HAS_CUDA = torch.cuda.is_available()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
+    if HAS_CUDA:
         return
     for item in items:
         if item.get_closest_marker("cuda"):
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Only what is marked "cuda" sees a device: the figures of all else, and of its programs, are the CPU's."""
+    with pytest.MonkeyPatch.context() as changed:
+        if not item.get_closest_marker("cuda"):
+            changed.setattr(torch.cuda, "is_available", lambda: False)
+            changed.setattr(torch.backends.mps, "is_available", lambda: False)
+            changed.setenv("CUDA_VISIBLE_DEVICES", "")
+        return (yield)
 
 
 @pytest.fixture(scope="session")

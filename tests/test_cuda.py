@@ -5,6 +5,7 @@ What the device may reorder is shown without one in `tests.test_streams`; here t
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -268,7 +270,20 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("options", [(), ("--steady", "1"), ("--every", "2"), ("--people", "builtin")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--steady", "1"),
+        ("--every", "2"),
+        ("--people", "builtin"),
+        ("--people", "builtin", "--steady", "2", "--every", "2"),
+        ("--matte", "ffv1", "--edge", "soft"),
+        ("--save", "classes,statistics"),
+        ("--batch-size", "auto"),
+    ],
+    ids=" ".join,
+)
 def test_a_video_comes_out_as_on_the_cpu(
     program: Program, short_clip: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
@@ -283,3 +298,26 @@ def test_a_video_comes_out_as_on_the_cpu(
         maps.append([np.load(path) for path in sorted(folder.rglob("*_seg.npy"))])
     assert len(maps[0]) == len(maps[1]) > 10
     assert np.mean([agreement(one, other) for one, other in zip(*maps, strict=True)]) > 0.995
+
+
+def test_photos_of_many_sizes_come_out_as_on_the_cpu(program: Program, tmp_path: Path) -> None:
+    photo = cv2.imread(str(SAMPLES / "astronaut.jpg"))
+    for index, size in enumerate([(512, 512), (300, 200), (200, 300), (512, 512), (90, 400)]):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "in" / f"{index}.png"), cv2.resize(photo, size))
+    maps = []
+    for device in ("cpu", "cuda"):
+        given = ("--input", tmp_path / "in", "--output_root", tmp_path / device, "--device", device)
+        done = program("images", "builtin", *given, "--precision", "fp32", "--batch_size", 4)
+        assert done.code == 0, done.stderr
+        maps.append([np.load(path) for path in sorted((tmp_path / device).rglob("*_seg.npy"))])
+    assert len(maps[0]) == len(maps[1]) == 5
+    for one, other in zip(*maps, strict=True):
+        assert agreement(one, other) > 0.995
+
+
+def test_live_goes_on_at_the_cameras_rate(program: Program) -> None:
+    camera = "lavfi:testsrc2=size=640x480:rate=30"
+    done = program("live", camera, "--device", "cuda", "--no-window", "--max-frames", 60, "--json")
+    assert done.code == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["frames"]["segmented"] > 0

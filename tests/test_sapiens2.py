@@ -115,6 +115,16 @@ def test_half_precision_follows(lone: Path) -> None:
     assert (half.float() - full).norm() / full.norm() < 0.05  # 8 bits of mantissa through a dozen layers
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 5e-3), (torch.float16, 0.02), (torch.bfloat16, 0.1)])
+def test_the_logits_are_the_same_on_cuda(lone: Path, dtype: torch.dtype, most: float) -> None:
+    model = open_model(lone, shape=SHAPE)
+    here = logits(model, pixels())
+    with torch.inference_mode():
+        there = model.place(torch.device("cuda"), dtype)(pixels().to("cuda", dtype)).float().cpu()
+    assert (there - here).norm() / here.norm() < most  # convolutions in float32 have TF32's 10 bits
+
+
 def test_a_picture_is_segmented_at_the_published_size(lone: Path) -> None:
     segmenter = Segmenter(lone, device="cpu")
     assert (segmenter.model.input.height, segmenter.model.input.width) == (1024, 768)
