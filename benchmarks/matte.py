@@ -7,7 +7,9 @@ bodies that training leaves out are measured, and the settings of the filter wer
 
 SAD is the sum of absolute differences, in thousands; "gradient" the same of the differences between the mattes'
 derivatives (Gaussian, sigma 1.4), squared. "edge" counts pixels within 10 of where the exact alpha is between 0 and 1,
-"hair" those of them beside hair. Each figure is a mean over the pictures, and its ratio to hard edges.
+"hair" those of them beside hair, "beyond" all others: what the model misses or invents, which no edge can mend. Each
+figure is a mean over the pictures, and its ratio to hard edges; of "SAD" the median of the pictures' ratios stands
+below. The second table is of a model that makes no mistakes: the exact alpha in a quarter of the resolution.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from rich.table import Table
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.settings import Edge
+from sapiens_stream.sinks.mattes.edges import REFINE
 from sapiens_stream.training.backgrounds import Scenery, load_backgrounds
 from sapiens_stream.training.shards import Cutout, Cutouts
 
@@ -37,6 +40,7 @@ HEIGHT, WIDTH = 720, 540
 _HAIR = SAPIENS.names.index("Hair")
 _REACH = 10
 _SIGMA = 1.4
+_COARSER = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,21 +98,61 @@ def errors(sample: Sample, matte: Floats) -> dict[str, float]:
     return {
         "SAD": float(difference.sum() / 1000),
         "SAD, edge": float(difference[sample.edge].sum() / 1000),
+        "SAD, beyond": float(difference[~sample.edge].sum() / 1000),
         "SAD, hair": float(difference[sample.hair].sum() / 1000),
         "gradient, edge": float(steepness[sample.edge].sum() / 1000),
         "gradient, hair": float(steepness[sample.hair].sum() / 1000),
     }
 
 
-def measured(found: Iterator[Sample], model: str) -> dict[str, dict[str, float]]:
-    """The mean errors by the kind of edge."""
-    rows: dict[str, list[dict[str, float]]] = {edge: [] for edge in get_args(Edge)}
+@dataclass(frozen=True)
+class Errors:
+    """Of each picture by the kind of edge: of the model's mattes, and of those of one that makes no mistakes."""
+
+    of_model: dict[str, list[dict[str, float]]]
+    of_exact: dict[str, list[dict[str, float]]]
+
+
+def measured(found: Iterator[Sample], model: str) -> Errors:
+    """All errors."""
+    edges = get_args(Edge)
+    rows = Errors({edge: [] for edge in edges}, {edge: [] for edge in edges})
     with Segmenter(model, alpha_of="foreground") as segmenter:
         for sample in found:
             result = segmenter(sample.picture)
-            for edge in get_args(Edge):
-                rows[edge].append(errors(sample, result.matte(edge=edge)))
-    return {edge: {name: float(np.mean([row[name] for row in own])) for name in own[0]} for edge, own in rows.items()}
+            exact = without_mistakes(sample)
+            for edge in edges:
+                rows.of_model[edge].append(errors(sample, result.matte(edge=edge)))
+                rows.of_exact[edge].append(errors(sample, exact[edge]))
+    return rows
+
+
+def without_mistakes(sample: Sample) -> dict[str, Floats]:
+    """By the kind of edge, the mattes of the exact alpha, as a model has it: in fewer pixels."""
+    height, width = sample.alpha.shape
+    few = cv2.resize(sample.alpha, (width // _COARSER, height // _COARSER), interpolation=cv2.INTER_AREA)
+    soft = np.asarray(cv2.resize(few, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    hard = (soft > 0.5).astype(np.float32)
+    return {"hard": hard, "soft": soft, "refined": REFINE(sample.picture, soft)}
+
+
+def table_of(rows: dict[str, list[dict[str, float]]], title: str) -> Table:
+    """A row for each kind of edge, and one of the medians."""
+    means = {edge: {name: _mean(own, name) for name in own[0]} for edge, own in rows.items()}
+    table = Table("edges", *means["hard"], title=title)
+    for edge, row in means.items():
+        told = [
+            f"{value:.3f} ({value / means['hard'][name]:.2f})" if means["hard"][name] else f"{value:.3f}"
+            for name, value in row.items()
+        ]
+        table.add_row(edge, *told)
+    ratios = [ours["SAD"] / hard["SAD"] for ours, hard in zip(rows["refined"], rows["hard"], strict=True)]
+    table.caption = f"refined, the median of the pictures: SAD {np.median(ratios):.2f} of hard's"
+    return table
+
+
+def _mean(rows: list[dict[str, float]], name: str) -> float:
+    return float(np.mean([row[name] for row in rows]))
 
 
 def main() -> None:
@@ -121,10 +165,10 @@ def main() -> None:
     given = parser.parse_args()
     cutouts = Cutouts(given.cutouts, held_out=True)
     found = measured(samples(cutouts, given.backgrounds, given.count, given.seed), given.model)
-    table = Table("edges", *found["hard"], title=f"{given.model}, {given.count} pictures of {WIDTH}x{HEIGHT}")
-    for edge, row in found.items():
-        table.add_row(edge, *(f"{value:.3f} ({value / found['hard'][name]:.2f})" for name, value in row.items()))
-    Console(width=120).print(table)
+    console = Console(width=140)
+    pictures = f"{given.count} pictures of {WIDTH}x{HEIGHT}"
+    console.print(table_of(found.of_model, f"{given.model}, {pictures}"))
+    console.print(table_of(found.of_exact, f"without mistakes, {pictures}"))
 
 
 if __name__ == "__main__":

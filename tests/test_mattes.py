@@ -280,6 +280,23 @@ class TestEdges:
         refined = MatteMaker(edge="refined")(result)
         assert refined.dtype == np.float32 and refined.min() >= 0 and refined.max() <= 1
 
+    def test_what_the_model_is_sure_of_stays(self) -> None:
+        """A person in stripes before black: the picture's edges lie across the matte's."""
+        rgb = np.zeros((120, 160, 3), np.uint8)
+        rgb[:, 40:120][::4] = 255
+        class_map = np.zeros((120, 160), np.uint8)
+        class_map[:, 40:120] = FACE
+        alpha = AlphaPlane(
+            np.where(class_map > 0, 65535, 0).astype(np.uint16),
+            Extent((120, 160), (0, 0, 120, 160), (0.0, 0.0, 120.0, 160.0)),
+            frozenset({FACE}),
+        )
+        frame = Frame(index=0, name="stripes", decoded=rgb)
+        result = Segmentation(frame=frame, class_map=class_map, classes=SAPIENS, alpha=alpha)
+        assert np.array_equal(MatteMaker((FACE,), "refined")(result), class_map > 0)
+        coarse = MatteMaker((FACE,), "refined")(replace(result, alpha=None))
+        assert np.array_equal(coarse[:, 60:100], np.ones((120, 40))) and not coarse[:, :20].any()
+
     def test_soft_needs_probabilities(self) -> None:
         [frame] = pictures(1)
         with pytest.raises(OutputError, match="no probabilities"):
