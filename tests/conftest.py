@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     with pytest.MonkeyPatch.context() as changed:
         if not item.get_closest_marker("cuda"):
             changed.setattr(torch.cuda, "is_available", lambda: False)
-            changed.setattr(torch.backends.mps, "is_available", lambda: False)
+            changed.setattr(torch.backends.mps, "is_available", cache(lambda: False))  # cached as torch's is
             changed.setenv("CUDA_VISIBLE_DEVICES", "")
         return (yield)
 
