@@ -82,7 +82,7 @@ def with_guests(pixels: torch.Tensor, targets: torch.Tensor) -> Pair:
     person = (codes > 0) & ((codes > 0).float().mean((1, 2)) < CROWDED)[:, None, None]
     # The edges of people in photographs are ignored, and no part of them.
     inner = F.interpolate((person & (codes != IGNORE)).float()[:, None], scale_factor=2)
-    alpha = (2 * F.avg_pool2d(inner, 3, 1, 1) - 1).clamp(min=0)
+    alpha = (2 * F.avg_pool2d(inner, 3, 1, 1) - 0.5).clamp(0, 1)  # half of them where the targets change
     mixed = torch.lerp(pixels[:guests], moved_in, alpha)
     shown = torch.where(person, codes, targets[:guests])
     return torch.cat([mixed, pixels[guests:]]), torch.cat([shown, targets[guests:]])
