@@ -105,6 +105,16 @@ class TestGuests:
         seen, found = with_guests(pixels, targets)
         assert torch.equal(seen, pixels) and (found == IGNORE).any()
 
+    def test_what_is_ignored_between_their_parts_comes_with_them(self, monkeypatch):
+        monkeypatch.setattr(vary, "GUESTS", 1.0)
+        targets = torch.zeros(2, 48, 32, dtype=torch.uint8)
+        targets[0, 10:30, 4:24], targets[0, 19:21, 4:24] = ID["Hair"], IGNORE
+        pixels = torch.zeros(2, 3, 96, 64)
+        pixels[0] = 200
+        seen, found = with_guests(pixels, targets)
+        came = (found[1] == IGNORE).repeat_interleave(2, 0).repeat_interleave(2, 1)
+        assert came.any() and seen[1, 0][came].median() == 200
+
     def test_crowds_stay_at_home(self, monkeypatch):
         monkeypatch.setattr(vary, "GUESTS", 1.0)
         pixels, targets = torch.rand(4, 3, 64, 64) * 255, torch.full((4, 32, 32), ID["Hair"], dtype=torch.uint8)

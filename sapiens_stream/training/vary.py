@@ -23,6 +23,8 @@ UNMOVED = 0.3
 """Share of the pictures that are resampled by no more than a mirror, which are as sharp as they were."""
 GUESTS = 0.2
 """Share of the pictures into which the people of another one step."""
+SEAM = 5
+"""As wide as what is ignored between two parts of a photographed person, in the targets' pixels, or wider."""
 MOVED = 8
 """How far a picture moves between two frames, at most, in the labels' pixels."""
 RIM = 8
@@ -75,13 +77,14 @@ def with_guests(pixels: torch.Tensor, targets: torch.Tensor) -> Pair:
     shift = side * (cells * (0.15 + 0.4 * torch.rand(guests, device=pixels.device))).round() * 2 / cells
     matrix = torch.eye(2, 3, device=pixels.device).repeat(guests, 1, 1)
     matrix[:, 0, 2] = shift
-    # One before the host in the batch: pictures of the same place in it are of no kind.
     theirs, codes = pixels.roll(1, 0)[:guests], targets.roll(1, 0)[:guests]
     moved_in = _sampled(theirs, matrix, "bilinear", "zeros")
     codes = _sampled(codes[:, None].float(), matrix, "nearest", "zeros")[:, 0].to(torch.uint8)
     person = (codes > 0) & ((codes > 0).float().mean((1, 2)) < CROWDED)[:, None, None]
-    # The edges of people in photographs are ignored, and no part of them.
-    inner = F.interpolate((person & (codes != IGNORE)).float()[:, None], scale_factor=2)
+    # What is ignored at the edges of people in photographs is no part of them, but what is between their parts is.
+    sure = (person & (codes != IGNORE)).float()[:, None]
+    closed = -F.max_pool2d(-F.max_pool2d(sure, SEAM, 1, SEAM // 2), SEAM, 1, SEAM // 2)
+    inner = F.interpolate(closed * person[:, None], scale_factor=2)
     alpha = (2 * F.avg_pool2d(inner, 3, 1, 1) - 0.5).clamp(0, 1)  # half of them where the targets change
     mixed = torch.lerp(pixels[:guests], moved_in, alpha)
     shown = torch.where(person, codes, targets[:guests])
