@@ -30,6 +30,7 @@ import cv2
 import torch
 from av.codec.hwaccel import HWAccel
 from torch import Tensor, nn
+from torch.utils.dlpack import from_dlpack
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cpu import PHOTO, make_clip, run
@@ -215,7 +216,7 @@ def decoding(bench: Bench, folder: Path, tiny: bool) -> Iterator[Figure]:
         with av.open(str(clip), hwaccel=accelerated) as container:
             for frame in islice(container.decode(video=0), frames):
                 for plane in frame.planes:
-                    torch.from_dlpack(plane)
+                    from_dlpack(plane.__dlpack__())  # of no stream: it waits by itself
         bench.wait()
 
     print(f"decoding HEVC {width}x{height}:")

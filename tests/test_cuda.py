@@ -209,14 +209,14 @@ def test_class_maps_of_a_batch_are_the_cpus(channels: int) -> None:
 
 
 def test_the_class_maps_of_a_batch_take_few_kernels_and_one_wait() -> None:
-    logits = torch.randn(8, 28, 16, 12, device="cuda")
-    logits = torch.nn.functional.interpolate(logits, scale_factor=16, mode="bicubic")
+    torch.manual_seed(0)
+    logits = torch.nn.functional.interpolate(torch.randn(8, 28, 4, 3).cuda(), scale_factor=64, mode="bicubic")
     class_maps(logits, (1080, 1920))  # which makes the tables that are kept
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
         class_maps(logits, (1080, 1920))
     names = [event.name for event in trace.events()]
-    waits = [name for name in names if name in ("cudaStreamSynchronize", "cudaDeviceSynchronize")]
+    waits = [name for name in names if name == "cudaStreamSynchronize"]  # the profiler waits for the device
     launches = [name for name in names if name.startswith(("cudaLaunchKernel", "cuLaunchKernel"))]
     assert 0 < len(launches) < 100 and len(waits) <= 1, (len(launches), waits)
 

@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,39 @@ class TestNoRace:
         monkeypatch.setattr(pending_module, "class_maps", broken)
         with pytest.raises(DeviceError, match=r"frame0: cuda:0 failed: .*illegal memory access"):
             run(worker(), BATCHES)
+
+    @pytest.mark.parametrize(
+        ("spread", "frames", "seen"),
+        [(True, [4, 3, 1, 4], [4, 4, 4, 4]), (True, [1, 1, 2, 1], [1, 1, 2, 1]), (False, [4, 3, 1, 4], [4, 3, 1, 4])],
+        ids=["a clip's end", "live", "a large network"],
+    )
+    def test_a_small_network_is_planned_for_few_sizes_of_batch(
+        self, cuda: SimulatedCuda, spread: bool, frames: list[int], seen: list[int]
+    ) -> None:
+        def watched(pixels: Tensor, centres: Tensor) -> Tensor:
+            given.append(len(pixels))
+            return by_brightness(pixels, centres)
+
+        given: list[int] = []
+        numbers = iter(range(99))
+        batches = [[grey(next(numbers)) for _ in range(count)] for count in frames]
+        check(run(worker(replace(model(watched), spread=spread)), batches), list(chain(*batches)))
+        assert given == seen
+        assert cuda.problems == []
+
+    def test_a_filled_batch_too_large_for_the_memory_is_halved(self, cuda: SimulatedCuda) -> None:
+        def hungry(pixels: Tensor, centres: Tensor) -> Tensor:
+            given.append(len(pixels))
+            if len(pixels) > 2 and len(given) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return by_brightness(pixels, centres)
+
+        given: list[int] = []
+        batches = [[grey(4 * first + index) for index in range(count)] for first, count in enumerate((4, 3, 2))]
+        made = replace(model(hungry), spread=True)
+        check(run(worker(made, warn=lambda sentence: None), batches), list(chain(*batches)))
+        assert given == [4, 4, 2, 2, 2]
+        assert cuda.problems == []
 
     def test_the_fastest_batch_size_is_sought(self, cuda: SimulatedCuda) -> None:
         subject = worker(batch_size="auto", note=lambda sentence: None)

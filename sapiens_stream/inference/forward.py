@@ -68,7 +68,8 @@ class ForwardPass:
         start = time.perf_counter()
         spec = looks[0].spec
         frames, places = [look.frame for look in looks], [look.place for look in looks]
-        pixels = self._streams.buffer((self._placed.computed_at_once(len(looks)), spec.height, spec.width, 3))
+        at_once = self._placed.computed_at_once(len(looks), spec)
+        pixels = self._streams.buffer((at_once, spec.height, spec.width, 3))
         canvases = list(pixels.numpy())
         list((self._pool.map if self._pool else map)(partial(_draw, spec), frames, places, canvases))
         pixels[len(frames) :] = pixels[len(frames) - 1]

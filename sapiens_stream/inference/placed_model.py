@@ -52,6 +52,10 @@ class PlacedModel:
         self._warn = warn
         self._note = note
         self._network: Callable[[Tensor], Tensor] | None = None
+        # For each number of frames of each size cuDNN plans every convolution, which takes seconds (2 to 6 on an H200).
+        # A small network is done with a full batch in milliseconds.
+        self._plans = device.type == "cuda" and model.spread
+        self._planned: dict[tuple[int, int], set[int]] = {}
         self._place()
 
     def settle(self) -> None:
@@ -70,9 +74,14 @@ class PlacedModel:
         """What a frame of that (height, width) is brought to; a compiled network is for a single size."""
         return self.model.input if self._compile else self.model.input_for(size)
 
-    def computed_at_once(self, frames: int) -> int:
-        """The frames that the network is given for these: as many, or filled up to the one number it takes."""
-        return self.model.fixed_batch or (max(self.batch_size, frames) if self._compile else frames)
+    def computed_at_once(self, frames: int, spec: InputSpec) -> int:
+        """The frames of that size that the network is given for these: as many, or filled up to a number it is for."""
+        if self.model.fixed_batch:
+            return self.model.fixed_batch
+        if self._compile:
+            return max(self.batch_size, frames)
+        ready = self._planned.get((spec.height, spec.width), ())
+        return min((count for count in ready if count >= frames), default=frames)
 
     def logits(self, pixels: Tensor, what: str) -> Tensor:
         """(N, C, h, w), of pictures (N, height, width, 3), RGB uint8 on the device.
@@ -104,7 +113,7 @@ class PlacedModel:
 
         Raises DeviceError, for `error`, where it cannot be halved.
         """
-        at_once = self.computed_at_once(frames)
+        at_once = self.computed_at_once(frames, spec)
         if at_once == 1 or self.model.fixed_batch:
             raise DeviceError(
                 f"{name}: {self.device} is out of memory for {self.model.name} on"
@@ -121,12 +130,16 @@ class PlacedModel:
 
     def _run(self, given: Tensor) -> Tensor:
         assert self._network is not None
-        return self._network(given)
+        logits = self._network(given)
+        if self._plans:
+            self._planned.setdefault((given.shape[2], given.shape[3]), set()).add(len(given))
+        return logits
 
     def _place(self) -> None:
         try:
             self._streams.wait()  # for what still uses the weights
             self._network = None  # never two copies of them on the device
+            self._planned.clear()
             self._streams.release()
             runner = self.model.runner if not self._compile else None
             forward = runner(self.device, self.dtype) if runner is not None else None
@@ -167,6 +180,7 @@ class PlacedModel:
 
     def _halve_batch_size(self, at_once: int) -> None:
         self._streams.release()
+        self._planned.clear()
         self.batch_size = at_once // 2
         self._warn(f"{self.device} is out of memory for {at_once} frames at once; going on with {self.batch_size}")
 

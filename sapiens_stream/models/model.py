@@ -52,7 +52,8 @@ class Runnable:
         devices: the types of those that it runs on, None for any.
         aspect_step: where not None, pictures keep their aspect: each side of their input is a multiple of this; see
             `Model.input_for`.
-        spread: it is so small that a CPU's cores are better used on a frame each than together on one.
+        spread: it is so small that a CPU's cores are better used on a frame each than together on one, and that a GPU
+            is done sooner with a full batch than with getting ready for a smaller one.
         path: the file, None where it comes from none.
     """
 
