@@ -11,7 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sapiens_stream.errors import FolderTaken
+from sapiens_stream.pipeline import known_files
 from sapiens_stream.pipeline.file_list import FileList
+from sapiens_stream.pipeline.fingerprint import Fingerprint
+from sapiens_stream.pipeline.run_folder import RunFolder
+from sapiens_stream.settings import RUN_SCHEMA
 from tests.media import make_photo, make_video, picture
 from tests.program import Program, finish, start, wait_for
 
@@ -365,3 +370,44 @@ class TestLinks:
         (tmp_path / "out" / ".clip_run.lock").symlink_to(tmp_path / "victim")
         outcome = program("video", clip, "-m", colour_torchscript, "-o", tmp_path / "out", *FAST)
         assert outcome.code == 1 and len(outcome.complaints) == 1 and not (tmp_path / "victim").exists()
+
+
+class Told(Fingerprint):
+    """A run that differs from those of other names."""
+
+    is_of_photos = False
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def differences(self, other: object, *, in_class_maps: bool = False) -> list[str]:
+        return [] if other == self._name else ["input"]
+
+
+class TestAmongThousands:
+    def claimed(self, folder: Path, stem: str, lists: str | None = None) -> RunFolder:
+        planned = FileList()
+        planned.add_single(f"{stem}_labels.mkv")
+        run = RunFolder(folder / f"{stem}_run.json", planned)
+        run.claim(Told(stem))
+        listed = FileList()
+        listed.add_single(lists or f"{stem}_labels.mkv")
+        run.save({"schema": RUN_SCHEMA, "fingerprint": stem, "files": listed.as_dict()}, last=True)
+        run.release()
+        return run
+
+    def test_each_record_is_read_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        reads: list[Path] = []
+        read = known_files.read_record
+        monkeypatch.setattr(known_files, "read_record", lambda path: [reads.append(path), read(path)][1])
+        for number in range(30):
+            self.claimed(tmp_path, f"clip{number}")
+        assert len(reads) == len(set(reads)) == 29
+
+    def test_a_record_that_has_changed_is_read_again(self, tmp_path: Path) -> None:
+        (tmp_path / "taken_labels.mkv").touch()
+        self.claimed(tmp_path, "one")
+        self.claimed(tmp_path, "two")
+        self.claimed(tmp_path, "one", lists="taken_labels.mkv")
+        with pytest.raises(FolderTaken, match=r"one_run\.json"):
+            self.claimed(tmp_path, "taken")

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from sapiens_stream.cli import exit_codes, guesses
+from sapiens_stream.cli.output_options import Choices, needing, outputs_of
 from sapiens_stream.cluster.shards import parse_shard
 from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.settings import MATTE
 from sapiens_stream.sources.video_input import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.video_runs import VideoRuns
+    from sapiens_stream.inference.options import InferenceOptions
 
 
 def share_of_videos(text: str, inputs: Sequence[str], folder: Path, display: Display) -> list[str]:
@@ -49,6 +52,16 @@ def check_chunk(text: str | None, shard: str | None, inputs: Sequence[str], outp
         raise UsageError(f"--chunk {text}: it is of one video that can be read more than once, not of {what}")
     if guesses.looks_like_video(output) and not output.is_dir():
         raise UsageError(f"-o {output} is an overlay; --chunk writes class maps into a folder, results join all else")
+
+
+def check_whole(inference: InferenceOptions, choices: Choices) -> None:
+    """Raises UsageError where chunks cannot hold what the results are made of."""
+    from sapiens_stream.pipeline.part_run import whole_because
+
+    if choices["matte"] != MATTE:
+        raise UsageError("--chunk writes class maps alone; a matte is made of them once joined: results render --matte")
+    if why := whole_because(needing(inference, outputs_of(choices), choices), choices["classes"]):
+        raise UsageError(why)
 
 
 def execute_chunk(runs: VideoRuns, text: str, inputs: Sequence[str], display: Display) -> None:

@@ -18,10 +18,10 @@ from sapiens_stream.cli.output_options import (
     require_people,
     takes_outputs,
 )
-from sapiens_stream.cli.sharing import check_chunk, execute_chunk, share_of_videos
+from sapiens_stream.cli.sharing import check_chunk, check_whole, execute_chunk, share_of_videos
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
-from sapiens_stream.settings import MATTE, MAX_PIXELS, MODEL, OUTPUT_FOLDER, STALL_TIMEOUT
+from sapiens_stream.settings import MAX_PIXELS, MODEL, OUTPUT_FOLDER, STALL_TIMEOUT
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter
@@ -74,8 +74,8 @@ def video(
         jobs = 1
     guesses.check_model(model)
     check_chunk(chunk, shard, inputs, output)
-    if chunk is not None and choices["matte"] != MATTE:
-        raise UsageError("--chunk writes class maps alone; a matte is made of them once joined: results render --matte")
+    if chunk is not None:
+        check_whole(inference, choices)
     overlay_file = _overlay_file(output, inputs, choices["overlay"])
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.batch_runner import batch_runner

@@ -152,7 +152,7 @@ class VideoRuns:
         segmenter = self._ready()
         from sapiens_stream.people.chain import refiner_for  # which loads torch
 
-        margin = margin_of(steady=self._steady, every=self._every)
+        margin = margin_of(steady=self._steady, every=self._every, people=segmenter.engine.looks_closer)
         try:
             source = VideoPart(name, part, margin=margin, max_pixels=self.max_pixels)
         except InputError as error:

@@ -21,11 +21,12 @@ from sapiens_stream.pipeline.earlier_run import EarlierRun
 from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
-from sapiens_stream.pipeline.part_run import margin_of, part_path, run_of_part
-from sapiens_stream.pipeline.run_folder import RunFolder, read_record
+from sapiens_stream.pipeline.known_files import read_record
+from sapiens_stream.pipeline.part_run import PART_FILES, margin_of, part_path, run_of_part, whole_because
+from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.results import join as joining
 from sapiens_stream.results.render import Renamed
-from sapiens_stream.settings import LABEL_VIDEO_FILE, MAX_PIXELS, RUN_FILE
+from sapiens_stream.settings import MAX_PIXELS, RUN_FILE
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.sources import Source, Video
@@ -99,7 +100,7 @@ class Worker:
         with ExitStack() as stack:
             source = stack.enter_context(self._named(Video(address, max_pixels=self._job.max_pixels), entry))
             record = fitting(Path(), entry.stem, RUN_FILE).name
-            in_parts = self._is_long(source) and not (segmenter.engine.looks_closer or segmenter.engine.gives_soft)
+            in_parts = self._is_long(source) and whole_because(self._job.inference, self._job.only) is None
             if self._place.is_remote or in_parts:
                 with self._place.work_in(entry.folder, [record]) as folder:
                     if self._is_done(folder / record, entry, source):
@@ -136,7 +137,7 @@ class Worker:
         from sapiens_stream.people.chain import refiner_for
 
         with self._place.work_in(entry.folder, names) as folder:
-            margin = margin_of(steady=job.steady, every=job.every)
+            margin = margin_of(steady=job.steady, every=job.every, people=segmenter.engine.looks_closer)
             source = VideoPart(self._address(entry), part, margin=margin, max_pixels=job.max_pixels)
             source.info = replace(source.info, name=printable(entry.input)) if is_remote(entry.input) else source.info
             with source:
@@ -257,7 +258,7 @@ def _whole(found: Iterable[joining.Chunks]) -> joining.Chunks:
 
 
 def _files_of(entry: Entry, part: Part) -> list[str]:
-    return [part_path(Path(), entry.stem, part, ending).name for ending in (LABEL_VIDEO_FILE, RUN_FILE)]
+    return [part_path(Path(), entry.stem, part, ending).name for ending in PART_FILES]
 
 
 def _is_for_good(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sapiens_stream.frame import Frame, PersonBox
 
-_KEPT = 5  # frames
+KEPT = 5  # frames
 _SAME = 0.3  # overlap of the boxes of one person from frame to frame, intersection over union
 _GROWTH = 2.0  # times its own area, that a box may become
 
@@ -24,7 +24,7 @@ class Track:
     """Remembers the last few frames, as they come; those of other clips count for nothing."""
 
     def __init__(self) -> None:
-        self._seen: deque[_Seen] = deque(maxlen=_KEPT)
+        self._seen: deque[_Seen] = deque(maxlen=KEPT)
 
     def grown(self, frame: Frame, found: Sequence[PersonBox]) -> list[PersonBox]:
         """The boxes of a frame, each as large as it takes to hold the same person's in the frames before.
@@ -34,7 +34,7 @@ class Track:
         if frame.pts is None:  # a photo
             return list(found)
         clip = frame.name.rpartition("/")[0]
-        near = [each for each in self._seen if each.clip == clip and 0 < frame.index - each.index <= _KEPT]
+        near = [each for each in self._seen if each.clip == clip and 0 < frame.index - each.index <= KEPT]
         people = [_grown(person, near) for person in found]
         for person in near[-1].people if len(near) > 1 else ():
             again = any(overlap(person, other) > _SAME for other in near[-2].people)

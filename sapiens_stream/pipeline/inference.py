@@ -81,6 +81,12 @@ def device_events(engine: Inference) -> Sequence[DeviceEvent]:
     return found
 
 
+def completing(engine: Inference) -> Callable[[Segmentation], Segmentation]:
+    """What adds to a stored result what an engine that stands for a run knows of it beside its class map."""
+    tell: Callable[[Segmentation], Segmentation] = getattr(engine, "complete", lambda result: result)
+    return tell
+
+
 def processor_seconds(engine: Inference) -> float | None:
     """What its threads have computed so far; None where a device does that, or it does not tell."""
     tell: Callable[[], float | None] | None = getattr(engine, "processor_seconds", None)

@@ -6,25 +6,45 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
+from sapiens_stream.people.track import KEPT
 from sapiens_stream.pipeline.inference import ModelFacts, QueuedInference
 from sapiens_stream.pipeline.run import Run
-from sapiens_stream.settings import LABEL_VIDEO_FILE, RUN_FILE
+from sapiens_stream.settings import FRAME_FACTS_FILE, LABEL_VIDEO_FILE, RUN_FILE
 from sapiens_stream.sinks.files import fitting
+from sapiens_stream.sinks.frame_facts import FrameFacts
 from sapiens_stream.sinks.label_video import LabelVideoSink
+from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.parts import Part, VideoPart
 
 if TYPE_CHECKING:  # torch takes seconds to load
+    from sapiens_stream.inference.options import InferenceOptions
     from sapiens_stream.inference.refiner import Refiner
 
 CHUNK = "chunk"
 """What stands in the settings of such a run, and in its record."""
 
 
-def margin_of(*, steady: int, every: int) -> int:
+PART_FILES = (LABEL_VIDEO_FILE, FRAME_FACTS_FILE, RUN_FILE)
+"""What a part may leave, the record last."""
+
+
+def margin_of(*, steady: int, every: int, people: bool) -> int:
     """How many frames beyond its own a part has to see, so that its ends are as in the whole."""
-    return steady + (2 * every if every > 1 else 0)
+    return steady + (2 * every if every > 1 else 0) + (KEPT if people else 0)
+
+
+def whole_because(inference: InferenceOptions, classes: str | None) -> str | None:
+    """Why a video is not run in parts with these options and chosen classes; None if it can be."""
+    if inference.alpha_of is not None or inference.ranks:
+        return "chunks are of class maps alone, and hold no probabilities; that takes the video whole"
+    if inference.boxes is not None:
+        return "--boxes goes by the numbers of frames, which a chunk does not know; it takes the video whole"
+    if inference.people == "auto":
+        return "--people auto goes by a video's first frames, which a chunk does not see; say builtin, or off"
+    if inference.people != "off" and classes:
+        return "--people tells people apart by all classes, and --classes keeps some; that takes the video whole"
+    return None
 
 
 def part_path(folder: Path, stem: str, part: Part, ending: str) -> Path:
@@ -50,22 +70,22 @@ def run_of_part(
 ) -> Run:
     """A run, still to be executed, that leaves a label video and a record of its own; what is done it passes over.
 
-    `settings` are those of the whole. Raises UsageError where people are looked for one by one, who are told apart by
-    all the frames before.
+    `settings` are those of the whole, for which `whole_because` has nothing to say. Where people are looked for one by
+    one, or class maps carried along, it leaves a file about that too: people are named once all of them are joined.
     """
-    if engine.looks_closer:
-        raise UsageError("people are followed through a video from its beginning; --people and --boxes take it whole")
-    if engine.gives_soft:
-        raise UsageError("chunks are of class maps alone, and hold no probabilities; that takes the video whole")
     part = source.part
-    sink = LabelVideoSink(
-        part_path(folder, stem, part, LABEL_VIDEO_FILE), source.info, first=source.first, only=only, warn=warn
-    )
+    sinks: list[Sink] = [
+        LabelVideoSink(
+            part_path(folder, stem, part, LABEL_VIDEO_FILE), source.info, first=source.first, only=only, warn=warn
+        )
+    ]
+    if engine.looks_closer or settings.get("every", 1) != 1:
+        sinks.append(FrameFacts(part_path(folder, stem, part, FRAME_FACTS_FILE)))
     where = {"number": part.number, "count": part.count, "begin": _text(part.begin), "end": _text(part.end)}
     return Run(
         source,
         OwnFrames(engine, source),
-        [sink],
+        sinks,
         record_path=part_path(folder, stem, part, RUN_FILE),
         overwrite=overwrite,
         resume=True,

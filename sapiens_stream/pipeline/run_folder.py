@@ -14,11 +14,11 @@ from typing import Any
 from sapiens_stream.errors import FolderBusy, FolderLost, FolderTaken, OutputError, cause
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
+from sapiens_stream.pipeline.known_files import KNOWN, read_record
 from sapiens_stream.pipeline.lock import Busy, Lock
-from sapiens_stream.settings import RUN_FILE, RUN_SCHEMA
+from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import create, discard, fitting, not_written, written_aside
 
-_LARGEST_RECORD = 1 << 28  # bytes; a damaged or forged one must not take all memory
 _RESERVE = 16 << 10
 
 
@@ -107,15 +107,17 @@ class RunFolder:
         """The records of runs whose results are in our way: path, files, what differs. The same run's are taken in."""
         found = []
         for path in sorted({self.record_path, *self.root.glob(f"*{RUN_FILE}")}):
-            record = read_record(path)
             ours = path == self.record_path
+            if not ours:
+                listed = KNOWN.of(path)
+                if listed is None or (listed.common(self._planned) is None and path.name not in self._planned):
+                    continue
+            record = read_record(path)
             if record is None:
                 if ours and path.exists():
                     found.append((path, FileList(), ["kind of file"]))
                 continue
             files = FileList.from_dict(record.get("files"))
-            if not ours and files.common(self._planned) is None and path.name not in self._planned:
-                continue
             differences = fingerprint.differences(record.get("fingerprint"), in_class_maps=resume)
             if not differences:
                 self._before.update(files.among(self._planned) if self._shared else files)
@@ -271,14 +273,3 @@ def _apart(record_path: Path, planned: FileList) -> Path:
     while path.name.casefold() in taken:
         path = fitting(path.parent, f"{path.stem}{PurePath(RUN_FILE).stem}", path.suffix)
     return path
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """A run record; None for anything else."""
-    try:
-        if path.is_symlink() or path.stat().st_size > _LARGEST_RECORD:
-            return None
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) and record.get("schema") == RUN_SCHEMA else None

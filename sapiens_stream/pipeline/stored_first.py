@@ -15,6 +15,7 @@ from sapiens_stream.pipeline.inference import (
     DeviceEvent,
     ModelFacts,
     QueuedInference,
+    completing,
     device_events,
     processor_seconds,
 )
@@ -31,13 +32,19 @@ READ = "read"
 
 
 class Reader:
-    """Takes class maps from a store, as results of the model that made them."""
+    """Takes class maps from a store, as results of the model that made them; `complete` adds what else is known."""
 
-    def __init__(self, store: Store[np.uint8], model: ModelFacts) -> None:
+    def __init__(
+        self,
+        store: Store[np.uint8],
+        model: ModelFacts,
+        complete: Callable[[Segmentation], Segmentation] = lambda result: result,
+    ) -> None:
         self.seconds = 0.0
         self.found = 0
         self._store = store
         self._model = model
+        self._complete = complete
 
     def read(self, frame: Frame) -> Segmentation | None:
         """The stored result of a frame; None where there is none."""
@@ -47,7 +54,9 @@ class Reader:
         if class_map is None:
             return None
         self.found += 1
-        return Segmentation(frame=frame, class_map=class_map, classes=self._model.classes, model=self._model.name)
+        return self._complete(
+            Segmentation(frame=frame, class_map=class_map, classes=self._model.classes, model=self._model.name)
+        )
 
 
 @dataclass
@@ -76,7 +85,7 @@ class StoredFirst:
 
     def take_from(self, store: Store[np.uint8]) -> None:
         """Sets the store; before `run`."""
-        self._reader = Reader(store, self._engine.model)
+        self._reader = Reader(store, self._engine.model, completing(self._engine))
 
     @property
     def found(self) -> int:
@@ -165,8 +174,7 @@ class StoredOnly:
         self.batch_size = _AT_ONCE
         self.device = "none"
         self.devices: Sequence[object] = (self.device,)
-        self._complete = complete
-        self._reader = Reader(store, model)
+        self._reader = Reader(store, model, complete)
 
     @property
     def timings(self) -> Mapping[Any, float]:
@@ -179,7 +187,7 @@ class StoredOnly:
             results = []
             for frame in frames:
                 if (result := self._reader.read(frame)) is not None:
-                    results.append(self._complete(result))
+                    results.append(result)
                 elif not self.on_missing(frame):
                     yield results
                     return

@@ -15,16 +15,18 @@ from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import digest_of
-from sapiens_stream.pipeline.part_run import CHUNK
+from sapiens_stream.pipeline.known_files import read_record
+from sapiens_stream.pipeline.part_run import CHUNK, PART_FILES
 from sapiens_stream.pipeline.record import earlier_starts
-from sapiens_stream.pipeline.run_folder import as_text, read_record
+from sapiens_stream.pipeline.run_folder import as_text
 from sapiens_stream.pipeline.stored_first import StoredOnly
 from sapiens_stream.pipeline.stores import FirstOf
 from sapiens_stream.results.past_run import PastRun, past_runs
 from sapiens_stream.results.render import Renamed, open_source_of
-from sapiens_stream.settings import LABEL_VIDEO_FILE, RUN_FILE
+from sapiens_stream.settings import FRAME_FACTS_FILE, LABEL_VIDEO_FILE, RUN_FILE
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sinks.files import discard, fitting, written_aside
+from sapiens_stream.sinks.frame_facts import StoredFrameFacts
 from sapiens_stream.sinks.label_join import join_label_videos
 from sapiens_stream.sinks.registry import parse_save
 from sapiens_stream.sources import Source, Video
@@ -56,6 +58,11 @@ class Chunks:
         return [(_labels(run), count) for run in self.runs if (count := _count(run, "written"))]
 
     @property
+    def facts(self) -> list[Path]:
+        """What they tell of their frames beside class maps, in order."""
+        return [path for run in self.runs if (path := _beside(run, FRAME_FACTS_FILE)).name in run.files.single]
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What they were told, but for which part each is."""
         return {name: value for name, value in self.runs[0].settings.items() if name != CHUNK}
@@ -80,8 +87,8 @@ class Chunks:
     def remove(self) -> None:
         """What they have left is removed."""
         for run in self.runs:
-            discard(_labels(run))
-            discard(run.path)
+            for ending in PART_FILES:
+                discard(_beside(run, ending))
 
 
 def chunks_in(folder: Path) -> list[Chunks]:
@@ -140,7 +147,7 @@ def join(
     source = Renamed(open_video(), chunks.stem)
     return Run(
         source,
-        _AllStored(chunks.runs[0], classes),
+        _AllStored(chunks.runs[0], classes, StoredFrameFacts(chunks.facts).completed if chunks.facts else _as_it_is),
         outputs(classes).sinks(chunks.root, chunks.stem, source.info, classes, warn),
         record_path=path,
         resume=True,
@@ -158,7 +165,8 @@ class _AllStored(StoredOnly):
     looks_closer = gives_soft = False
     ahead = 1
 
-    def __init__(self, run: PastRun, classes: ClassSet) -> None:
+    def __init__(self, run: PastRun, classes: ClassSet, complete: Callable[[Segmentation], Segmentation]) -> None:
+        self.complete = complete
         keeps_aspect = run.within("model").get("keeps_aspect") is True
         model = replace(run.model(classes), aspect_step=1 if keeps_aspect else None)
         super().__init__(FirstOf([]), model, run.precision)
@@ -212,7 +220,15 @@ def _place(run: PastRun) -> tuple[int, int]:
 
 
 def _labels(run: PastRun) -> Path:
-    return run.path.with_name(run.path.name.removesuffix(RUN_FILE) + LABEL_VIDEO_FILE)
+    return _beside(run, LABEL_VIDEO_FILE)
+
+
+def _beside(run: PastRun, ending: str) -> Path:
+    return run.path.with_name(run.path.name.removesuffix(RUN_FILE) + ending)
+
+
+def _as_it_is(result: Segmentation) -> Segmentation:
+    return result
 
 
 def open_video_of(chunks: Chunks, given: Sequence[str]) -> Source:

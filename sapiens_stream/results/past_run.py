@@ -17,7 +17,7 @@ from sapiens_stream.containers.label_video import LabelVideo, PersonVideo
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.pipeline.file_list import FileList
-from sapiens_stream.pipeline.run_folder import read_record
+from sapiens_stream.pipeline.known_files import read_record
 from sapiens_stream.pipeline.stores import MapFiles, Store, VideoStore, class_map_files
 from sapiens_stream.results.stored_facts import JsonFiles, JsonLinesFile, NothingTold, StoredFacts, Told
 from sapiens_stream.sinks.files import aside

@@ -1,0 +1,59 @@
+"""What the records of a folder list, remembered: a run among thousands of others does not read them all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sapiens_stream.pipeline.file_list import FileList
+from sapiens_stream.settings import RUN_SCHEMA
+
+_LARGEST_RECORD = 1 << 28  # bytes; a damaged or forged one must not take all memory
+_LARGEST_KNOWN = 1 << 16  # bytes; those of many photos of any names are read again
+_MOST_KNOWN = 50_000
+
+_Version = tuple[int, int, int]
+
+
+class KnownFiles:
+    """The lists of files of run records, each read once for as long as its file is the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[_Version, FileList | None]] = {}
+        self._lock = Lock()
+
+    def of(self, path: Path) -> FileList | None:
+        """Of a record; None of anything else. It is not to be changed."""
+        try:
+            found = path.lstat()
+        except OSError:
+            return None
+        version = found.st_ino, found.st_mtime_ns, found.st_size
+        with self._lock:
+            known = self._known.get(path)
+        if known is not None and known[0] == version:
+            return known[1]
+        record = read_record(path)
+        files = FileList.from_dict(record.get("files")) if record is not None else None
+        if found.st_size <= _LARGEST_KNOWN:
+            with self._lock:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[path] = version, files
+        return files
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A run record; None for anything else."""
+    try:
+        if path.is_symlink() or path.stat().st_size > _LARGEST_RECORD:
+            return None
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.get("schema") == RUN_SCHEMA else None
+
+
+KNOWN = KnownFiles()
