@@ -2,14 +2,19 @@
 
 import json
 import shutil
+from itertools import islice
+from pathlib import Path
 
+import av
 import pytest
+import torch
 
 from sapiens_stream import LabelVideo
 from tests.media import make_video
 from tests.program import record_of
 from tests.test_results import assert_same_files
 
+SAMPLES = Path(__file__).parents[1] / "samples"
 FAST = ("--shape", 64, 64, "--quiet", "--device", "cpu")
 OPEN = {"x264-params": "open-gop=1:keyint=25:min-keyint=25:bframes=3:scenecut=0"}
 CLIPS = {
@@ -50,6 +55,64 @@ def test_joined_chunks_are_what_one_run_leaves(name, how, options, program, tmp_
     assert [record["status"] for record in records] == ["complete"] * 2
     again = program(*command, "-o", chunks, "--resume", "--json")
     assert again.code == 0 and json.loads(again.stdout) == records[1]
+
+
+@pytest.fixture
+def one_thread():
+    """Several threads of torch's add up in another order each time, and boxes end where a sum passes a threshold."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_people_are_named_as_in_one_run(one_thread, program, tmp_path):
+    """Small ones, all of whom a first look sees; they are followed over the seam."""
+    path = scaled(SAMPLES / "people.mp4", tmp_path / "people.mp4", width=320, frames=10, every=5)
+    command = ("video", path, "--quiet", "--device", "cpu", "--people", "builtin", "--save", "labels,jsonl,people")
+    chunks, whole = tmp_path / "chunks", tmp_path / "whole"
+    for number in range(2):
+        assert program(*command, "-o", chunks, "--color-by", "person", "--chunk", f"{number}/2").code == 0
+    assert program("results", "join", chunks).code == 0
+    assert program(*command, "-o", whole, "--color-by", "person").code == 0
+    found = [json.loads(line)["people"] for line in (whole / "people.jsonl").read_text().splitlines()]
+    assert len(found) == 10 and {1, 2} <= {person["id"] for people in found[5:] for person in people}
+    assert_same_files(whole, chunks, "*.mkv", "*.jsonl", "*.mp4")
+    assert not list(chunks.glob("*chunk*"))
+
+
+def test_carried_class_maps_are_told_of(program, tmp_path):
+    path = make_video(tmp_path / "clip.mp4", frames=40, options={"g": "10"})
+    command = ("video", path, *FAST, "--every", 3, "--save", "labels,jsonl", "--overlay", "none", "-o", tmp_path)
+    for number in range(2):
+        assert program(*command, "--chunk", f"{number}/2").code == 0
+    assert program("results", "join", tmp_path).code == 0
+    ages = [json.loads(line).get("carried", 0) for line in (tmp_path / "clip.jsonl").read_text().splitlines()]
+    assert len(ages) == 40 and set(ages) >= {0, 1}
+
+
+def test_what_is_told_beside_class_maps_is_checked(program, tmp_path):
+    path = make_video(tmp_path / "clip.mp4", frames=40, options={"g": "10"})
+    command = ("video", path, *FAST, "--every", 2, "--save", "labels", "--overlay", "none", "-o", tmp_path)
+    for number in range(2):
+        assert program(*command, "--chunk", f"{number}/2").code == 0
+    facts = tmp_path / "clip_chunk_1_of_2_frames.jsonl"
+    facts.write_bytes(facts.read_bytes().replace(b'"carried":', b'"carried":-'))
+    outcome = program("results", "join", tmp_path)
+    assert outcome.code == 1 and facts.name in outcome.stderr
+
+
+def scaled(clip, path, *, width, frames, every):
+    """The first frames of a clip, smaller, with a key frame now and then."""
+    options = {"g": str(every), "keyint_min": str(every), "sc_threshold": "0"}
+    with av.open(clip) as source, av.open(path, "w") as target:
+        shown = source.streams.video[0]
+        height = shown.height * width // shown.width // 2 * 2
+        stream = target.add_stream("libx264", 25, options=options, width=width, height=height, pix_fmt="yuv420p")
+        for frame in islice(source.decode(shown), frames):
+            target.mux(stream.encode(frame.reformat(width=width, height=height)))
+        target.mux(stream.encode())
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +196,10 @@ WRONG = {
     "a shard too": (["clip.mp4", "--chunk", "0/2", "--shard", "0/2"], "one of them"),
     "an overlay's name": (["clip.mp4", "--chunk", "0/2", "-o", "x.mp4"], "into a folder"),
     "no chunk": (["clip.mp4", "--chunk", "a"], "--chunk 'a'"),
-    "people": (["clip.mp4", "--chunk", "0/2", "--people", "builtin", "--device", "cpu"], "take it whole"),
+    "boxes": (["clip.mp4", "--chunk", "0/2", "--boxes", "clip.mp4"], "--boxes goes by the numbers of frames"),
+    "people of unknown number": (["clip.mp4", "--chunk", "0/2", "--people", "auto"], "say builtin, or off"),
+    "people by some classes": (["clip.mp4", "--chunk", "0/2", "--people", "builtin", "--classes", "hair"], "whole"),
+    "probabilities": (["clip.mp4", "--chunk", "0/2", "--save", "statistics"], "takes the video whole"),
 }
 
 

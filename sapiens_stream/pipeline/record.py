@@ -119,7 +119,7 @@ class RunRecord:
             "seconds": round(statistics.elapsed, 3),
             "status": status,
             "stored": statistics.stored + statistics.passed,
-            "segmented": statistics.segmented - statistics.stored,
+            "segmented": max(0, statistics.segmented - statistics.stored),
         }
 
 
