@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from sapiens_stream.pipeline.file_list import FileList
-from sapiens_stream.settings import RUN_SCHEMA
+from sapiens_stream.settings import RUN_FILE, RUN_SCHEMA
 
 _LARGEST_RECORD = 1 << 28  # bytes; a damaged or forged one must not take all memory
 _LARGEST_KNOWN = 1 << 16  # bytes; those of many photos of any names are read again
@@ -21,27 +24,31 @@ class KnownFiles:
     """The lists of files of run records, each read once for as long as its file is the same."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[_Version, FileList | None]] = {}
+        self._known: dict[str, tuple[_Version, FileList | None]] = {}
         self._lock = Lock()
 
-    def of(self, path: Path) -> FileList | None:
-        """Of a record; None of anything else. It is not to be changed."""
-        try:
-            found = path.lstat()
-        except OSError:
-            return None
+    def in_folder(self, folder: Path) -> Iterator[tuple[Path, FileList]]:
+        """The records of a folder, and what each lists, which is not to be changed."""
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(RUN_FILE):
+                    with suppress(OSError):  # it is gone meanwhile
+                        if (files := self._of(entry)) is not None:
+                            yield Path(entry.path), files
+
+    def _of(self, entry: os.DirEntry[str]) -> FileList | None:
+        found = entry.stat(follow_symlinks=False)
         version = found.st_ino, found.st_mtime_ns, found.st_size
-        with self._lock:
-            known = self._known.get(path)
+        known = self._known.get(entry.path)
         if known is not None and known[0] == version:
             return known[1]
-        record = read_record(path)
+        record = read_record(Path(entry.path))
         files = FileList.from_dict(record.get("files")) if record is not None else None
         if found.st_size <= _LARGEST_KNOWN:
             with self._lock:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
-                self._known[path] = version, files
+                self._known[entry.path] = version, files
         return files
 
 

@@ -119,6 +119,7 @@ class RunRecord:
             "seconds": round(statistics.elapsed, 3),
             "status": status,
             "stored": statistics.stored + statistics.passed,
+            # What was looked up is ahead of what came out.
             "segmented": max(0, statistics.segmented - statistics.stored),
         }
 

@@ -106,12 +106,13 @@ class RunFolder:
     def _other_runs(self, fingerprint: Fingerprint, resume: bool) -> list[tuple[Path, FileList, list[str]]]:
         """The records of runs whose results are in our way: path, files, what differs. The same run's are taken in."""
         found = []
-        for path in sorted({self.record_path, *self.root.glob(f"*{RUN_FILE}")}):
+        in_our_way = {
+            path
+            for path, files in KNOWN.in_folder(self.root)
+            if files.common(self._planned) is not None or path.name in self._planned
+        }
+        for path in sorted({self.record_path, *in_our_way}):
             ours = path == self.record_path
-            if not ours:
-                listed = KNOWN.of(path)
-                if listed is None or (listed.common(self._planned) is None and path.name not in self._planned):
-                    continue
             record = read_record(path)
             if record is None:
                 if ours and path.exists():
