@@ -61,8 +61,13 @@ class _PlainProgress:
         left = ""
         if self._total and done:
             left = f", {duration(statistics.elapsed / done * max(self._total - done, 0))} left"
-        line = f"{self._name}: {done}{of} frames, {rate(statistics)}{left}, slowest: {statistics.slowest}"
+        line = f"{self._name}: {done}{of} frames, {rate(statistics)}{left}{slowest_of(statistics)}"
         self._console.print(Text(one_line(line)), soft_wrap=True)
+
+
+def slowest_of(statistics: Statistics) -> str:
+    """The stage that takes longest, as the end of a list; nothing where none was timed."""
+    return f", slowest: {statistics.slowest}" if statistics.slowest else ""
 
 
 class Display:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.console import error
-from sapiens_stream.cli.display import Display, duration, rate
+from sapiens_stream.cli.display import Display, duration, rate, slowest_of
 from sapiens_stream.errors import FolderTaken, cause
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Run
@@ -93,7 +93,7 @@ def closing_line(run: Run, place: str) -> str:
         frames += f", {stored} of them stored before,"
     done = f"{run.name}: {frames} in {duration(statistics.elapsed)} ({rate(statistics)}"
     state = "" if run.status == "complete" else f" {run.status},"
-    return f"{done}, slowest: {statistics.slowest}),{state} in {place}"
+    return f"{done}{slowest_of(statistics)}),{state} in {place}"
 
 
 class Stoppable(Protocol):
