@@ -1,5 +1,6 @@
 """What a cluster's run rests on, without a cluster: names that stay below the output, tasks until they are done."""
 
+import importlib.util
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -162,6 +163,17 @@ def test_an_address_that_nothing_reads_is_refused():
 
     with pytest.raises(UsageError, match="nothing://"):
         file_system("nothing://x/y")
+
+
+@pytest.mark.parametrize(("address", "package"), [("gs://bucket/clip.mp4", "gcsfs"), ("az://box/clip.mp4", "adlfs")])
+def test_what_an_address_takes_is_named(address, package):
+    pytest.importorskip("fsspec", reason="the extra `ray` is not installed")
+    from sapiens_stream.cluster.storage import file_system
+
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(UsageError, match=f"needs {package}: pip install {package}$"):
+        file_system(address)
 
 
 def test_the_list_tells_what_is_left(tmp_path, program):

@@ -115,7 +115,8 @@ def run(
     running = RayRun(job, ledger, address=address, resources=resources, on_progress=_Teller(display))
     if "://" not in output:
         write_input_list(Path(place), [Asked(each.name, each.input) for each in entries])
-    with stopped_by_signals(running, display):
+    begun = "no more is handed out, what is begun is finished (again to stop that too)"
+    with stopped_by_signals(running, display, first_one=begun):
         running.execute()
     for each in (*ledger.skips, *ledger.given_up):
         display.skipped(each)
@@ -138,7 +139,9 @@ class _Teller:
         from sapiens_stream.cli.display import duration
 
         left = ""
-        if progress.done:
+        if progress.stopping:
+            left = f", {progress.running} to finish"
+        elif progress.done:
             spent = self._told - self._began
             left = f", about {duration(spent / progress.done * (progress.of - progress.done))} to go"
         gpus = f", {progress.gpus} GPUs" if progress.gpus else ""

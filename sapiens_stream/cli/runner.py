@@ -109,11 +109,14 @@ class Stoppable(Protocol):
 
 
 @contextmanager
-def stopped_by_signals(run: Stoppable, display: Display) -> Iterator[None]:
+def stopped_by_signals(
+    run: Stoppable, display: Display, *, first_one: str = "finishing the frames in flight (again to drop them)"
+) -> Iterator[None]:
     """The first Ctrl-C, SIGTERM, or SIGHUP of a closed terminal stops the run in good order, a later one at once.
 
     Either way files are closed and the record is kept; nothing but a kill prevents that. More of them within
-    `IMPATIENCE` seconds count as one: a key that bounces, a terminal that sends several signals.
+    `IMPATIENCE` seconds count as one: a key that bounces, a terminal that sends several signals. `first_one` tells the
+    user what the first does.
     """
     first = 0.0
 
@@ -122,7 +125,7 @@ def stopped_by_signals(run: Stoppable, display: Display) -> Iterator[None]:
         if not run.stopping:
             first = time.monotonic()
             run.stop()
-            display.note("stopping: finishing the frames in flight (again to drop them)")
+            display.note(f"stopping: {first_one}")
         elif time.monotonic() - first > IMPATIENCE:
             first = float("inf")
             run.abandon()

@@ -37,7 +37,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How it stands. `frames_per_second` since the start."""
+    """How it stands. `running` are the tasks that are being done, `frames_per_second` those since the start."""
 
     nodes: int
     gpus: int
@@ -46,6 +46,8 @@ class Progress:
     of: int
     frames: int
     frames_per_second: float
+    running: int
+    stopping: bool
 
 
 @dataclass(eq=False)
@@ -201,6 +203,8 @@ class RayRun:
                 of=self._total,
                 frames=self._ledger.frames,
                 frames_per_second=self._ledger.frames / seconds if seconds else 0.0,
+                running=len(self._ledger.running),
+                stopping=self.stopping,
             )
         )
 

@@ -19,6 +19,10 @@ from sapiens_stream.sinks.files import path_below
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "r2"})
 
 
+_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}
+"""What fsspec takes to read addresses that no extra is for."""
+
+
 @cache
 def file_system(address: str) -> tuple[Any, str]:
     """What reads an address, and the path that it has there. Raises UsageError where something is not installed."""
@@ -28,8 +32,13 @@ def file_system(address: str) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
         scheme = address.partition("://")[0]
-        extra = "s3" if scheme.startswith("s3") else "ray"
-        raise UsageError(f"{scheme}:// needs {error.name or cause(error)}; {install_line(extra)}") from None
+        if error.name == "fsspec":
+            raise UsageError(f"{scheme}:// needs fsspec: {install_line('ray')}") from None
+        if scheme.startswith("s3"):
+            raise UsageError(f"{scheme}:// needs s3fs: {install_line('s3')}") from None
+        if package := _PACKAGES.get(scheme):
+            raise UsageError(f"{scheme}:// needs {package}: pip install {package}") from None
+        raise UsageError(f"{scheme}:// cannot be read: {cause(error)}") from None
     except ValueError as error:
         raise UsageError(f"{address}: {cause(error)}") from None
     return system, str(path)
