@@ -25,8 +25,11 @@ from sapiens_stream.people.closer import CloserToPeople, closer_for
 from sapiens_stream.people.crops import crop, larger
 from sapiens_stream.people.detection import boxes_in
 from sapiens_stream.people.first_look import Sighting, tiles_of
-from sapiens_stream.people.track import Track
+from sapiens_stream.people.followed import Followed
+from sapiens_stream.people.track import Track, overlap
 from sapiens_stream.settings import MOST_PEOPLE
+from tests import moving
+from tests.moving import patch
 from tests.test_engine import SPEC, by_brightness, model
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -427,6 +430,22 @@ WHOLE, HALF, FAR = PersonBox(10, 10, 20, 60), PersonBox(10, 10, 20, 35), PersonB
 )
 def test_boxes_grow_along_a_clip(found: list[list[PersonBox]], last: list[PersonBox]) -> None:
     assert clip(*found)[-1] == last
+
+
+def test_boxes_are_followed_along_the_motion() -> None:
+    followed, sizes = Followed(), []
+    for index in range(6):
+        rows, columns = patch(index)
+        gone = followed.to(moving.scene(index))
+        box = PersonBox(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+        if index:
+            assert gone is not None
+            assert overlap(gone[0], box) > 0.9
+        beyond = [PersonBox(500, 0, 9, 9)] if index == 0 else []
+        boxes = followed.with_those_seen(moving.scene(index), gone, [box, *beyond])
+        sizes.append(len(boxes))
+    assert sizes[1:] == [1] * 5  # nobody twice, and nobody beyond the picture
+    assert followed.to(moving.scene(7, seed=40)) is None  # another scene
 
 
 def test_no_more_people_than_there_may_be(tmp_path: Path) -> None:

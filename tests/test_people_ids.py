@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -18,6 +19,7 @@ from sapiens_stream.sinks.json_file import as_json
 SIZE = (180, 320)
 RATE = 10
 SIDES = (24, 48)  # of a person, pixels
+HEAD = 12
 Place = tuple[float, float] | None
 """Where a person's middle is, x and y; None while not in the picture."""
 
@@ -61,12 +63,24 @@ def _around(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> PersonBox:
     return PersonBox(float(columns.min()), float(rows.min()), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1), 0.75)
 
 
-def followed(clip: Sequence[Sequence[Place]], cut_at: int | None = None) -> list[dict[int, int]]:
+def in_one_box(segmentation: Segmentation, truth: UInt8Array) -> Segmentation:
+    """The same with heads, and with a single box around everybody."""
+    class_map = segmentation.class_map.copy()
+    for person in np.unique(truth[truth > 0]):
+        rows, columns = np.nonzero(truth == person)
+        middle = round(columns.mean())
+        head = slice(rows.min(), rows.min() + HEAD), slice(middle - HEAD // 2, middle + HEAD // 2)
+        class_map[head][truth[head] == person] = SAPIENS.names.index("Face_Neck")
+    return replace(segmentation, class_map=class_map, boxes=(_around(truth > 0),))
+
+
+def followed(clip: Sequence[Sequence[Place]], cut_at: int | None = None, *, boxes: bool = True) -> list[dict[int, int]]:
     """For each frame, the id that most of each person's pixels have."""
     identities, found = Identities(), []
     for index, places in enumerate(clip):
         street = _PARK if cut_at is not None and index >= cut_at else _STREET
         segmentation, truth = rendered(places, index, street)
+        segmentation = segmentation if boxes else in_one_box(segmentation, truth)
         result = identities.follow(segmentation)
         assert result.person_map is not None and result.people is not None
         assert {person.id for person in result.people} == set(np.unique(result.person_map).tolist()) - {0}
@@ -121,6 +135,30 @@ def test_everybody_keeps_the_id(people: list[list[Place]]) -> None:
     found = followed(list(zip(*people, strict=True)))
     assert switches(found) == 0
     assert len({identity for frame in found for identity in frame.values()}) == len(people)
+
+
+@pytest.mark.parametrize(
+    "people",
+    [
+        [line((60, 90), (0, 0), 10), line((60 + SIDES[0], 94), (0, 0), 10)],
+        [line((60, 80), (3, 0), 50), line((240, 104), (-3, 0), 50)],
+        [line((60, 40), (3, 0), 50), line((150, 140), (0, 0), 50), line((240, 64), (-3, 0), 50)],
+    ],
+    ids=["two who stand together", "two who pass before each other", "and one aside"],
+)
+def test_who_is_in_one_box_is_told_apart_by_the_heads(people: list[list[Place]]) -> None:
+    found = followed(list(zip(*people, strict=True)), boxes=False)
+    assert len(set(found[0].values())) == len(people)
+    assert found[-1] == found[0]
+
+
+def test_what_has_no_head_is_a_part_of_who_has_one() -> None:
+    segmentation, truth = rendered([(60, 90)], 0)
+    segmentation = in_one_box(segmentation, truth)
+    segmentation.class_map[100:110, 80:86] = 22  # a bag
+    result = Identities().follow(replace(segmentation, boxes=(*segmentation.boxes, PersonBox(80, 100, 6, 10))))
+    assert result.person_map is not None
+    assert np.array_equal(result.person_map > 0, segmentation.class_map > 0) and result.person_map.max() == 1
 
 
 @pytest.mark.parametrize(

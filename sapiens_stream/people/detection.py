@@ -16,6 +16,7 @@ from sapiens_stream.models.model import Model
 from sapiens_stream.people.apart import apart
 from sapiens_stream.people.boxes_file import BoxesFile
 from sapiens_stream.people.first_look import BuiltinLook, Sighting
+from sapiens_stream.people.followed import Followed
 from sapiens_stream.people.torchvision_boxes import TorchvisionBoxes
 
 _JOIN = 40  # parts of a person that are this share of the map's side apart belong together
@@ -32,21 +33,28 @@ class Detector(Protocol):
 class FromMap:
     """Takes them from the map that the built-in model makes of a picture.
 
-    If that is the model that is run anyway, `own`, it has seen the whole picture already. Of a live picture no more is
-    looked at, since there is no time.
+    If that is the model that is run anyway, `own`, it has seen the whole picture already. Of a clip's large pictures a
+    few are looked at in parts; whom those show is followed along the motion to the next. Of a live picture no more is
+    looked at than the whole, since there is no time.
     """
 
     def __init__(self, device: torch.device, own: Model | None) -> None:
         self._own = own
         self._look = BuiltinLook(device)
+        self._followed = Followed()
 
     def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
         found = []
         for alone in batch.each():
             frame = alone.frames[0]
             whole = self._look.whole(frame) if self._own is None else (alone.logits, alone.places[0], alone.spec)
-            seen = self._look.sighting(frame, whole, closer=frame.arrived is None)
-            found.append(boxes_in(seen, frame.size))
+            is_live = frame.arrived is not None
+            gone = None if is_live or self._look.is_due(frame) else self._followed.to(frame)
+            seen = self._look.sighting(frame, whole, closer=not is_live and gone is None)
+            boxes = boxes_in(seen, frame.size)
+            if not is_live:
+                boxes = self._followed.with_those_seen(frame, gone, boxes)
+            found.append(boxes)
         return found
 
 

@@ -21,7 +21,9 @@ _COARSEST = 1.5
 """Pixels of the picture that one of the input may stand for; where it is more, parts of the picture are looked at."""
 _MOST_TILES = 8  # along a side
 _EVERY = 10
-"""Frames of a clip, of which one is looked at in all its parts, the others where somebody was."""
+"""Frames of a clip, of which one is looked at in all its parts, ..."""
+_AGAIN = 4
+"""... and one in those where somebody was."""
 _FILLED = 0.25
 """Of a part, that people take who are seen in the whole picture; they are large enough."""
 _OVERLAP = 0.25  # of a tile's side, that it shares with each neighbour
@@ -40,10 +42,11 @@ class Sighting:
 
 @dataclass(frozen=True)
 class _Before:
-    """The clip, its last frame that was looked at in all parts, and the parts of the frame before where anybody was."""
+    """The clip, its last frames that were looked at in all parts and in any, and in which parts somebody was then."""
 
     clip: str = ""
     whole: int = 0
+    looked: int = 0
     tiles: frozenset[Box] = frozenset()
 
 
@@ -64,6 +67,12 @@ class BuiltinLook:
         spec = self._model.input_for(frame.size)
         place = placement(frame.size, spec, "stretch")
         return self._logits(frame, place, spec), place, spec
+
+    def is_due(self, frame: Frame) -> bool:
+        """Whether parts of a frame are to be looked at; if not, somebody is where they have gone since the last one."""
+        same = frame.pts is not None and self._before.clip == _clip(frame)
+        due = not same or not 0 < frame.index - self._before.looked < _AGAIN
+        return due or not tiles_of(frame.size, self._model.input_for(frame.size))
 
     def sighting(self, frame: Frame, whole: tuple[Tensor, Placement, InputSpec], *, closer: bool = True) -> Sighting:
         """With the logits of the whole frame, and, unless not `closer`, those of its parts where it is large.
@@ -86,7 +95,7 @@ class BuiltinLook:
             if foreground(logits, 0.0).any():
                 looks.append((logits, part, own))
         found = frozenset(place.seen for _, place, _ in looks[1:])
-        self._before = _Before(_clip(frame), before.whole if known else frame.index, found)
+        self._before = _Before(_clip(frame), before.whole if known else frame.index, frame.index, found)
         return sighting(looks, size, _times(size, self._model.input_for(size)))
 
     def _logits(self, frame: Frame, place: Placement, spec: InputSpec) -> Tensor:

@@ -16,6 +16,8 @@ from sapiens_stream.people.crops import larger
 
 _MOST_CELLS = 1 << 20
 """Of a frame's logits, unless the model's own are more."""
+_TIMES = (1, 2, 3, 4, 8, 16, 32)
+"""What they may be finer by, along a side."""
 _FADE = 0.1
 """Of a look's side, over which it gives way to the whole picture, or to another look."""
 _AGREE = 0.5
@@ -80,11 +82,10 @@ class _Patch:
 
 
 def _times_finer(logits: Tensor, larger: float) -> int:
-    """A power of two, so that the frames of a clip have logits of few sizes."""
-    times = 1 << max(0, math.ceil(math.log2(larger)))
-    while times > 1 and logits.shape[2] * logits.shape[3] * times * times > _MOST_CELLS:
-        times //= 2
-    return times
+    """As many times as the nearest look is larger, about, so that the frames of a clip have logits of few sizes."""
+    cells = logits.shape[2] * logits.shape[3]
+    possible = [times for times in _TIMES if cells * times * times <= _MOST_CELLS] or [1]
+    return next((times for times in possible if times >= larger), possible[-1])
 
 
 def _agrees(whole: Tensor, patch: _Patch, threshold: float) -> bool:

@@ -55,10 +55,15 @@ def _grown(person: PersonBox, before: Sequence[_Seen]) -> PersonBox:
 
 def overlap(one: PersonBox, other: PersonBox) -> float:
     """Intersection over union, 0 to 1."""
+    both = shared(one, other)
+    return both / (one.area + other.area - both) if both else 0.0
+
+
+def shared(one: PersonBox, other: PersonBox) -> float:
+    """The area of the intersection."""
     width = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
     height = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)
-    both = max(0.0, width) * max(0.0, height)
-    return both / (one.area + other.area - both) if both else 0.0
+    return max(0.0, width) * max(0.0, height)
 
 
 def around(one: PersonBox, other: PersonBox) -> PersonBox:
