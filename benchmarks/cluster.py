@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import os
 import random
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
 
-from sapiens_stream.cluster.ledger import Ledger, Outcome
+from sapiens_stream.cluster.ledger import Ledger, Outcome, Task
 from sapiens_stream.cluster.listing import Entry, entries_of
+from sapiens_stream.cluster.ray_run import RayRun, Resources
 from sapiens_stream.cluster.worker import Job, Worker
 from sapiens_stream.doctor.timing import share_of_cores
 from sapiens_stream.inference.options import InferenceOptions
@@ -36,13 +38,14 @@ def main() -> None:
     arguments.add_argument("--workers", action="store_true")
     arguments.add_argument("--simulate", action="store_true")
     arguments.add_argument("--clip", type=Path, default=CLIP)
+    arguments.add_argument("--count", type=int, default=8, help="videos that the workers share")
     given = arguments.parse_args()
     if given.simulate:
         simulate()
         return
     print(f"this process gets {share_of_cores():.0%} of the cores; below 85 % figures are noise")
     if given.workers:
-        measure_workers(given.clip)
+        measure_workers(given.clip, given.count)
     else:
         measure_chunks(given.clip)
 
@@ -93,28 +96,56 @@ def measure_chunks(clip: Path) -> None:
     print(f"finding the cuts: {sum(spent['video']) / one:.3f} x; joining: {sum(spent['join']) / one:.3f} x")
 
 
-def measure_workers(clip: Path) -> None:
-    """Of the same list, on 1, 2 and 4 workers of one thread each."""
-    from sapiens_stream.cluster.ray_run import RayRun, Resources
+class Metered(Worker):
+    """Notes what processor time its tasks take, in a file of its own below `place`."""
 
-    seconds = {}
+    def do(self, task: Task) -> Outcome:
+        before = time.process_time()
+        outcome = super().do(task)
+        with Path(self._job.place, f"{os.getpid()}.seconds").open("a") as file:
+            file.write(f"{time.process_time() - before}\n")
+        return outcome
+
+
+class Together(RayRun):
+    """Hands out nothing before all workers have the model open; `began` is when they had."""
+
+    began: float | None = None
+    wanted = 1
+
+    def _hand_out(self) -> None:
+        if self.began is None and sum(member.is_ready for member in self._members) == self.wanted:
+            self.began = time.perf_counter()
+        if self.began is not None:
+            super()._hand_out()
+
+
+def measure_workers(clip: Path, count: int) -> None:
+    """Of the same list, on 1, 2 and 4 workers of one thread of torch's each.
+
+    The cores allow `count` videos in the time of one worker divided by the workers, or in the processor time that one
+    worker took divided by the cores, whichever is longer.
+    """
+    cores = len(os.sched_getaffinity(0))
+    alone = processor = 0.0
     for workers in (1, 2, 4):
         with tempfile.TemporaryDirectory() as folder:
-            ledger = Ledger.of(Entry(str(clip), str(copy), "clip") for copy in range(8))
-            run = RayRun(
-                replace(job(folder, 1e9)),
-                ledger,
-                address="local",
-                resources=Resources(cpus=0.25, gpus=0, workers=workers),
-            )
-            began: list[float] = []
-            run._on_progress = lambda progress, w=workers, b=began: (  # type: ignore[misc]
-                b.append(time.perf_counter()) if not b and progress.workers == w else None
-            )
+            ledger = Ledger.of(Entry(str(clip), str(copy), "clip") for copy in range(count))
+            resources = Resources(cpus=0.25, gpus=0, workers=workers)
+            run = Together(job(folder, 1e9), ledger, address="local", resources=resources, worker=Metered)
+            run.wanted = min(workers, count)
             run.execute()
-            seconds[workers] = time.perf_counter() - (began[0] if began else 0)
-            assert len(ledger.done) == 8
-        print(f"{workers} workers: {seconds[1] / seconds[workers]:.2f} x one worker, from when all are ready")
+            assert run.began is not None and len(ledger.done) == count, ledger.given_up
+            took = time.perf_counter() - run.began
+            spent = sum(float(line) for file in Path(folder).glob("*.seconds") for line in file.read_text().split())
+        if workers == 1:
+            alone, processor = took, spent
+        allowed = max(alone / workers, processor / cores)
+        print(
+            f"{workers} workers: {alone / took:.2f} x one worker, {allowed / took:.2f} of what {cores} cores allow"
+            f" ({spent / processor:.2f} x its processor time)",
+            flush=True,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
