@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -80,14 +81,24 @@ def _people(result: Segmentation, coverage: Coverage) -> tuple[Channels, Mapping
     assert result.person_map is not None
     owners = nearest_person(result.person_map)
     classes = len(result.classes)
+    x, y, width, height = cv2.boundingRect(coverage.classes[0])
+    box = (slice(None), slice(y, y + height), slice(x, x + width))
+    covered = coverage.classes[box]
     # A number for each pair of a person and a class: those that are there are few.
-    pairs = owners[None].astype(np.int32) * classes + coverage.classes
-    pairs[(coverage.classes == 0) | (owners[None] == 0)] = 0
-    there, places = np.unique(pairs, return_inverse=True)
-    names = {int(pair): f"person_{pair // classes}/{result.classes.names[pair % classes]}" for pair in there if pair}
-    ids = np.array([id_of(names[int(pair)]) if pair else 0.0 for pair in there], np.float32)
-    found = ids[places.reshape(pairs.shape)]
-    shares = np.where(found != 0, coverage.shares, np.float32(0))
+    pairs = owners[None][box].astype(np.int32) * classes + covered
+    pairs[(covered == 0) | (owners[None][box] == 0)] = 0
+    there = np.zeros((int(owners.max()) + 1) * classes, bool)
+    there[pairs] = True
+    names = {
+        pair: f"person_{pair // classes}/{result.classes.names[pair % classes]}"
+        for pair in map(int, np.flatnonzero(there))
+        if pair
+    }
+    ids = np.zeros(len(there), np.float32)
+    ids[list(names)] = [id_of(name) for name in names.values()]
+    found, shares = (np.zeros(coverage.shares.shape, np.float32) for _ in range(2))
+    found[box] = ids[pairs]
+    shares[box] = np.where(found[box] != 0, coverage.shares[box], np.float32(0))
     return _channels(PEOPLE, found, shares), attributes_of(PEOPLE, names.values())
 
 
