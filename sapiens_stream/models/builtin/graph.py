@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from sapiens_stream.models.builtin.network import SKIPS, BodyPartNet, HalvingConv2d, InvertedResidual, Up
+from sapiens_stream.models.builtin.network import SKIPS, BodyPartNet, Context, HalvingConv2d, InvertedResidual, Up
 from sapiens_stream.models.onnx_graph import Graph
 
 PIXELS = "pixels"
@@ -25,6 +25,8 @@ def onnx_graph(network: BodyPartNet) -> bytes:
             features = _residual(graph, cast(InvertedResidual, block), features)
         if index in SKIPS:
             skips.append(features)
+    for context in network.context:
+        features = graph.node("Add", features, _sequence(graph, cast(Context, context).steps, features))
     for up in network.ups:
         features = _up(graph, cast(Up, up), features, skips.pop())
     logits = _convolution(graph, network.head, features)

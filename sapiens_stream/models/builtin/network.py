@@ -5,6 +5,7 @@ The encoder follows "EfficientNet-Lite" (R. Liu, 2020): EfficientNet-B0 without 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import cast
 
@@ -28,6 +29,7 @@ SKIPS = (0, 1, 2, 4)
 """The stages whose output the decoder sees again: the last at strides 2, 4, 8 and 16."""
 DECODER = (128, 64, 48, 32)
 ENCODER_EPS = 1e-3
+CONTEXT_BLOCKS, CONTEXT_INNER, CONTEXT_KERNEL = 2, 480, 7
 
 
 class HalvingConv2d(nn.Conv2d):
@@ -72,6 +74,24 @@ class InvertedResidual(nn.Module):
         return steps + features if self.residual else steps
 
 
+class Context(nn.Module):
+    """What lies far around, at the coarsest stride: filter each channel widely, expand, project; added to its input.
+
+    It begins by changing nothing.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        wide = nn.Conv2d(channels, channels, CONTEXT_KERNEL, padding=CONTEXT_KERNEL // 2, groups=channels)
+        project = nn.Conv2d(CONTEXT_INNER, channels, 1)
+        nn.init.zeros_(project.weight)
+        nn.init.zeros_(cast(torch.Tensor, project.bias))
+        self.steps = nn.Sequential(wide, nn.Conv2d(channels, CONTEXT_INNER, 1), nn.ReLU(inplace=True), project)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features + cast(torch.Tensor, self.steps(features))
+
+
 class Up(nn.Module):
     """One step of the decoder: to the skip's size, joined with it, mixed."""
 
@@ -106,6 +126,7 @@ class BodyPartNet(nn.Module):
             stages.append(nn.Sequential(*stage))
             channels = outputs
         self.stages = nn.ModuleList(stages)
+        self.context = nn.Sequential(*(Context(channels) for _ in range(CONTEXT_BLOCKS)))
         ups = []
         for stage_index, outputs in zip(reversed(SKIPS), DECODER, strict=True):
             ups.append(Up(channels, STAGES[stage_index][1], outputs))
@@ -120,9 +141,16 @@ class BodyPartNet(nn.Module):
             features = stage(features)
             if index in SKIPS:
                 skips.append(features)
+        features = self.context(features)
         for up in self.ups:
             features = up(features, skips.pop())
         return cast(torch.Tensor, self.head(features.to(self.head.weight.dtype)))
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Weights by name; those from before there was a context leave it as it begins. Raises RuntimeError if others
+        are missing, or do not fit."""
+        begun = {name: value for name, value in self.state_dict().items() if name.startswith("context.")}
+        self.load_state_dict({**begun, **tensors})
 
     def encoder_tensors(self) -> list[torch.Tensor]:
         """Weights and statistics of the encoder in the order in which its published ImageNet weights list them."""
