@@ -391,7 +391,7 @@ class TestDescription:
 
     def test_builtin(self, program: Program) -> None:
         facts = json.loads(program("models", "info", "builtin", "--json").stdout)
-        assert (facts["parameters"], facts["run_by"], facts["classes"]) == (3_059_436, "builtin", 28)
+        assert (facts["parameters"], facts["run_by"], facts["classes"]) == (3_707_436, "builtin", 28)
 
     def test_weights_that_nothing_runs_are_still_described(self, program: Program, tmp_path: Path) -> None:
         save_file({"weight": torch.zeros(1000, dtype=torch.float16)}, tmp_path / "a.safetensors")

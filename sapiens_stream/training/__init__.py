@@ -9,7 +9,8 @@
     python -m benchmarks.quality --pictures held_out
 
 On a GPU `--mixed --echo 4 --batch 96 --workers N` keeps it busy: N processes compose, and each picture is used up to
-four times, varied on the device. `--agree 0.3` trains consecutive frames of a video to agree.
+four times, varied on the device. Their shapes are two, since cuDNN plans anew for each new shape, for 10 to 20 seconds;
+give the last of `--sides` what the run is to see. `--agree 0.3` trains consecutive frames of a video to agree.
 
 Rendering needs OpenGL through EGL; Mesa's software renderer will do (Debian: libegl1, libgl1-mesa-dri).
 

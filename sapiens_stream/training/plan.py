@@ -64,7 +64,11 @@ def read_plan(description: str | None) -> Plan:
     )
     parser.add_argument("--hours", type=float, default=8.0)
     parser.add_argument(
-        "--sides", type=int, nargs=2, default=(160, 272), help="root of a picture's pixels at the start and at the end"
+        "--sides",
+        type=int,
+        nargs=2,
+        default=(160, 272),
+        help="root of a picture's pixels at the start and at the end (with --echo: at the end, all the time)",
     )
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")

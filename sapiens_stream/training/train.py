@@ -51,7 +51,7 @@ class Training:
         self.plan, self.device = plan, placed(plan.device)
         self.network = BodyPartNet(len(SAPIENS))
         if plan.start is not None:
-            self.network.load(load_file(plan.start))
+            self.network.load_state_dict(load_file(plan.start))
         else:
             load_imagenet(self.network)
         self.network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -45,7 +45,7 @@ def open_builtin(weights: Path, shape: tuple[int, int] | None = None) -> Network
     """
     network = BodyPartNet(len(SAPIENS)).eval()
     try:
-        network.load(load_file(weights))
+        network.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{weights} does not hold the built-in network's weights: {error}") from error
     fold_batch_norm(network)

@@ -5,7 +5,6 @@ The encoder follows "EfficientNet-Lite" (R. Liu, 2020): EfficientNet-B0 without 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import cast
 
@@ -145,12 +144,6 @@ class BodyPartNet(nn.Module):
         for up in self.ups:
             features = up(features, skips.pop())
         return cast(torch.Tensor, self.head(features.to(self.head.weight.dtype)))
-
-    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Weights by name; those from before there was a context leave it as it begins. Raises RuntimeError if others
-        are missing, or do not fit."""
-        begun = {name: value for name, value in self.state_dict().items() if name.startswith("context.")}
-        self.load_state_dict({**begun, **tensors})
 
     def encoder_tensors(self) -> list[torch.Tensor]:
         """Weights and statistics of the encoder in the order in which its published ImageNet weights list them."""

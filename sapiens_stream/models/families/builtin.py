@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BUILTIN = "builtin"
 BUILTIN_WEIGHTS = Path(__file__).parents[1] / "builtin" / "weights.safetensors"
-BUILTIN_PARAMETERS = 3_059_436
+BUILTIN_PARAMETERS = 3_707_436
 NORMALISATION = Normalisation((127.5, 127.5, 127.5), (58.0, 58.0, 58.0))
 
 _TENSORS = ("stem.0.weight", "stages.6.0.steps.0.weight", "ups.3.mix.0.weight", "head.weight")
