@@ -340,7 +340,7 @@ class TestDescription:
         lines = program("models", "list").stdout.splitlines()
         rows = {line.split()[0]: line.split()[1:] for line in lines[1 : 1 + len(KNOWN)]}
         assert list(rows) == list(KNOWN)
-        assert rows["builtin"] == ["28", "3.06", "M", "-", "6.2", "MB", "Apache-2.0", "yes"]
+        assert rows["builtin"] == ["28", "3.71", "M", "-", "7.5", "MB", "Apache-2.0", "yes"]
         assert rows["sapiens-1b"] == ["28", "1.18", "B", "11.26", "4.71", "GB", "CC-BY-NC", "4.0", "no"]
         assert rows["sapiens-0.6b"][-1] == "bfloat16"
         assert rows["sapiens2-5b"] == ["29", "5.07", "B", "36.7", "-", "Sapiens2", "no"]

@@ -208,6 +208,44 @@ class TestDrawn:
             drawn(self.Composer(TRIES), 64, 32, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("echo", "shapes"), [(2, range(2, 3)), (0, range(4, 100))], ids=["varied there", "as composed"]
+)
+def test_pictures_varied_on_a_device_have_two_shapes_to_the_end(tmp_path, monkeypatch, echo, shapes):
+    import cv2
+
+    from sapiens_stream.training import batches
+    from sapiens_stream.training.plan import Plan
+    from sapiens_stream.training.shards import write_shard
+
+    monkeypatch.setattr(batches, "PIECE", 1)
+    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "wall.png"), noise)
+    write_shard(tmp_path, "0000", np.full((2, 64, 48, 4), 255, np.uint8), np.full((2, 64, 48), 1, np.uint8))
+    folders = (tmp_path,)
+    plan = Plan(
+        cutouts=folders,
+        backgrounds=folders,
+        out=tmp_path,
+        start=None,
+        seconds=9,
+        sides=(96, 160),
+        batch=1,
+        rate=1e-3,
+        mixed=False,
+        levels=(0, 0),
+        workers=0,
+        seed=0,
+        echo=echo,
+    )
+    progress = torch.tensor(0.0)
+    pieces, seen = iter(batches.Composites(plan, progress)), set()
+    for progress_now in (0.0, 0.4, 0.7, 1.0):
+        progress.fill_(progress_now)
+        seen |= {next(pieces)[0].shape[1:3] for _ in range(8)}
+    assert len(seen) in shapes
+
+
 def test_weights_that_are_no_numbers_do_not_replace_those_that_are(tmp_path):
     from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
     from sapiens_stream.training.plan import Plan
