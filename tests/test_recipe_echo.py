@@ -1,5 +1,6 @@
 """The recipe where pictures are used several times: what is varied in them, and that all of them come."""
 
+import time
 from collections import Counter
 from itertools import islice
 
@@ -160,7 +161,12 @@ class TestEcho:
 
     def test_where_it_is_fast_new_pictures_replace_the_old(self):
         pieces = [numbered(start % 240) for start in range(0, 2400, 4)]
-        seen = {int(image[0, 0, 0]) for images, _ in islice(Echo(pieces, 8, 50, CPU), 60) for image in images}
+        echo = Echo(pieces, 8, 50, CPU)
+        seen = set()
+        for images, _ in islice(echo, 60):
+            seen |= {int(image[0, 0, 0]) for image in images}
+            while not echo._arrived.full() and not echo._ended:
+                time.sleep(0.001)
         assert len(seen) > 60  # of the first ones held there are 48
 
     def test_a_batch_has_one_shape(self):

@@ -39,7 +39,7 @@ MAY_KNOW = {
     "api": _DATA | {"models", "sources", "inference", "people", "pipeline", "result"},
     "cluster": _DATA | {"api", "containers", "sources", "sinks", "inference", "people", "pipeline", "results"},
     "doctor": _DATA | {"api", "models", "sinks", "inference"},
-    "training": {"classes", "models"},
+    "training": {"classes", "models", "threads"},
 }
 """The command line and the package's front may know of all."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
+
+from sapiens_stream.threads import ThreadGroup
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """(N, H, W, 3) uint8 pictures and (N, H / 2, W / 2) uint8 targets."""
@@ -60,7 +61,8 @@ class Echo:
         self._ended = self._left = False
 
     def __iter__(self) -> Iterator[Batch]:
-        threading.Thread(target=self._fetch, daemon=True, name="echo").start()
+        fetching = ThreadGroup(self._leave)  # not waited for at the end: it may itself wait for a picture
+        fetching.start("echo", self._fetch)
         try:
             while True:
                 self._take_up()
@@ -68,7 +70,10 @@ class Echo:
                 pool.uses -= self._size
                 yield pool.draw(self._size)
         finally:
-            self._left = True
+            fetching.cancel()
+
+    def _leave(self) -> None:
+        self._left = True
 
     def _fetch(self) -> None:
         for _ in range(FAILURES):
