@@ -160,12 +160,19 @@ class TestEcho:
         assert len(seen) > 35 and sum(seen.values()) == 48 * 3
 
     def test_where_it_is_fast_new_pictures_replace_the_old(self):
-        pieces = [numbered(start % 240) for start in range(0, 2400, 4)]
-        echo = Echo(pieces, 8, 50, CPU)
-        seen = set()
+        drawn = 0
+
+        def composed():
+            for piece in range(600):
+                while piece > 8 * drawn + 12:
+                    time.sleep(0.001)
+                yield numbered(4 * piece % 240)
+
+        echo, seen = Echo(composed(), 8, 50, CPU), set()
         for images, _ in islice(echo, 60):
             seen |= {int(image[0, 0, 0]) for image in images}
-            while not echo._arrived.full() and not echo._ended:
+            drawn += 1
+            while echo._arrived.empty():
                 time.sleep(0.001)
         assert len(seen) > 60  # of the first ones held there are 48
 
