@@ -316,7 +316,7 @@ def test_photos_of_many_sizes_come_out_as_on_the_cpu(program: Program, tmp_path:
         assert agreement(one, other) > 0.995
 
 
-def test_live_goes_on_at_the_cameras_rate(program: Program) -> None:
+def test_a_camera_is_segmented_live(program: Program) -> None:
     camera = "lavfi:testsrc2=size=640x480:rate=30"
     done = program("live", camera, "--device", "cuda", "--no-window", "--max-frames", 60, "--json")
     assert done.code == 0, done.stderr
