@@ -99,11 +99,13 @@ class TestTargets:
 
 class TestLoss:
     @staticmethod
-    def loss(target, chances):
+    def loss(target, chances, weights=None):
         """Of one pixel with chances by class name, the rest shared by all others; without the Dice part."""
         rest = (1 - sum(chances.values())) / (len(SAPIENS) - len(chances))
         logits = torch.tensor([chances.get(name, rest) for name in SAPIENS.names]).log()[None, :, None, None]
-        return float(loss_of(logits, torch.tensor([[[target]]]), torch.ones(len(SAPIENS))))
+        return float(
+            loss_of(logits, torch.tensor([[[target]]]), torch.ones(len(SAPIENS)) if weights is None else weights)
+        )
 
     def test_any_class_of_a_set_is_right(self):
         shoes = wide_target(allowed(*SHOES))
@@ -117,6 +119,23 @@ class TestLoss:
             others = {name: 0.6 / (len(SKIN) - 2) for name in SKIN if not name.endswith("_Hand")}
             found = self.loss(hand, {"Left_Hand": left, "Right_Hand": 0.2 - left, **others})
             assert found == pytest.approx(-math.log(0.8) - GUESSED * math.log(0.25), abs=1e-4)
+
+    @pytest.mark.parametrize("guess", [(), ("Left_Hand", "Right_Hand")])
+    def test_rare_classes_are_not_taught_away_where_a_set_is_given(self, guess):
+        rare, chances = torch.ones(len(SAPIENS)), {"Left_Hand": 0.3, "Upper_Clothing": 0.5}
+        rare[ID["Left_Hand"]], rare[ID["Upper_Clothing"]] = 4, 0.5
+        target = wide_target(allowed(*SKIN), allowed(*guess))
+        assert self.loss(target, chances, rare) == pytest.approx(self.loss(target, chances), abs=1e-6)
+
+    def test_the_chances_that_cost_least_are_the_true_ones_however_classes_are_weighed(self):
+        weights = torch.ones(len(SAPIENS))
+        weights[ID["Hair"]], weights[ID["Torso"]] = 4, 0.5
+        targets = torch.tensor([[[ID["Hair"]] + [ID["Torso"]] * 3]])  # a pixel in four is hair
+        logits = torch.full((len(SAPIENS),), -14.0)
+        logits[ID["Hair"]], logits[ID["Torso"]] = math.log(0.25), math.log(0.75)
+        logits.requires_grad_()
+        loss_of(logits[None, :, None, None].expand(-1, -1, 1, 4), targets, weights).backward()
+        assert logits.grad.abs().max() < 1e-4
 
     def test_an_ignored_pixel_costs_nothing(self):
         assert self.loss(IGNORE, {"Hair": 0.3}) == 0

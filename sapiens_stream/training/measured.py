@@ -13,10 +13,12 @@ from torch import nn
 from sapiens_stream.training.batches import normalised
 from sapiens_stream.training.evaluate import STREET, Agreement, UInt8Array, held_out
 from sapiens_stream.training.labels import OURS, Labels
-from sapiens_stream.training.photos import PREPARED_SHAPE, clothing_labels, held_out_photos
+from sapiens_stream.training.photos import clothing_labels, held_out_photos
 from sapiens_stream.training.plan import Plan
 
 HELD_OUT_PICTURES = 48
+SEEN_SHAPE = 384, 256
+"""Height and width at which photographs of people are measured."""
 
 
 class Measured:
@@ -53,7 +55,7 @@ def agreement(network: nn.Module, pairs: Iterable[tuple[UInt8Array, UInt8Array]]
 
 def seen_small(photos: Iterable[tuple[UInt8Array, UInt8Array]]) -> list[tuple[UInt8Array, UInt8Array]]:
     """The pictures at the shape for photographs of people, their labels as they are."""
-    size = PREPARED_SHAPE[::-1]
+    size = SEEN_SHAPE[::-1]
     return [
         (np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8), label) for image, label in photos
     ]

@@ -33,12 +33,12 @@ FloatArray = npt.NDArray[Any]
 UInt8Array = npt.NDArray[Any]
 
 HELD_OUT_EVERY = 10
-SURE = 0.75
+SURE = 0.6
 """The chance within its set from which a part, of either side, is taken for the probable one."""
 RIM = 5
 """Side of the square within which labels must agree: their edges are those of superpixels."""
-PREPARED_SHAPE = 384, 256
-"""Height and width at which the present weights look at a photo."""
+PREPARED_SHAPE = 512, 352
+"""Height and width at which the present weights look at a photo: large enough for lips to be found."""
 PERSON_PIXELS = 3000
 """A photo with fewer pixels of a person teaches nothing."""
 HEAD_PIXELS = 12

@@ -96,9 +96,7 @@ class Training:
             pixels = torch.cat([pixels, again])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.mixed):
             logits = self.network(standardised(pixels)).float()
-        # What the loss adds for rare classes is in the logits that it sees, so that the network's own give the classes
-        # their true chances (logit adjustment: Menon et al., 2021).
-        loss = loss_of(logits[:count] + weights.log()[:, None, None], targets.long(), weights)
+        loss = loss_of(logits[:count], targets.long(), weights)
         if self.plan.agree:
             loss = loss + self.plan.agree * disagreement(logits[: len(again)], logits[count:], shift)
         self.optimiser.zero_grad(set_to_none=True)
