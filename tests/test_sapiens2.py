@@ -21,7 +21,7 @@ from sapiens_stream.errors import ModelError, UsageError
 from sapiens_stream.install_line import install_line
 from sapiens_stream.models import open_model
 from sapiens_stream.models.model import Model
-from sapiens_stream.models.sapiens2 import Sizes
+from sapiens_stream.models.sapiens2.sizes import Sizes
 
 transformers = pytest.importorskip("transformers", "5.10.1", reason="the extra sapiens2 is not installed")
 

@@ -13,6 +13,7 @@ from sapiens_stream.models.families.graph import open_graph
 from sapiens_stream.models.licences import CC_BY_NC
 from sapiens_stream.models.normalisation import Normalisation
 from sapiens_stream.models.options import ModelOptions
+from sapiens_stream.models.sapiens2.sizes import is_sapiens2
 
 if TYPE_CHECKING:
     from sapiens_stream.models.checkpoint import Checkpoint
@@ -77,7 +78,6 @@ _FOREGROUND_1B = Published(
 def _channels(checkpoint: Checkpoint) -> int | None:
     """Of the head, where the weights go by Sapiens' names; None where they do not."""
     from sapiens_stream.models.sapiens.config import CLASSIFIER, is_sapiens, published_names
-    from sapiens_stream.models.sapiens2 import is_sapiens2
 
     try:
         shapes = published_names(checkpoint.shapes)

@@ -11,6 +11,7 @@ from sapiens_stream.models.families.family import Family, HubFile, Published
 from sapiens_stream.models.licences import SAPIENS2_LICENCE
 from sapiens_stream.models.normalisation import Normalisation
 from sapiens_stream.models.options import ModelOptions
+from sapiens_stream.models.sapiens2.sizes import MATTING, is_matting, is_sapiens2
 
 if TYPE_CHECKING:
     from sapiens_stream.models.checkpoint import Checkpoint
@@ -33,15 +34,13 @@ def _published(size: str, parameters: int, tflop: float) -> Published:
 
 
 def _recognise(checkpoint: Checkpoint) -> bool:
-    from sapiens_stream.models.sapiens2 import is_sapiens2  # torch takes seconds to load
-
     if checkpoint.format != "safetensors" or _is_matting(checkpoint):
         return False
     return checkpoint.path.is_dir() or is_sapiens2(checkpoint.shapes)
 
 
 def _is_matting(checkpoint: Checkpoint) -> bool:
-    from sapiens_stream.models.sapiens2 import is_matting, shapes_of
+    from sapiens_stream.models.sapiens2.opening import shapes_of  # torch takes seconds to load
 
     if checkpoint.format != "safetensors":
         return False
@@ -54,13 +53,13 @@ def _is_matting(checkpoint: Checkpoint) -> bool:
 
 
 def _open(checkpoint: Checkpoint, options: ModelOptions) -> Network:
-    from sapiens_stream.models.sapiens2 import open_sapiens2
+    from sapiens_stream.models.sapiens2.opening import open_sapiens2
 
     return open_sapiens2(checkpoint.path, options.shape)
 
 
 def _open_matting(checkpoint: Checkpoint, options: ModelOptions) -> Network:
-    from sapiens_stream.models.sapiens2 import MATTING, open_sapiens2
+    from sapiens_stream.models.sapiens2.opening import open_sapiens2
 
     return open_sapiens2(checkpoint.path, options.shape, MATTING)
 
