@@ -7,7 +7,8 @@ recipe's `evaluate` writes one of held-out renders; hand-labelled photographs ar
 `--parsing`: the same with the 20 labels of human parsing. `--clothing`: ID.jpg, ID.png and labels.json, as Clothing
 Co-Parsing has them; the photographs that training keeps for measuring. In these two a label is a set of classes that
 are right: "right set" is the share of people's pixels that are given one of them, of all and by set. "swapped": of the
-pixels of limbs and shoes found as such, the share on the wrong side.
+pixels of limbs and shoes found as such, the share on the wrong side; of whole classes also by how people are seen,
+which their labels' own sides tell: from the front, the side or the back, or seated.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from rich.table import Table
 
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.training.evaluate import HEAD, STREET, Agreement, UInt8Array
+from sapiens_stream.training.evaluate import HEAD, STREET, Agreement, UInt8Array, swapped_by_view
 from sapiens_stream.training.labels import OURS, PARSING, Labels
 from sapiens_stream.training.photos import clothing_labels, held_out_photos
 
@@ -41,21 +42,30 @@ def labelled(folder: Path) -> Iterator[tuple[UInt8Array, UInt8Array]]:
         yield np.ascontiguousarray(image[..., ::-1]), np.asarray(label, np.uint8)
 
 
-def measure(
-    segmenter: Segmenter, pictures: Path | Iterable[tuple[UInt8Array, UInt8Array]], labels: Labels = OURS
-) -> Agreement:
-    """Of a model with the labels of a folder; Sapiens2's eyeglasses count as apparel, as in Sapiens."""
+def predicted(
+    segmenter: Segmenter, pictures: Iterable[tuple[UInt8Array, UInt8Array]]
+) -> Iterator[tuple[UInt8Array, UInt8Array]]:
+    """Each picture's label, and a model's class map of it; Sapiens2's eyeglasses count as apparel, as in Sapiens."""
     apparel = SAPIENS.names.index("Apparel")
     ids = [SAPIENS.names.index(name) if name in SAPIENS.names else apparel for name in segmenter.classes]
     table = np.array(ids, np.uint8)
-    pairs = labelled(pictures) if isinstance(pictures, Path) else pictures
-    return Agreement.of(((label, table[segmenter(image).class_map]) for image, label in pairs), labels)
+    return ((label, table[segmenter(image).class_map]) for image, label in pictures)
 
 
-def figures(found: Agreement) -> dict[str, float]:
+def measure(segmenter: Segmenter, folder: Path) -> Agreement:
+    """Of a model with the labels of a folder."""
+    return Agreement.of(predicted(segmenter, labelled(folder)))
+
+
+def figures(
+    segmenter: Segmenter, pictures: Iterable[tuple[UInt8Array, UInt8Array]], labels: Labels = OURS
+) -> dict[str, float]:
     """What is printed of the pictures of a folder, by the name of the row."""
+    pairs = list(predicted(segmenter, pictures))
+    found = Agreement.of(pairs, labels)
     rows = {"foreground": found.foreground, "swapped": found.swapped}
-    if found.labels is OURS:
+    if labels is OURS:
+        rows |= {f"swapped: {view}": share for view, share in swapped_by_view(pairs).items()}
         rows |= {"mean over classes": found.mean, "head (face and hair)": found.merged(HEAD)}
     else:
         rows |= {"right set": found.right_set} | {name: found.merged(names) for name, names in STREET.items()}
@@ -77,11 +87,11 @@ def main() -> None:
     if not folders and not given.parsing and not given.clothing:
         raise SystemExit(f"no NAME_gt.png in {', '.join(map(str, given.pictures or usual))}")
     segmenter = Segmenter(given.model)
-    found = {folder.name: figures(measure(segmenter, folder)) for folder in folders}
+    found = {folder.name: figures(segmenter, labelled(folder)) for folder in folders}
     for folder in given.parsing:
-        found[folder.name] = figures(measure(segmenter, folder, PARSING))
+        found[folder.name] = figures(segmenter, labelled(folder), PARSING)
     for folder in given.clothing:
-        found[folder.name] = figures(measure(segmenter, held_out_photos(folder), clothing_labels(folder)))
+        found[folder.name] = figures(segmenter, held_out_photos(folder), clothing_labels(folder))
     table = Table("IoU", *found, title=f"{given.model}, pixels pooled over pictures")
     for name in dict.fromkeys(name for column in found.values() for name in column):
         values = [column.get(name, float("nan")) for column in found.values()]

@@ -18,19 +18,13 @@ import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.training.labels import IGNORE, LOWER, OURS, SHOES, UPPER, Labels
+from sapiens_stream.training.views import LEFT, RIGHT, VIEWS, views_of
 
 UInt8Array = npt.NDArray[np.uint8]
 
 HEAD = ("Face_Neck", "Hair")
 STREET = {"hair": ("Hair",), "shoes": SHOES, "upper clothing": (UPPER,), "lower clothing": (LOWER,)}
 """The groups of classes by which photographs with clothing labels are measured."""
-_LEFT, _RIGHT = (
-    tuple(
-        f"{side}_{part}"
-        for part in ("Hand", "Lower_Arm", "Upper_Arm", "Foot", "Lower_Leg", "Upper_Leg", "Shoe", "Sock")
-    )
-    for side in ("Left", "Right")
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +98,20 @@ class Agreement:
 
         NaN where the labels tell no sides.
         """
-        sides = [(self.labels.within(side) == 1, np.isin(SAPIENS.names, side)) for side in (_LEFT, _RIGHT)]
+        sides = [(self.labels.within(side) == 1, np.isin(SAPIENS.names, side)) for side in (LEFT, RIGHT)]
         ((left, found_left), (right, found_right)) = sides
         wrong = self.pixels[left][:, found_right].sum() + self.pixels[right][:, found_left].sum()
         found = self.pixels[left | right][:, found_left | found_right].sum()
         return float(wrong / found) if found else float("nan")
+
+
+def swapped_by_view(pairs: Iterable[tuple[UInt8Array, UInt8Array]]) -> dict[str, float]:
+    """`Agreement.swapped` of (label, class map) pairs of the 28 classes, by how people are seen."""
+    seen: dict[str, list[tuple[UInt8Array, UInt8Array]]] = {view: [] for view in VIEWS}
+    for label, predicted in pairs:
+        for view, inside in views_of(label).items():
+            seen[view].append((np.where(inside, label, IGNORE).astype(np.uint8), predicted))
+    return {view: Agreement.of(alike).swapped for view, alike in seen.items()}
 
 
 HELD_OUT_SEED = 7
