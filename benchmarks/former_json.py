@@ -12,7 +12,7 @@ import orjson
 from sapiens_stream.classes import MAX_CLASSES
 from sapiens_stream.frame import Segmentation, UInt8Array
 from sapiens_stream.settings import FRAME_SCHEMA
-from sapiens_stream.sinks.regions import Ring
+from sapiens_stream.sinks.rings import Ring
 
 _BAND = 1 << 18
 """Pixels looked at together."""

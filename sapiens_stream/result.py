@@ -34,8 +34,9 @@ from sapiens_stream.sinks.instances import find_instances
 from sapiens_stream.sinks.json_file import as_json
 from sapiens_stream.sinks.mattes.edges import MatteMaker
 from sapiens_stream.sinks.png import encode_png
-from sapiens_stream.sinks.regions import Ring, Rle, polygons, rle
+from sapiens_stream.sinks.regions import Rle, polygons, rle
 from sapiens_stream.sinks.registry import PEOPLE, require_known
+from sapiens_stream.sinks.rings import Ring
 
 if TYPE_CHECKING:
     import supervision
@@ -109,13 +110,8 @@ class Result(Segmentation):
         >>> for ring in result.polygons("hair")["Hair"]:
         ...     print(ring.shape)
         """
-        extents = self.extents
-        return {
-            self.classes.names[index]: polygons(self.class_map, index, *extents.parts(index))
-            if index in extents.boxes
-            else []
-            for index in self._asked_or_found(classes)
-        }
+        rings = polygons(self.class_map, self.extents, self._asked_or_found(classes))
+        return {self.classes.names[index]: found for index, found in rings.items()}
 
     def rle(self, *classes: str | int | Iterable[str | int]) -> dict[str, Rle]:
         """The run lengths of some classes, as COCO has them.

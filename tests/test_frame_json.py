@@ -1,4 +1,4 @@
-"""A frame's JSON is found by runs and in parts: to the byte what looking at each pixel, in whole boxes, gives."""
+"""A frame's JSON is found by runs, outlines too: to the byte what looking at each pixel, and findContours, give."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import former_json
-from sapiens_stream import Segmenter, labels
+from sapiens_stream import Segmenter, labels, runs
 from sapiens_stream.classes import numbered
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.sinks.json_file import as_json
@@ -70,11 +70,9 @@ MAPS = {
     "every third": crowd(5)[::3, ::3],
 }  # fmt: skip
 LIMITS = {
-    "as it is": {},
-    "every box cut": {"_SMALL": 0, "_ROOM": 1},
-    "coarse tiles": {"_SMALL": 0, "_ROOM": 1, "_TILES": 5},
-    "a few words at once": {"_SMALL": 0, "_ROOM": 1, "_WORDS": 64},
-    "too many runs": {"_SMALL": 0, "_ROOM": 1, "_RUNS_KEPT": 40},
+    "as it is": (),
+    "a few words at once": ((runs, "_WORDS", 8),),
+    "a word at once, and too many runs": ((runs, "_WORDS", 1), (labels, "_RUNS_KEPT", 40)),
 }
 
 
@@ -85,8 +83,8 @@ def expected():
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS.keys())
 def test_json_is_as_it_was(limits, expected, monkeypatch):
-    for name, value in limits.items():
-        monkeypatch.setattr(labels, name, value)
+    for module, name, value in limits:
+        monkeypatch.setattr(module, name, value)
     for name, class_map in MAPS.items():
         assert as_json(segmentation(class_map), title="result") == expected[name], name
 
@@ -106,14 +104,12 @@ def test_json_of_labelled_people_is_as_it_was():
         assert_as_it_was(cv2.resize(class_map, (1920, 1080), interpolation=cv2.INTER_NEAREST))
 
 
-def test_people_apart_are_looked_at_apart():
-    class_map = np.zeros((1080, 1920), np.uint8)
-    for x, y in ((100, 100), (1500, 120), (900, 800)):
-        cv2.circle(class_map, (x, y), 80, 5, -1)
-    extents = segmentation(class_map).extents
-    x, y, width, height = extents.boxes[5]
-    assert len(extents.parts(5)) == 3
-    assert sum(part[2] * part[3] for part in extents.parts(5)) < width * height / 5
+@pytest.mark.parametrize("density", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_outlines_of_every_small_shape_are_as_they_were(density):
+    """Pixels alone, lines of one pixel, corners that touch, holes in holes."""
+    rng = np.random.default_rng(int(density * 10))
+    for size in rng.integers(1, 15, (150, 2)):
+        assert_as_it_was((rng.random(size) < density).astype(np.uint8) * rng.integers(1, 3, size).astype(np.uint8))
 
 
 def test_an_empty_map_holds_nothing():

@@ -15,6 +15,7 @@ from pycocotools import mask as coco
 from sapiens_stream.classes import SAPIENS, numbered
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
+from sapiens_stream.labels import Extents
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import aside, path_below, written_aside
 from sapiens_stream.sinks.json_file import JsonSink
@@ -364,17 +365,16 @@ MASKS = {
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
 def test_polygons_filled_at_once_give_the_mask_back(mask):
     class_map = mask * np.uint8(7)
-    rings = polygons(class_map, 7, cv2.boundingRect(mask))
-    assert np.array_equal(filled(rings, mask.shape), mask > 0)
+    rings = polygons(class_map, Extents(class_map), [7])
+    assert np.array_equal(filled(rings[7], mask.shape), mask > 0)
 
 
 def test_polygons_of_many_small_random_masks_are_exact():
     rng = np.random.default_rng(0)
     for _ in range(1500):
         class_map = rng.integers(0, rng.integers(2, 5), rng.integers(1, 12, 2)).astype(np.uint8)
-        for label in result(class_map=class_map).labels:
-            rings = polygons(class_map, label.id, label.bbox)
-            assert np.array_equal(filled(rings, class_map.shape), class_map == label.id), class_map
+        for index, rings in polygons(class_map, Extents(class_map), range(1, 6)).items():
+            assert np.array_equal(filled(rings, class_map.shape), class_map == index), class_map
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sapiens_stream"
 
 _DATA = {"classes", "colour", "colouring", "errors", "frame", "install_line", "labels", "painting", "quiet"}
-_DATA |= {"settings", "soft", "threads"}
+_DATA |= {"runs", "settings", "soft", "threads"}
 MAY_KNOW = {
     "errors": set(),
     "settings": set(),
@@ -21,7 +21,8 @@ MAY_KNOW = {
     "install_line": set(),
     "threads": {"errors"},
     "classes": {"errors"},
-    "labels": {"classes"},
+    "runs": set(),
+    "labels": {"classes", "runs"},
     "frame": {"classes", "colour", "labels", "soft"},
     "colouring": {"classes", "colour", "frame", "settings"},
     "painting": {"classes", "colour", "errors", "settings"},

@@ -113,10 +113,8 @@ def as_json(
     if frame.damaged:
         record["damaged"] = True
     if regions == REGIONS:
-        record["regions"] = [
-            _region(label, polygons=polygons(result.class_map, label.id, *result.extents.parts(label.id)))
-            for label in labels
-        ]
+        rings = polygons(result.class_map, result.extents, [label.id for label in labels])
+        record["regions"] = [_region(label, polygons=rings[label.id]) for label in labels]
     elif regions == "rle":
         lengths = rle(result.class_map, [label.id for label in labels])
         record["regions"] = [_region(label, rle=lengths[label.id]) for label in labels]

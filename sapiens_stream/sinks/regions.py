@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import UInt8Array
-from sapiens_stream.labels import Box
-
-Ring = npt.NDArray[np.int32]
+from sapiens_stream.labels import Box, Extents
+from sapiens_stream.sinks.rings import Ring, find_rings
 
 
 class Rle(TypedDict):
@@ -22,37 +21,24 @@ class Rle(TypedDict):
     counts: str
 
 
-def polygons(class_map: UInt8Array, class_id: int, *boxes: Box) -> list[Ring]:
-    """The rings around a class and around its holes, each (N, 2) of x, y in pixels of the whole picture.
+def polygons(class_map: UInt8Array, extents: Extents, ids: Iterable[int]) -> dict[int, list[Ring]]:
+    """The rings around some classes and around their holes, each (N, 2) of x, y in pixels; none where a class is not.
 
-    `class_map` is (H, W) uint8; `boxes` (x, y, width, height), apart from each other, hold all of the class and cut
-    none of its pieces, as those of `Extents.parts` do. Filling all rings at once with
-    `cv2.drawContours(mask, rings, -1, 1, cv2.FILLED)` gives the mask back exactly.
+    `class_map` is (H, W) uint8, `extents` its own. Filling all rings of a class at once with
+    `cv2.drawContours(mask, rings, -1, 1, cv2.FILLED)` gives its mask back exactly.
     """
-    if len(boxes) == 1:
-        return [ring for piece in _pieces(class_map, class_id, boxes[0]) for ring in piece]
-    pieces = [piece for box in boxes for piece in _pieces(class_map, class_id, box)]
-    pieces.sort(key=_first_pixel, reverse=True)  # as they come out of the whole picture
-    return [ring for piece in pieces for ring in piece]
+    if extents.runs is not None:
+        rings = find_rings(extents.runs, extents.size)
+        return {index: rings.get(index, []) for index in ids}
+    return {index: _contours(class_map, index, extents.boxes[index]) if index in extents.boxes else [] for index in ids}
 
 
-def _pieces(class_map: UInt8Array, class_id: int, box: Box) -> list[list[Ring]]:
-    """What hangs together within a box: the ring around it, and those around its holes."""
+def _contours(class_map: UInt8Array, index: int, box: Box) -> list[Ring]:
+    """The same for a class in its box, pixel by pixel: for maps that are all noise."""
     x, y, width, height = box
-    mask = (class_map[y : y + height, x : x + width] == class_id).view(np.uint8)
-    rings, levels = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
-    pieces: list[list[Ring]] = []
-    for ring, (_, _, _, around) in zip(rings, levels[0].tolist() if rings else (), strict=True):
-        if around < 0:
-            pieces.append([])
-        pieces[-1].append(np.asarray(ring, np.int32).reshape(-1, 2))
-    return pieces
-
-
-def _first_pixel(piece: list[Ring]) -> tuple[int, int]:
-    """Row and column of the one that findContours, which goes along the rows, meets first, and begins the ring with."""
-    x, y = piece[0][0].tolist()
-    return y, x
+    mask = (class_map[y : y + height, x : x + width] == index).view(np.uint8)
+    rings, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
+    return [np.asarray(ring, np.int32).reshape(-1, 2) for ring in rings]
 
 
 def rle(class_map: UInt8Array, ids: Iterable[int]) -> dict[int, Rle]:
