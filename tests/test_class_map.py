@@ -128,11 +128,8 @@ def test_a_random_search_finds_no_difference_but_ties() -> None:
 
 def test_the_way_for_a_device_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps for CUDA are the same torch operations; here they run on the CPU, in several chunks."""
-    monkeypatch.setattr(
-        subject, "_fill_pruned", lambda result, logits, _, grid, cells: at_once(result, logits, grid, cells)
-    )
-    monkeypatch.setattr(subject, "_CHUNK_DEVICE", 1 << 16)
-    at_once = subject._fill_at_once
+    monkeypatch.setattr(subject.class_map_cpu, "filled", subject._filled)
+    monkeypatch.setattr(subject, "_CHUNK", 1 << 16)
     assert_same(smooth(28, 64, 48), (400, 300))
 
 
@@ -244,9 +241,5 @@ def test_pictures_laid_one_below_the_other_do_not_touch(
     each = torch.stack([class_map(logits, size, threshold=0.1, region=region) for logits in batch])
     together = subject._stacked(batch.transpose(0, 1), size, 0.1, region)
     assert torch.equal(together, each)
-    at_once = subject._fill_at_once
-    monkeypatch.setattr(subject, "_fill", at_once)
-    monkeypatch.setattr(
-        subject, "_fill_pruned", lambda result, logits, _, grid, cells: at_once(result, logits, grid, cells)
-    )
+    monkeypatch.setattr(subject.class_map_cpu, "filled", subject._filled)
     assert int((subject._stacked(batch.transpose(0, 1), size, 0.1, region) != each).sum()) <= 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -38,6 +39,32 @@ class Axis:
     @property
     def cells(self) -> int:
         return len(self.ends[0])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells between the logits, counted row by row."""
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def block(self) -> int:
+        """Pixels of the largest cell."""
+        return self.rows.block * self.columns.block
+
+
+def interpolated(corners: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """All pixels of n cells, (..., block rows, block columns, n), from the logits at their four corners, (..., n).
+
+    `weights` are of the cells' upper and lower ends, (block rows, n), and of their left and right ones.
+    """
+    a, b, c, d = (corner[..., None, :] for corner in corners)
+    upper, lower, left, right = weights
+    # This order of rounding is F.interpolate's own.
+    above = torch.addcmul(b * right, a, left)[..., None, :, :]
+    below = torch.addcmul(d * right, c, left)[..., None, :, :]
+    return torch.addcmul(below * lower[:, None], above, upper[:, None])
 
 
 def axis(logits: int, pixels: int, start: float, length: float, device: torch.device, *, pictures: int = 1) -> Axis:
