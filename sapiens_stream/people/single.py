@@ -1,0 +1,159 @@
+"""One person a piece and one piece a person: what the class map alone tells of who is who, against what is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sapiens_stream.people.claims import LEAST, Picture
+from sapiens_stream.people.known import Cells, Known, boxes_of, middle, window
+
+_LEAST_HEAD = 4  # cells
+_AGAIN = 3  # frames in a row that two people have one id before they have two
+_STRAY = 0.04  # of a piece, that is somebody else's by mistake
+_LARGE = 0.2  # of a piece, that its person has of it at least
+_ALL = 0.95  # of a piece, that is one person's: nobody else is there
+_ISLAND, _LEAST_ISLAND = 0.03, 6  # of somebody, and cells, that are too few to be apart from the rest
+
+
+class Figures:
+    """Those who are told apart in one frame, by their numbers, and whose their cells are.
+
+    `votes` are by number and place: how many cells of the one are the other's.
+    """
+
+    def __init__(self, picture: Picture, places: Cells, count: int) -> None:
+        owner = picture.owner
+        self.picture = picture
+        self.votes = _votes(owner, places, count)
+        self.areas = self.votes.sum(1)
+        self.boxes = boxes_of(owner, len(self.areas))
+        self.headed = np.bincount(owner[picture.heads], minlength=len(self.areas)) >= _LEAST_HEAD
+        self.numbers = [number for number in range(1, len(self.areas)) if self.areas[number] >= LEAST]
+
+    def part(self, number: int) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
+        """The window of one of them, and which cells of it are theirs."""
+        part = window(self.boxes[number], self.picture.owner.shape)
+        return part, self.picture.owner[part] == number
+
+    def give(self, number: int, places: Cells, old: int, new: int) -> None:
+        """The cells of a number that are `old`'s become `new`'s, in place."""
+        part, mask = self.part(number)
+        places[part][mask & (places[part] == old)] = new
+        if new < self.votes.shape[1]:  # and not somebody new
+            self.votes[number, new] += self.votes[number, old]
+        self.votes[number, old] = 0
+
+
+class Doubles:
+    """People who came in as one, and walk apart."""
+
+    def __init__(self) -> None:
+        self._since: dict[int, int] = {}
+        """By id, for how many frames in a row it has been two people's."""
+
+    def part(self, known: Sequence[Known], figures: Figures, places: Cells, nearest: dict[int, int]) -> None:
+        """Leaves the id to whom it fits best, in place; the others are not known. `nearest` takes its number by id."""
+        since: dict[int, int] = {}
+        for place, person in enumerate(known, 1):
+            own = [
+                number
+                for number in figures.numbers
+                if figures.headed[number] and figures.votes[number, place] > figures.areas[number] / 2
+            ]
+            if len(own) < 2:
+                continue
+            expected = middle(person.box)
+            own.sort(key=lambda number: float(np.abs(middle(figures.boxes[number]) - expected).sum()))
+            first = figures.boxes[own[0]]
+            away = [each for each in own[1:] if _beside(figures.boxes[each], first)]
+            if not away:
+                continue
+            since[person.id] = self._since.get(person.id, 0) + 1
+            if since[person.id] >= _AGAIN:
+                since[person.id] = 0
+                nearest[person.id] = own[0]
+                for number in away:
+                    figures.give(number, places, place, 0)
+        self._since = since
+
+
+def _beside(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
+    return bool(one[0] > other[2] or other[0] > one[2])
+
+
+def alone_in_pieces(known: Sequence[Known], figures: Figures, places: Cells) -> tuple[set[int], set[int]]:
+    """Gives what is connected and has one head to one person, but for what is surely another's; in place.
+
+    Returns:
+        Of those with a piece to themselves their places, and of those who were a part of another.
+    """
+    picture = figures.picture
+    pieces = np.asarray(cv2.connectedComponents(picture.foreground.astype(np.uint8))[1], np.int64)
+    pairs = np.unique((pieces << 8 | picture.owner)[picture.owner > 0]).tolist()
+    numbers = set(figures.numbers)
+    pairs = [(pair >> 8, pair & 255) for pair in pairs if pair & 255 in numbers]
+    inhabitants = Counter(piece for piece, _ in pairs)
+    areas = np.bincount(places.ravel(), minlength=len(known) + 1)
+    alone, absorbed = set[int](), set[int]()
+    boxes = boxes_of(pieces, int(pieces.max()) + 1)
+    for piece, number in pairs:
+        if inhabitants[piece] != 1 or not figures.headed[number]:
+            continue
+        part = window(boxes[piece], pieces.shape)
+        mask = pieces[part] == piece
+        counts = np.bincount(places[part][mask], minlength=len(known) + 1)
+        counts[0] = 0
+        there = [place for place in np.flatnonzero(counts).tolist() if place not in absorbed]
+        if not there:
+            continue
+        main = _main(known, there, counts)
+        for other in there:
+            if other == main:
+                continue
+            mostly_here = counts[other] >= 0.9 * areas[other]
+            if not known[other - 1].is_own and mostly_here:
+                absorbed.add(other)
+            elif counts[other] >= _STRAY * counts.sum() and counts[other] >= areas[other] / 2:
+                continue
+            places[part][mask & (places[part] == other)] = main
+        if np.count_nonzero(places[part][mask] == main) >= _ALL * counts.sum():
+            alone.add(main)
+    return alone, absorbed
+
+
+def _main(known: Sequence[Known], there: Collection[int], counts: npt.NDArray[np.intp]) -> int:
+    """Whose a piece is: theirs who has the most of it of those who are surely somebody, or else was there first."""
+    total = counts.sum()
+    own = [place for place in there if known[place - 1].is_own and counts[place] > _LARGE * total]
+    if own:
+        return max(own, key=lambda place: int(counts[place]))
+    return min(there, key=lambda place: (counts[place] < total / 10, known[place - 1].id))
+
+
+def tidy(figures: Figures, places: Cells, count: int) -> None:
+    """Islands that are too small to be somebody's become theirs whose the rest of that figure is; in place."""
+    votes = _votes(figures.picture.owner, places, count)
+    votes[:, 0] = 0
+    most = votes.argmax(1)
+    left = figures.picture.foreground & (places == 0)
+    places[left] = most[figures.picture.owner[left]]
+    areas, boxes = np.bincount(places.ravel(), minlength=count + 1), boxes_of(places, count + 1)
+    for place in np.flatnonzero(areas[1:]) + 1:
+        part = window(boxes[place], places.shape)
+        _, pieces, sizes, _ = cv2.connectedComponentsWithStats((places[part] == place).astype(np.uint8))
+        small = sizes[:, 4] < max(_LEAST_ISLAND, _ISLAND * areas[place])
+        small[0] = False
+        island = small[pieces]
+        better = most[figures.picture.owner[part][island]]
+        places[part][island] = np.where(better > 0, better, place)
+
+
+def _votes(owner: npt.NDArray[np.uint8], places: Cells, count: int) -> npt.NDArray[np.intp]:
+    rows = int(owner.max()) + 1
+    codes = owner.astype(np.intp) * (count + 1) + places
+    return np.bincount(codes.ravel(), minlength=rows * (count + 1)).reshape(rows, count + 1)

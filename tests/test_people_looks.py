@@ -1,0 +1,155 @@
+"""Who is known again by what they look like: people in plain clothes who cross, leave and come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from sapiens_stream.classes import SAPIENS
+from sapiens_stream.frame import Frame, PersonBox, Segmentation, UInt8Array
+from sapiens_stream.people.identity import Identities
+from sapiens_stream.people.looks import Look, codes_of
+
+SIZE = (120, 240)
+RATE = 10
+HEIGHT, WIDTH = 60, 16
+FEET = 105
+_NOISE = np.random.default_rng(2)
+_STREET = _NOISE.integers(90, 130, (SIZE[0] // 4, SIZE[1] // 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
+RED, GREEN, BLUE, BLACK = (190, 40, 40), (40, 150, 60), (40, 60, 190), (25, 25, 30)
+_PARTS = (("Hair", 5, (60, 40, 30)), ("Face_Neck", 6, (200, 160, 140)), ("Upper_Clothing", 24, None))
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Somebody's clothes, and where they are in each frame, pixels from the left; None: not in the picture."""
+
+    top: Colour
+    trousers: Colour
+    path: Sequence[float | None]
+
+
+def frame_of(walkers: Sequence[Walker], index: int) -> tuple[Segmentation, UInt8Array]:
+    """The later ones in front; each piece of foreground is in a box, as a detector that tells nobody apart has it."""
+    picture, classes, truth = _STREET.copy(), np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+    for number, walker in enumerate(walkers, 1):
+        x = walker.path[index]
+        if x is None:
+            continue
+        columns = slice(max(0, round(x) - WIDTH // 2), max(0, round(x) + WIDTH // 2))
+        top = FEET - HEIGHT
+        for name, rows, colour in (*_PARTS, ("Lower_Clothing", HEIGHT - 35, walker.trousers)):
+            part = slice(top, top + rows), columns
+            shade = (np.arange(rows) % 5 - 2)[:, None, None] * 3
+            picture[part] = np.clip(np.array(colour or walker.top) + shade, 0, 255)
+            classes[part], truth[part] = SAPIENS.names.index(name), number
+            top += rows
+    frame = Frame(index=index, name=f"clip/{index:06d}", decoded=picture, pts=index, time_base=Fraction(1, RATE))
+    boxes = tuple(_boxes(truth > 0))
+    return Segmentation(frame=frame, class_map=classes, classes=SAPIENS, boxes=boxes), truth
+
+
+def _boxes(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> list[PersonBox]:
+    there = np.flatnonzero(np.diff(np.concatenate([[False], mask.any(0), [False]]).astype(np.int8)))
+    return [
+        PersonBox(float(left), FEET - HEIGHT, float(right - left), HEIGHT, 0.9)
+        for left, right in zip(there[::2].tolist(), there[1::2].tolist(), strict=True)
+    ]
+
+
+def ids_of(*walkers: Walker) -> list[list[int]]:
+    """For each walker the ids that most of what is seen of them has had, one after the other."""
+    identities, found = Identities(), [list[int]() for _ in walkers]
+    for index in range(len(walkers[0].path)):
+        segmentation, truth = frame_of(walkers, index)
+        result = identities.follow(segmentation)
+        assert result.person_map is not None
+        assert np.array_equal(result.person_map > 0, segmentation.class_map > 0)
+        for number, ids in enumerate(found, 1):
+            seen = result.person_map[truth == number]
+            if seen.size >= HEIGHT * WIDTH // 2:
+                identity = int(np.bincount(seen).argmax())
+                if not ids or ids[-1] != identity:
+                    ids.append(identity)
+    return found
+
+
+def way(start: float, end: float, frames: int) -> list[float | None]:
+    return np.linspace(start, end, frames).tolist()
+
+
+def away(frames: int) -> list[float | None]:
+    return [None] * frames
+
+
+@pytest.mark.parametrize(
+    ("walkers", "expected"),
+    [
+        ([Walker(RED, BLACK, way(30, 210, 45)), Walker(BLUE, GREEN, way(210, 30, 45))], [[1], [2]]),
+        (
+            [
+                Walker(RED, BLACK, way(30, 210, 45)),
+                Walker(GREEN, BLUE, way(120, 120, 45)),
+                Walker(BLUE, BLACK, way(225, 60, 45)),
+            ],
+            [[1], [2], [3]],
+        ),
+        (
+            [
+                Walker(RED, BLACK, way(60, 60, 10) + away(12) + way(180, 180, 10)),
+                Walker(BLUE, GREEN, way(120, 120, 32)),
+            ],
+            [[1], [2]],
+        ),
+        (
+            [
+                Walker(RED, BLACK, way(40, 40, 10) + away(12) + way(150, 150, 10)),
+                Walker(GREEN, BLUE, way(80, 80, 10) + away(12) + way(200, 200, 10)),
+            ],
+            [[1], [2]],
+        ),
+        (
+            [Walker(RED, BLACK, way(60, 60, 10) + away(20)), Walker(GREEN, BLUE, away(15) + way(60, 60, 15))],
+            [[1], [2]],
+        ),
+        ([Walker(RED, BLACK, way(60, 60, 10) + away(25) + way(60, 60, 5))], [[1, 2]]),
+    ],
+    ids=[
+        "two in different clothes cross",
+        "before somebody who stands",
+        "comes back elsewhere",
+        "two come back elsewhere",
+        "a stranger where somebody left",
+        "too late",
+    ],
+)
+def test_people_keep_their_ids(walkers: list[Walker], expected: list[list[int]]) -> None:
+    assert ids_of(*walkers) == expected
+
+
+def test_who_steps_out_from_behind_another_is_somebody_else() -> None:
+    behind, before = ids_of(
+        Walker(GREEN, BLUE, away(6) + way(60, 140, 20)), Walker(RED, BLACK, way(60, 60, 6) + way(60, 20, 20))
+    )
+    assert (behind[-1], before) == (2, [1])
+
+
+def test_twins_who_cross_are_two() -> None:
+    found = ids_of(Walker(RED, BLACK, way(30, 210, 45)), Walker(RED, BLACK, way(210, 30, 45)))
+    assert {each for ids in found for each in ids} == {1, 2}
+
+
+def test_somebody_looks_more_like_themselves_in_other_light_than_others_do() -> None:
+    seen = []
+    for clothes, dim in ((RED, 1.0), (RED, 0.85), (GREEN, 1.0)):
+        segmentation, truth = frame_of([Walker(clothes, BLACK, [60])], 0)
+        picture = (segmentation.frame.rgb * dim).astype(np.uint8)
+        seen.append(codes_of(segmentation.class_map, picture, SAPIENS)[truth == 1])
+    look = Look(seen[0])
+    assert look.usual == pytest.approx(look.likeness(seen[0]), abs=1e-3)
+    assert look.likeness(seen[0]) >= look.likeness(seen[1]) > look.likeness(seen[2]) + 0.5
