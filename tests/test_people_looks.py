@@ -93,9 +93,9 @@ def away(frames: int) -> list[float | None]:
         ([Walker(RED, BLACK, way(30, 210, 45)), Walker(BLUE, GREEN, way(210, 30, 45))], [[1], [2]]),
         (
             [
-                Walker(RED, BLACK, way(30, 210, 45)),
+                Walker(RED, BLACK, way(30, 165, 45)),
                 Walker(GREEN, BLUE, way(120, 120, 45)),
-                Walker(BLUE, BLACK, way(225, 60, 45)),
+                Walker(BLUE, BLACK, way(225, 195, 45)),
             ],
             [[1], [2], [3]],
         ),
