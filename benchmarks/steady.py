@@ -1,6 +1,6 @@
 """How much class maps flicker, frame by frame and steady, what that costs in time, and in truth where that is known.
 
-    python -m benchmarks.steady [MODEL] [--clips FILE ...]
+    python -m benchmarks.steady [MODEL] [--clips FILE ...] [--people builtin]
 
 Flicker is the share of foreground pixels that change their class from a frame to the next, along a flow that leads
 there and back; warped mIoU compares each map with the one before it, brought along; VC8 is the share of foreground
@@ -144,9 +144,10 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, nargs="*", help="video files")
     parser.add_argument("--long-side", type=int, default=LONG_SIDE, help="of the pictures, pixels")
     parser.add_argument("--frames", type=int, default=40, help="of each clip, from its beginning")
+    parser.add_argument("--people", default="off", help="what finds the people who are looked at from nearer")
     given = parser.parse_args()
     clips = given.clips or [path for path in (SAMPLES / "people.mp4", *sorted(SHARED.glob("*.mp4"))) if path.exists()]
-    segmenter = Segmenter(given.model, device="cpu")
+    segmenter = Segmenter(given.model, device="cpu", people=given.people)
     table = Table("clip", "maps", "flicker", "of it", "warped mIoU", "VC8", "J", "CPU ms a frame", title=given.model)
     for path in clips:
         clip = read(path, given.long_side, given.frames)

@@ -107,19 +107,19 @@ class MaskPropagator:
         return np.asarray(self._flow.calc(newer, older, None), np.float32)  # type: ignore[call-overload]
 
 
-def low_resolution(frame: Frame) -> UInt8Array:
-    """(h, w) uint8: the upright picture in grey, its longer side at most `LONG_SIDE`."""
+def low_resolution(frame: Frame, long_side: int = LONG_SIDE) -> UInt8Array:
+    """(h, w) uint8: the upright picture in grey, its longer side at most `long_side`."""
     decoded = frame.decoded
     if isinstance(decoded, av.VideoFrame) and decoded.format.name in _LUMA_FIRST:
         luma = decoded.planes[0]
         grey = np.frombuffer(memoryview(luma), np.uint8).reshape(luma.height, luma.line_size)[:, : luma.width]
-        return frame.upright(_small(grey))
-    return _small(np.asarray(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), np.uint8))
+        return frame.upright(_small(grey, long_side))
+    return _small(np.asarray(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), np.uint8), long_side)
 
 
-def _small(grey: UInt8Array) -> UInt8Array:
+def _small(grey: UInt8Array, long_side: int) -> UInt8Array:
     height, width = grey.shape
-    scale = min(1.0, LONG_SIDE / max(height, width))
+    scale = min(1.0, long_side / max(height, width))
     size = max(_SHORTEST, round(width * scale)), max(_SHORTEST, round(height * scale))
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 

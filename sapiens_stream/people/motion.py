@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import Frame, UInt8Array
-from sapiens_stream.inference.propagation import Field, destinations, low_resolution
+from sapiens_stream.inference.propagation import LONG_SIDE, Field, destinations, low_resolution
 
 _THREADS = 2
-_ASTRAY = 1.0  # low-resolution pixels that a way there and back may miss its start by
+_ASTRAY = 1 / LONG_SIDE  # of the longer side, at most, and a pixel at least, that a way there and back may miss by
 _BINS = 64
 _UNLIKE = 40  # grey levels that a place may differ by from where it came from, its surroundings taken together
 _SURROUNDINGS = (5, 5)
@@ -64,18 +64,19 @@ def pair_of(later: Frame, earlier: Frame) -> Future[Pair]:
     with _lock:
         known = _pairs.setdefault(later, WeakKeyDictionary())
         if earlier not in known:
-            known[earlier] = _pool().submit(_pair, _picture(later), _picture(earlier))
+            known[earlier] = flow_threads().submit(_pair, _picture(later), _picture(earlier))
         return known[earlier]
 
 
 def _picture(frame: Frame) -> Picture:
     if frame not in _pictures:
-        _pictures[frame] = _pool().submit(low_resolution, frame)
+        _pictures[frame] = flow_threads().submit(low_resolution, frame)
     return _pictures[frame]
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def flow_threads() -> ThreadPoolExecutor:
+    """In which all flow is computed. What waits for something else there is queued after it."""
     # Pictures are queued before the pairs that wait for them, so that those cannot take up all threads. One for all
     # clips, since a model's threads and those that carry its maps ask for the same pairs; it ends with the interpreter.
     return ThreadPoolExecutor(_THREADS, "flow")
@@ -85,23 +86,43 @@ _local = threading.local()
 
 
 def _pair(later: Picture, earlier: Picture) -> Pair:
-    new, old = later.result(), earlier.result()
-    if new.shape != old.shape:
-        still = Motion(np.zeros((*new.shape, 2), np.float32), np.zeros_like(new))
-        return Pair(still, still, cut=True, lost=1.0)
     if not hasattr(_local, "flow"):  # not for several threads at once
         _local.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    forth, back = (np.asarray(_local.flow.calc(*each, None), np.float32) for each in ((new, old), (old, new)))
+    return between(later.result(), earlier.result(), _local.flow)
+
+
+def between(new: UInt8Array, old: UInt8Array, flow: cv2.DISOpticalFlow) -> Pair:
+    """The pair that two pictures, (h, w), make by that flow."""
+    if new.shape != old.shape:
+        return apart(new)
+    forth, back = (np.asarray(flow.calc(*each, None), np.float32) for each in ((new, old), (old, new)))  # type: ignore[call-overload]
+    return checked(forth, back, new, old)
+
+
+def apart(new: UInt8Array) -> Pair:
+    """The pair of a picture with one of another scene."""
+    still = Motion(np.zeros((*new.shape, 2), np.float32), np.zeros_like(new))
+    return Pair(still, still, cut=True, lost=1.0)
+
+
+def checked(forth: Field, back: Field, new: UInt8Array, old: UInt8Array) -> Pair:
+    """The pair of two pictures, (h, w), by the flow from the new one to the old one, and back."""
     motions = Motion(forth, _sure(forth, back, new, old)), Motion(back, _sure(back, forth, old, new))
     led = float(np.count_nonzero(motions[0].sure)) / new.size
     return Pair(*motions, cut=_is_cut(new, old, led), lost=1 - led)
+
+
+def added(first: Field, second: Field) -> Field:
+    """The flow over two steps: by the first, and from there by the second."""
+    return first + np.asarray(_remapped(second, destinations(first)), np.float32)
 
 
 def _sure(field: Field, other: Field, here: UInt8Array, there: UInt8Array) -> UInt8Array:
     """Where `field`, from the one picture to the other, leads back by the other's field, and to what looks like it."""
     places = destinations(field)
     returned, came = _remapped(other, places), _remapped(there, places)
-    near = cv2.inRange(cv2.add(field, returned), (-_ASTRAY, -_ASTRAY), (_ASTRAY, _ASTRAY))
+    astray = max(1.0, _ASTRAY * max(here.shape))
+    near = cv2.inRange(cv2.add(field, returned), (-astray, -astray), (astray, astray))
     unlike = cv2.boxFilter(cv2.absdiff(here, came), -1, _SURROUNDINGS)
     return np.asarray(cv2.bitwise_and(near, cv2.inRange(unlike, (0,), (_UNLIKE - 1,))), np.uint8)
 

@@ -15,8 +15,9 @@ from sapiens_stream.frame import Frame
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.people.clip import Seen, together, way_between
 from sapiens_stream.people.flicker import Flicker, compared
-from sapiens_stream.people.motion import Pair, pair_of
+from sapiens_stream.people.motion import Pair
 from sapiens_stream.people.probabilities import Way, logits_of, probabilities, top_two
+from sapiens_stream.people.steps import Steps
 
 
 class Steady:
@@ -29,7 +30,7 @@ class Steady:
     def __init__(self, reach: int, threshold: float) -> None:
         self._reach = reach
         self._threshold = threshold
-        self._taken: deque[Frame] = deque(maxlen=reach)
+        self._steps = Steps(reach)
         self._coming: deque[Sequence[Future[Pair]]] = deque()
         self._frames: list[Seen] = []
         """Those that still have a say, in order; the first `_done` of them are handed on."""
@@ -39,9 +40,7 @@ class Steady:
         self._without, self._with = Flicker(), Flicker()
 
     def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
-        for frame in frames:
-            self._coming.append([pair_of(frame, earlier) for earlier in reversed(self._taken)])
-            self._taken.append(frame)
+        self._coming.extend(self._steps.to(frame) for frame in frames)
         return frames
 
     def last(self) -> Sequence[Frame]:
