@@ -132,6 +132,12 @@ def held(clip: Clip, segmenter: Segmenter) -> Iterator[Segmentation]:
         yield from segmenter.engine.submit(refiner.take([frame]), refiner).result()
 
 
+def _exact(path: Path, clip: Clip) -> npt.NDArray[np.uint8]:
+    """(frames, H, W): the maps beside a clip, in the size of its pictures."""
+    maps, size = np.load(path)["maps"][: len(clip)], clip[0].size[::-1]
+    return np.stack([np.asarray(cv2.resize(each, size, interpolation=cv2.INTER_NEAREST), np.uint8) for each in maps])
+
+
 def agreement(maps: Sequence[UInt8Array], exact: npt.NDArray[np.uint8]) -> float:
     """J: the mean over the frames of the IoU of the foreground."""
     pairs = [(one > 0, other > 0) for one, other in zip(maps, exact, strict=False)]
@@ -152,7 +158,7 @@ def main() -> None:
     for path in clips:
         clip = read(path, given.long_side, given.frames)
         motions, beside = Motions(clip), path.with_suffix(".npz")
-        exact = np.load(beside)["maps"][: len(clip)] if beside.exists() else None
+        exact = _exact(beside, clip) if beside.exists() else None
         segmented(clip[:3], segmenter, None)  # what only the first frames take
         ways: list[tuple[str, list[UInt8Array], float | None]] = [("frame by frame", *segmented(clip, segmenter, None))]
         for reach in (1, 2):
