@@ -138,5 +138,5 @@ def _is_cut(new: UInt8Array, old: UInt8Array, led: float) -> bool:
 
 def alike(one: UInt8Array, other: UInt8Array) -> float:
     """How much the brightnesses of two pictures have in common, 0 to 1: the overlap of their histograms."""
-    first, second = (np.bincount(each.ravel() >> 2, minlength=_BINS) / each.size for each in (one, other))
+    first, second = (cv2.calcHist([each], [0], None, [_BINS], [0, 256]) / each.size for each in (one, other))
     return float(np.minimum(first, second).sum())
