@@ -9,7 +9,7 @@ from sapiens_stream.frame import Frame
 from sapiens_stream.sources import Video
 from sapiens_stream.sources.demux import Mark
 from sapiens_stream.sources.key_frames import find_key_frames
-from sapiens_stream.sources.parts import VideoPart
+from sapiens_stream.sources.parts import Margin, VideoPart
 from tests.media import make_video
 
 OPEN = {"x264-params": "open-gop=1:keyint=25:min-keyint=25:bframes=3:scenecut=0"}
@@ -51,7 +51,7 @@ def seen(frame):
     return frame.time, frame.duration, frame.size, frame.quarter_turns, picture
 
 
-def frames_of(path, part, margin=0):
+def frames_of(path, part, margin=Margin()):  # noqa: B008
     """Those of a part, and the others that come with them."""
     with VideoPart(path, part, margin=margin) as source:
         frames = [each for each in source.frames() if isinstance(each, Frame)]
@@ -67,7 +67,7 @@ def test_the_frames_of_parts_are_those_of_the_whole(clip):
     assert len(parts) > 2 and any(part.mark is not None for part in parts)
     found, expected = [], None
     for part in parts:
-        own, around, began, following = frames_of(clip, part, margin=3)
+        own, around, began, following = frames_of(clip, part, margin=Margin(before=3, after=3))
         assert expected in (None, began)
         assert around == whole[max(0, len(found) - 3) : len(found) + len(own) + 3]
         found += own

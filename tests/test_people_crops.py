@@ -19,9 +19,10 @@ from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.preprocess import Box, placement
+from sapiens_stream.inference.turns import Turn, Turns
 from sapiens_stream.models.model import Model
 from sapiens_stream.people.boxes_file import BoxesFile
-from sapiens_stream.people.closer import CloserToPeople, closer_for
+from sapiens_stream.people.closer import CloserToPeople, Seen, closer_for
 from sapiens_stream.people.crops import crop, larger
 from sapiens_stream.people.detection import boxes_in
 from sapiens_stream.people.first_look import Sighting, tiles_of
@@ -42,7 +43,7 @@ class Given:
     def __init__(self, *people: Sequence[PersonBox]) -> None:
         self._people = people
 
-    def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
+    def find(self, batch: PendingBatch, _turn: Turn) -> list[list[PersonBox]]:
         return [list(self._people[frame.index % len(self._people)]) for frame in batch.frames]
 
 
@@ -51,7 +52,7 @@ def engine(given: Given | None, made: Model | None = None, **options: object) ->
 
     def closer(_device: torch.device) -> CloserToPeople:
         assert given is not None
-        return CloserToPeople(made, SPEC, given, tracked=False)
+        return CloserToPeople(made, SPEC, given, Seen())
 
     settings = InferenceOptions(**{"device": "cpu", **options})  # type: ignore[arg-type]
     return Engine(made, settings, closer=closer if given else None, warn=lambda sentence: None)
@@ -210,7 +211,7 @@ def test_memory_that_is_short_is_tried_for_once_more(monkeypatch: pytest.MonkeyP
 
 def test_of_a_live_frame_as_many_are_looked_at_as_there_is_time_for() -> None:
     picture, live = scene(*CROWD), {"arrived": 1.0}
-    closer = CloserToPeople(model(), SPEC, Given(CROWD), tracked=False)
+    closer = CloserToPeople(model(), SPEC, Given(CROWD), Seen())
     spec = SPEC
     frame = frame_of(picture, **live)
     place = placement(frame.size, spec, "stretch")
@@ -223,7 +224,8 @@ def test_of_a_live_frame_as_many_are_looked_at_as_there_is_time_for() -> None:
         torch.float32,
         None,  # type: ignore[arg-type]
     )
-    assert [len(closer.looks(batch, seconds)[0]) for seconds in (None, 10.0, 0.01, 0.001)] == [1, 1, 3, 30]
+    turn = Turns().next()
+    assert [len(closer.looks(batch, seconds, turn)[0]) for seconds in (None, 10.0, 0.01, 0.001)] == [1, 1, 3, 30]
 
 
 @pytest.mark.parametrize(

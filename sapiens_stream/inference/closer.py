@@ -11,6 +11,7 @@ from torch import Tensor
 from sapiens_stream.frame import Frame, PersonBox
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.preprocess import Placement
+from sapiens_stream.inference.turns import Turn
 from sapiens_stream.models.model import InputSpec
 
 
@@ -30,10 +31,10 @@ class Closer(Protocol):
     Memory may be short in both: they are called again after they have raised.
     """
 
-    def looks(self, batch: PendingBatch, seconds: float | None) -> Sequence[Sequence[Look]]:
+    def looks(self, batch: PendingBatch, seconds: float | None, turn: Turn) -> Sequence[Sequence[Look]]:
         """The parts of each frame of a batch, finite, that the model is to see again; `seconds` is what a look takes.
 
-        That is None before the first one.
+        That is None before the first one. What depends on the frames before waits for `turn`, which ends afterwards.
         """
 
     def joined(self, alone: PendingBatch, looks: Sequence[Look], logits: Sequence[Tensor]) -> PendingBatch:

@@ -20,6 +20,7 @@ from sapiens_stream.inference.placed_model import PlacedModel, reason
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.soft import probabilities_for
 from sapiens_stream.inference.streams import streams_for
+from sapiens_stream.inference.turns import Turn, Turns
 from sapiens_stream.models.model import Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
@@ -101,17 +102,27 @@ class Worker:
                 self._warn(f"{frame.name.rpartition('/')[0] or frame.name}: {frame.colour.unreadable}")
         return self._forward.start(self._forward.whole(frame) for frame in frames)
 
-    def finish(self, pending: list[PendingBatch], refiner: Refiner | None = None) -> list[Segmentation]:
+    def finish(
+        self,
+        pending: list[PendingBatch],
+        refiner: Refiner | None = None,
+        turn: Turn | None = None,
+        *,
+        ends: bool = True,
+    ) -> list[Segmentation]:
         """The results of what was started, in order, or what `refiner` has ready of them; waits for them alone.
 
-        A batch whose logits are not finite is computed again in a precision of a wider range.
+        A batch whose logits are not finite is computed again in a precision of a wider range. The closer looks at the
+        batches of several workers in `turn`, which ends once it has, if this `ends` it; None: there are no others.
 
         Raises DeviceError where the memory is short or the device fails, ModelError where logits are not finite in any
         precision.
         """
         results: list[Segmentation] = []
+        turn = turn or Turns().next()
         for batch in pending:
-            ready = self._looked_closer(batch)
+            is_last = ends and batch is pending[-1]
+            ready = self._looked_closer(batch, turn, is_last)
             if ready is not None and refiner is not None:
                 ready = self._refined(refiner, ready)
             maps = self._retried(partial(self._reduce, ready, batch), batch.frames) if ready is not None else None
@@ -119,7 +130,7 @@ class Worker:
             if ready is None or maps is None:
                 if batch.dtype == self.dtype:  # else the batch before it has seen to that
                     self._placed.widen()
-                results += self.finish(self.start(batch.frames), refiner)
+                results += self.finish(self.start(batch.frames), refiner, turn, ends=is_last)
             else:
                 results += self._segmentations(ready, maps)
         return results
@@ -155,11 +166,13 @@ class Worker:
             self._streams.release()
         raise AssertionError("unreachable")
 
-    def _looked_closer(self, batch: PendingBatch) -> list[PendingBatch] | None:
+    def _looked_closer(self, batch: PendingBatch, turn: Turn, is_last: bool) -> list[PendingBatch] | None:
         """The batch, its frames with what a second look tells; None where the logits of that are not finite."""
         if self._closer is None:
             return [batch]
-        looks = self._retried(partial(self._looks, self._closer, batch), batch.frames)
+        looks = self._retried(partial(self._looks, self._closer, batch, turn), batch.frames)
+        if is_last and looks:
+            turn.end()
         seen = self._forward.start(look for each in looks for look in each)
         if not seen:
             return [batch]
@@ -170,9 +183,10 @@ class Worker:
         return joined
 
     @torch.inference_mode()
-    def _looks(self, closer: Closer, batch: PendingBatch) -> Sequence[Sequence[Look]]:
+    def _looks(self, closer: Closer, batch: PendingBatch, turn: Turn) -> Sequence[Sequence[Look]]:
+        """Of each frame; of none where the logits are not finite."""
         with self._streams.reduce(batch.span) as span:
-            looks = closer.looks(batch, self._seconds_a_look) if batch.finite else []
+            looks = closer.looks(batch, self._seconds_a_look, turn) if batch.finite else []
         self._class_map_seconds += span.seconds
         return looks
 

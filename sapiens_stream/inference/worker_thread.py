@@ -20,6 +20,7 @@ from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.lost_device import is_lost
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.refiner import Refiner
+from sapiens_stream.inference.turns import Turn, Turns
 from sapiens_stream.inference.worker import Stage, Worker
 from sapiens_stream.threads import ThreadGroup
 
@@ -34,6 +35,7 @@ class Job:
     results: Results
     frames: Batch
     refiner: Refiner | None
+    turn: Turn
 
     def fail(self, error: BaseException) -> None:
         """Hands an error over in place of results, unless there are some."""
@@ -108,10 +110,16 @@ class WorkerThread:
         """What each stage has taken so far."""
         return {stage: spent + self._before.get(stage, 0.0) for stage, spent in self.worker.seconds.items()}
 
-    def submit(self, frames: Batch, refiner: Refiner | None = None) -> Results:
-        """Queues a batch. Raises UsageError once ended."""
+    def submit(self, frames: Batch, refiner: Refiner | None, turns: Turns) -> Results:
+        """Queues a batch, whose turn is the next. Raises UsageError once ended."""
         results: Results = Future()
-        self.take(Job(results, frames, refiner))
+        turn = turns.next()
+        results.add_done_callback(lambda _results: turn.end())  # however it ends
+        try:
+            self.take(Job(results, frames, refiner, turn))
+        except UsageError:
+            turn.end()
+            raise
         return results
 
     def take(self, job: Job) -> None:
@@ -144,7 +152,10 @@ class WorkerThread:
         jobs = self._left(None)
         with self._lock:
             self._ended = True
-        return jobs + self._queued()
+        queued = self._queued()
+        for job in queued:
+            job.turn.end()
+        return jobs + queued
 
     def end(self) -> None:
         """Ends the thread after what is queued."""
@@ -163,6 +174,12 @@ class WorkerThread:
         except OSError:  # it has ended
             return 0.0
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is at a batch that waits for those of others."""
+        at = self._life.at
+        return at is not None and at.turn.is_waiting
+
     def _begin(self) -> None:
         lost = partial(self._on_lost, self)
         self._group.start("worker", partial(_serve, self._jobs, self._life, self._make, self._threads, lost))
@@ -174,6 +191,8 @@ class WorkerThread:
         jobs = [job for job, _ in life.started]
         jobs += [life.at] if life.at is not None and life.at not in jobs else []
         jobs += life.again
+        for job in jobs:  # which may come after others now
+            job.turn.end()
         if error is not None and life.at is not None:
             jobs.remove(life.at)
             life.at.fail(error)
@@ -274,7 +293,7 @@ def _finish(life: _Life, worker: Worker) -> None:
     job, pending = life.started[0]
     life.at = job
     try:
-        found = worker.finish(pending, job.refiner)
+        found = worker.finish(pending, job.refiner, job.turn)
         if job.refiner is not None and not job.frames:
             found = worker.rest(job.refiner)
     except BaseException as error:

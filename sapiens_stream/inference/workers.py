@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any, Literal
 from weakref import WeakMethod
 
@@ -16,6 +16,7 @@ import torch
 from sapiens_stream.errors import DeviceError, SapiensStreamError, UsageError
 from sapiens_stream.inference.placed_model import reason
 from sapiens_stream.inference.refiner import Refiner
+from sapiens_stream.inference.turns import Turns
 from sapiens_stream.inference.worker import Stage, Worker
 from sapiens_stream.inference.worker_thread import Batch, Results, WorkerThread
 from sapiens_stream.threads import ThreadGroup
@@ -66,6 +67,8 @@ class Workers:
         self._before: dict[Stage, float] = {"preprocess": 0.0, "infer": 0.0, "class_map": 0.0}
         self._gone: str | None = None
         self._recovering = RLock()
+        self._turns = Turns()
+        self._submitting = Lock()  # so that each queue is in the order of the turns
 
     @property
     def all(self) -> list[Worker]:
@@ -96,7 +99,8 @@ class Workers:
             threads = [*self.threads]
             thread = threads[0] if refiner is not None else min(threads, key=lambda each: each.load)
             try:
-                return thread.submit(frames, refiner)
+                with self._submitting:
+                    return thread.submit(frames, refiner, self._turns)
             except UsageError:
                 if thread in self.threads:
                     raise
@@ -104,7 +108,7 @@ class Workers:
     def replace_hung(self, error: SapiensStreamError) -> None:
         """Makes other workers for those that are at something, which fails with `error`; the rest is done by them."""
         with self._recovering:
-            for thread in [each for each in self.threads if each.load]:
+            for thread in [each for each in self.threads if each.load and not each.waits]:
                 self.events.append(DeviceEvent(str(thread.device), "hung", str(error)))
                 self._hangs += 1
                 if self._hangs > MOST_HANGS or not self._restarted(thread, error):

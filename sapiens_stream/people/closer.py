@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from sapiens_stream.frame import Frame, PersonBox
 from sapiens_stream.inference.closer import Look
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.inference.turns import Turn
 from sapiens_stream.models.detectors import DETECTORS, require
 from sapiens_stream.models.model import InputSpec, Model
 from sapiens_stream.people.boxes_file import BoxesFile
 from sapiens_stream.people.choice import Choice
 from sapiens_stream.people.crops import look_at
-from sapiens_stream.people.detection import Detector, detector_for, largest_first
+from sapiens_stream.people.detection import Before, Detector, detector_for, largest_first, wait
 from sapiens_stream.people.paste import pasted
 from sapiens_stream.people.track import Track, overlap
 from sapiens_stream.settings import MOST_PEOPLE
@@ -31,31 +33,43 @@ _ALIKE = 0.7  # of two boxes, above which they are one
 _LIVE_SECONDS = 0.03  # for the second looks at a live frame: about the time to the next one
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What was found in the frames of one engine, on all its devices."""
+
+    track: Track | None = None
+    """None: boxes are as they are given."""
+    choice: Choice | None = None
+    boxes: WeakKeyDictionary[Frame, tuple[PersonBox, ...]] = field(default_factory=WeakKeyDictionary)
+
+
 class CloserToPeople:
     """Has the model look again at each person whom it saw small, and puts what it saw into the whole picture's logits.
 
     Of a live frame the nearest people come first, and no more of them than the time to the next frame allows.
+
+    What it goes by of the frames before is in `seen`, which those of all devices share, as their detectors share a
+    `Before`.
     """
 
-    def __init__(
-        self, model: Model, spec: InputSpec, detector: Detector, *, tracked: bool, choice: Choice | None = None
-    ) -> None:
+    def __init__(self, model: Model, spec: InputSpec, detector: Detector, seen: Seen) -> None:
         self._threshold = model.threshold
         self._spec = spec
         self._detector = detector
-        self._tracked = tracked
-        self._track = Track()
-        self._choice = choice
-        self._boxes: WeakKeyDictionary[Frame, tuple[PersonBox, ...]] = WeakKeyDictionary()
+        self._track, self._choice, self._boxes = seen.track, seen.choice, seen.boxes
 
-    def looks(self, batch: PendingBatch, seconds: float | None) -> Sequence[Sequence[Look]]:
+    def looks(self, batch: PendingBatch, seconds: float | None, turn: Turn) -> Sequence[Sequence[Look]]:
+        if self._choice is not None:
+            wait(batch, turn)
         if self._choice is not None and all(self._choice.is_off(frame) for frame in batch.frames):
             return [[] for _ in batch.frames]
         new = [frame not in self._boxes for frame in batch.frames]
         if any(new):  # a frame comes here again where memory was short
-            for frame, found, is_new in zip(batch.frames, self._detector.find(batch), new, strict=True):
+            people = self._detector.find(batch, turn)
+            wait(batch, turn)
+            for frame, found, is_new in zip(batch.frames, people, new, strict=True):
                 if is_new:
-                    grown = self._track.grown(frame, found) if self._tracked else found
+                    grown = self._track.grown(frame, found) if self._track is not None else found
                     self._boxes[frame] = _distinct(grown)
                     if self._choice is not None:
                         self._choice.see(frame, self._boxes[frame])
@@ -93,7 +107,8 @@ def closer_for(
         require(options.people)
     spec = model.input if options.compile else model.input_for(_UPRIGHT)
     choice = Choice(note) if options.people == "auto" else None
-    return partial(_closer, model, spec, boxes, options.people, choice)
+    seen = Seen(Track() if boxes is None else None, choice)
+    return partial(_closer, model, spec, boxes, options.people, seen, Before())
 
 
 def _closer(
@@ -101,11 +116,11 @@ def _closer(
     spec: InputSpec,
     boxes: BoxesFile | None,
     people: str,
-    choice: Choice | None,
+    seen: Seen,
+    before: Before,
     device: torch.device,
 ) -> CloserToPeople:
-    detector = detector_for(model, device, boxes, people)
-    return CloserToPeople(model, spec, detector, tracked=boxes is None, choice=choice)
+    return CloserToPeople(model, spec, detector_for(model, device, boxes, people, before), seen)
 
 
 def _distinct(people: Sequence[PersonBox]) -> tuple[PersonBox, ...]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
-from sapiens_stream.frame import PersonBox
+from sapiens_stream.frame import Frame, PersonBox
 from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.inference.preprocess import Placement
+from sapiens_stream.inference.turns import Turn
 from sapiens_stream.models.detectors import DETECTORS
-from sapiens_stream.models.model import Model
+from sapiens_stream.models.model import InputSpec, Model
 from sapiens_stream.people.apart import apart
 from sapiens_stream.people.boxes_file import BoxesFile
-from sapiens_stream.people.first_look import BuiltinLook, Sighting
+from sapiens_stream.people.first_look import BuiltinLook, LookedAt, Sighting
 from sapiens_stream.people.followed import Followed
 from sapiens_stream.people.torchvision_boxes import TorchvisionBoxes
 
@@ -26,8 +30,16 @@ _SMALLEST = 6  # cells; less is more often nobody
 class Detector(Protocol):
     """Finds the people of each frame of a batch, or of each of its frames alone."""
 
-    def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
-        """The boxes of each frame, without padding."""
+    def find(self, batch: PendingBatch, turn: Turn) -> list[list[PersonBox]]:
+        """The boxes of each frame, without padding; `turn` is the batch's, for what follows from the frames before."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What is remembered of the frames before, whichever device they were on."""
+
+    looked_at: LookedAt = field(default_factory=LookedAt)
+    followed: Followed = field(default_factory=Followed)
 
 
 class FromMap:
@@ -38,24 +50,32 @@ class FromMap:
     looked at than the whole, since there is no time.
     """
 
-    def __init__(self, device: torch.device, own: Model | None) -> None:
+    def __init__(self, device: torch.device, own: Model | None, before: Before) -> None:
         self._own = own
-        self._look = BuiltinLook(device)
-        self._followed = Followed()
+        self._look = BuiltinLook(device, before.looked_at)
+        self._followed = before.followed
 
-    def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
-        found = []
-        for alone in batch.each():
-            frame = alone.frames[0]
-            whole = self._look.whole(frame) if self._own is None else (alone.logits, alone.places[0], alone.spec)
-            is_live = frame.arrived is not None
-            gone = None if is_live or self._look.is_due(frame) else self._followed.to(frame)
-            seen = self._look.sighting(frame, whole, closer=not is_live and gone is None)
-            boxes = boxes_in(seen, frame.size)
-            if not is_live:
-                boxes = self._followed.with_those_seen(frame, gone, boxes)
-            found.append(boxes)
-        return found
+    def find(self, batch: PendingBatch, turn: Turn) -> list[list[PersonBox]]:
+        each = batch.each()
+        if self._own is None:
+            wholes = [self._look.whole(alone.frames[0]) for alone in each]
+        else:
+            wholes = [(alone.logits, alone.places[0], alone.spec) for alone in each]
+        wait(batch, turn)
+        return [self._of(alone.frames[0], whole) for alone, whole in zip(each, wholes, strict=True)]
+
+    def _of(self, frame: Frame, whole: tuple[Tensor, Placement, InputSpec]) -> list[PersonBox]:
+        if frame.arrived is not None:
+            return boxes_in(self._look.sighting(frame, whole, closer=False), frame.size)
+        gone = None if self._look.is_due(frame) else self._followed.to(frame)
+        seen = self._look.sighting(frame, whole, closer=gone is None)
+        return self._followed.with_those_seen(frame, gone, boxes_in(seen, frame.size))
+
+
+def wait(batch: PendingBatch, turn: Turn) -> None:
+    """Until the frames before have been looked at; photos have nothing to do with each other."""
+    if any(frame.pts is not None for frame in batch.frames):
+        turn.wait()
 
 
 class FromFile:
@@ -64,17 +84,17 @@ class FromFile:
     def __init__(self, boxes: BoxesFile) -> None:
         self._boxes = boxes
 
-    def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
+    def find(self, batch: PendingBatch, _turn: Turn) -> list[list[PersonBox]]:
         return [self._boxes.of(frame) for frame in batch.frames]
 
 
-def detector_for(model: Model, device: torch.device, boxes: BoxesFile | None, people: str = "builtin") -> Detector:
+def detector_for(model: Model, device: torch.device, boxes: BoxesFile | None, people: str, before: Before) -> Detector:
     """The file's boxes, or those of a detector of torchvision's, or of the built-in model's map."""
     if boxes is not None:
         return FromFile(boxes)
     if people in DETECTORS:
         return TorchvisionBoxes(people, device)
-    return FromMap(device, model if model.kind == "builtin" else None)
+    return FromMap(device, model if model.kind == "builtin" else None, before)
 
 
 def boxes_in(seen: Sighting, size: tuple[int, int]) -> list[PersonBox]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -20,10 +21,11 @@ from sapiens_stream.people.paste import confidence, foreground
 _COARSEST = 1.5
 """Pixels of the picture that one of the input may stand for; where it is more, parts of the picture are looked at."""
 _MOST_TILES = 8  # along a side
-_EVERY = 10
-"""Frames of a clip, of which one is looked at in all its parts, ..."""
-_AGAIN = 4
-"""... and one in those where somebody was."""
+_AGAIN = Fraction(4, 25)
+"""Seconds of a clip, the first frame in which is looked at in those parts where somebody was, ..."""
+EVERY = 3 * _AGAIN
+"""... and in all its parts. They are counted from the clip's own zero: so a chunk of it sees what the whole does."""
+_RATE = 25  # of frames that have no times
 _FILLED = 0.25
 """Of a part, that people take who are seen in the whole picture; they are large enough."""
 _OVERLAP = 0.25  # of a tile's side, that it shares with each neighbour
@@ -40,27 +42,35 @@ class Sighting:
     """(h, w) 1 where the likeliest class is one of a head's."""
 
 
-@dataclass(frozen=True)
-class _Before:
-    """The clip, its last frames that were looked at in all parts and in any, and in which parts somebody was then."""
+@dataclass
+class LookedAt:
+    """The frame of a clip that was looked at in parts last, and those parts where somebody was then."""
 
-    clip: str = ""
-    whole: int = 0
-    looked: int = 0
+    frame: Frame | None = None
     tiles: frozenset[Box] = frozenset()
+
+    def is_within(self, period: Fraction, frame: Frame) -> bool:
+        """Whether that was in the same period of the same clip as a later frame."""
+        before = self.frame
+        if before is None or frame.pts is None or _clip(before) != _clip(frame) or before.index >= frame.index:
+            return False
+        return _moment(before) // period == _moment(frame) // period
 
 
 class BuiltinLook:
-    """Runs the built-in model over whole pictures, and over parts of those that are larger than its input."""
+    """Runs the built-in model over whole pictures, and over parts of those that are larger than its input.
 
-    def __init__(self, device: torch.device) -> None:
+    `before` is what it, or that of another device, looked at.
+    """
+
+    def __init__(self, device: torch.device, before: LookedAt) -> None:
         self._model = load_builtin()
         self._device = device
         runner = self._model.runner(device, torch.float32) if self._model.runner is not None else None
         self._forward: Callable[[Tensor], Tensor] = runner or self._model.place(device, torch.float32)
         given = self._model.input
         self._mean, self._std = (torch.tensor(each, device=device) for each in (given.mean, given.std))
-        self._before = _Before()
+        self._before = before
 
     def whole(self, frame: Frame) -> tuple[Tensor, Placement, InputSpec]:
         """The logits, (1, C, h, w), of a whole frame."""
@@ -70,22 +80,19 @@ class BuiltinLook:
 
     def is_due(self, frame: Frame) -> bool:
         """Whether parts of a frame are to be looked at; if not, somebody is where they have gone since the last one."""
-        same = frame.pts is not None and self._before.clip == _clip(frame)
-        due = not same or not 0 < frame.index - self._before.looked < _AGAIN
-        return due or not tiles_of(frame.size, self._model.input_for(frame.size))
+        return not self._before.is_within(_AGAIN, frame) or not tiles_of(frame.size, self._model.input_for(frame.size))
 
     def sighting(self, frame: Frame, whole: tuple[Tensor, Placement, InputSpec], *, closer: bool = True) -> Sighting:
         """With the logits of the whole frame, and, unless not `closer`, those of its parts where it is large.
 
         Frames of a clip come in order.
         """
-        size, before = frame.size, self._before
+        size = frame.size
         seen = sighting([whole], size, 1)
         if not closer or not (tiles := tiles_of(size, self._model.input_for(size))):
             return seen
-        known = frame.pts is not None and before.clip == _clip(frame) and 0 < frame.index - before.whole < _EVERY
-        if known:
-            tiles = [tile for tile in tiles if tile in before.tiles]
+        if self._before.is_within(EVERY, frame):
+            tiles = [tile for tile in tiles if tile in self._before.tiles]
         tiles = [tile for tile in tiles if _filled(seen.sure, tile, size) < _FILLED]
         looks = [whole]
         for tile in tiles:
@@ -94,8 +101,7 @@ class BuiltinLook:
             logits = self._logits(frame, part, own)
             if foreground(logits, 0.0).any():
                 looks.append((logits, part, own))
-        found = frozenset(place.seen for _, place, _ in looks[1:])
-        self._before = _Before(_clip(frame), before.whole if known else frame.index, frame.index, found)
+        self._before.frame, self._before.tiles = frame, frozenset(place.seen for _, place, _ in looks[1:])
         return sighting(looks, size, _times(size, self._model.input_for(size)))
 
     def _logits(self, frame: Frame, place: Placement, spec: InputSpec) -> Tensor:
@@ -107,6 +113,10 @@ class BuiltinLook:
 
 def _clip(frame: Frame) -> str:
     return frame.name.rpartition("/")[0]
+
+
+def _moment(frame: Frame) -> Fraction:
+    return Fraction(frame.index, _RATE) if frame.time is None else frame.time
 
 
 def _filled(sure: UInt8Array, tile: Box, size: tuple[int, int]) -> float:

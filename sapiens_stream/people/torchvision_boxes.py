@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sapiens_stream.errors import ModelError
 from sapiens_stream.frame import PersonBox
 from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.inference.turns import Turn
 from sapiens_stream.models.detectors import DETECTORS, require
 from sapiens_stream.models.interface import last_line
 from sapiens_stream.models.weights import read_weights
@@ -28,7 +29,7 @@ class TorchvisionBoxes:
         self._device = device
         self._network = _network(name).to(device)
 
-    def find(self, batch: PendingBatch) -> list[list[PersonBox]]:
+    def find(self, batch: PendingBatch, _turn: Turn) -> list[list[PersonBox]]:
         found = []
         for frame in batch.frames:  # one by one: the detector brings each to its own size
             pixels = torch.from_numpy(frame.rgb.copy()).to(self._device).permute(2, 0, 1).float() / 255

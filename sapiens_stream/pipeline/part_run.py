@@ -15,7 +15,7 @@ from sapiens_stream.sinks.files import fitting
 from sapiens_stream.sinks.frame_facts import FrameFacts
 from sapiens_stream.sinks.label_video import LabelVideoSink
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.sources.parts import Part, VideoPart
+from sapiens_stream.sources.parts import Margin, Part, VideoPart
 
 if TYPE_CHECKING:  # torch takes seconds to load
     from sapiens_stream.inference.options import InferenceOptions
@@ -29,9 +29,14 @@ PART_FILES = (LABEL_VIDEO_FILE, FRAME_FACTS_FILE, RUN_FILE)
 """What a part may leave, the record last."""
 
 
-def margin_of(*, steady: int, every: int, people: bool) -> int:
-    """How many frames beyond its own a part has to see, so that its ends are as in the whole."""
-    return steady + (2 * every if every > 1 else 0) + (KEPT if people else 0)
+def margin_of(*, steady: int, every: int, people: bool) -> Margin:
+    """What beyond its own frames a part has to see."""
+    around = steady + (2 * every if every > 1 else 0)
+    if not people:
+        return Margin(before=around, after=around)
+    from sapiens_stream.people.first_look import EVERY  # which loads torch
+
+    return Margin(seconds=EVERY, before=around + KEPT, after=around)
 
 
 def whole_because(inference: InferenceOptions, classes: str | None) -> str | None:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from sapiens_stream.frame import Frame, Skipped
-from sapiens_stream.settings import MAX_PIXELS, frame_name
+from sapiens_stream.settings import MAX_PIXELS, MOST_EVERY, frame_name
 from sapiens_stream.sources.demux import Mark
 from sapiens_stream.sources.source import Source
 from sapiens_stream.sources.video import Video
@@ -17,6 +17,8 @@ from sapiens_stream.sources.video import Video
 RUN_UP = 2
 """Key frames that a part is decoded from before it begins. After one of them the pictures that refer to what is before
 it are broken (an open GOP); where the picture is renewed bit by bit, all are until the next."""
+_RUN_UP_SECONDS, _RUN_UP_FRAMES = 1, 2 * MOST_EVERY + 10
+"""What lies between, at least: key frames may follow each other closely, and before the part there is its `Margin`."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """What more than its own frames is seen of a part, so that its ends are as in the whole."""
+
+    seconds: Fraction = Fraction(0)
+    """Before it, ..."""
+    before: int = 0
+    """... and so many frames before that."""
+    after: int = 0
+    """Frames after it."""
+
+
+@dataclass(frozen=True)
 class KeyFrames:
     """Of a video: their times (seconds, on one line), where they lie, and how many packets there are in all."""
 
@@ -60,32 +74,45 @@ class KeyFrames:
         parts = []
         for number, start in enumerate(starts):
             following = starts[number + 1] if number + 1 < len(starts) else None
-            run_up = start - RUN_UP
+            run_up = self._run_up(start)
             parts.append(
                 Part(
                     number=number,
                     count=len(starts),
                     begin=self.times[start] if start else None,
                     end=self.times[following] if following is not None else None,
-                    mark=self.marks[run_up] if start and run_up > 0 else None,
+                    mark=self.marks[run_up] if run_up > 0 else None,
                     frames=(self.marks[following].place if following is not None else self.packets)
                     - (self.marks[start].place if start else 0),
                 )
             )
         return parts
 
+    def _run_up(self, start: int) -> int:
+        """The key frame from which a part that begins at another is decoded; 0: the beginning of the video."""
+        place = max(0, start - RUN_UP)
+        while place and (
+            self.times[start] - self.times[place] < _RUN_UP_SECONDS
+            or self.marks[start].place - self.marks[place].place < _RUN_UP_FRAMES
+        ):
+            place -= 1
+        return place
+
+
+_NONE = Margin()
+
 
 class VideoPart(Source):
     """The frames of a part of a video, as they are when it is decoded from its beginning.
 
-    So many more frames as `margin` says, before and after it, are yielded too: `is_kept` tells which are its own.
+    The frames of its `margin` are yielded too: `is_kept` tells which are its own.
     Indices count from the first that is yielded. `first` is the first frame of the whole video. `began` and `following`
     are the times of the part's first frame, and of the frame after its last, once they are read.
 
     Raises InputError as `Video` does.
     """
 
-    def __init__(self, path: str | Path, part: Part, *, margin: int = 0, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, path: str | Path, part: Part, *, margin: Margin = _NONE, max_pixels: int = MAX_PIXELS) -> None:
         self.part = part
         self.began: Fraction | None = None
         self.following: Fraction | None = None
@@ -122,9 +149,9 @@ class VideoPart(Source):
                 index += 1
 
     def _with_margin(self) -> Iterator[Frame | Skipped]:
-        before: deque[Frame] = deque(maxlen=self._margin)
+        before: deque[Frame] = deque(maxlen=self._margin.before)
         begin, end = self.part.begin, self.part.end
-        begun, after = begin is None, 0
+        begun, after, lead = begin is None, 0, 0
         for each in self._video.frames():
             if isinstance(each, Skipped):
                 if begun and not after:
@@ -133,21 +160,28 @@ class VideoPart(Source):
             time = each.time
             assert time is not None
             if not begun:
-                if begin is not None and time < begin:
+                assert begin is not None
+                if time < begin - self._margin.seconds:
                     before.append(each)
                     continue
-                begun = True
+                lead += len(before)
                 yield from before
+                before.clear()
+                if time < begin:
+                    lead += 1
+                    yield each
+                    continue
+                begun = True
             if not after and end is not None and time >= end:
                 self.following = time
                 after = 1
             if after:
-                if after > self._margin:
+                if after > self._margin.after:
                     return
                 after += 1
             else:
                 self.began = time if self.began is None else self.began
-                self._keep(len(before))
+                self._keep(lead)
             yield each
 
     def _keep(self, lead: int) -> None:
