@@ -107,7 +107,10 @@ class Engine:
     @property
     def ahead(self) -> int:
         """How many batches are to be queued so that every device is busy."""
-        return sum(worker.depth + 1 for worker in self._workers.all)
+        workers = self._workers.all
+        # Results are handed on in order: where there are several, one that is done waits for another that is not.
+        waiting = 1 if len(workers) > 1 else 0
+        return sum(worker.depth + 1 + waiting for worker in workers)
 
     @property
     def timings(self) -> dict[Stage, float]:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from threading import Lock, RLock
 from typing import Any, Literal
 from weakref import WeakMethod
@@ -66,6 +67,7 @@ class Workers:
         self._hangs = 0
         self._before: dict[Stage, float] = {"preprocess": 0.0, "infer": 0.0, "class_map": 0.0}
         self._gone: str | None = None
+        self._submitted = count()
         self._recovering = RLock()
         self._turns = Turns()
         self._submitting = Lock()  # so that each queue is in the order of the turns
@@ -97,7 +99,7 @@ class Workers:
             if self._gone is not None:
                 raise DeviceError(self._gone)
             threads = [*self.threads]
-            thread = threads[0] if refiner is not None else min(threads, key=lambda each: each.load)
+            thread = threads[0] if refiner is not None else self._least_busy(threads)
             try:
                 with self._submitting:
                     return thread.submit(frames, refiner, self._turns)
@@ -154,7 +156,12 @@ class Workers:
         self._warn(f"{why}; going on on {names}")
         self.events += [DeviceEvent(name, "instead") for name in names.split(", ")]
         for job in jobs:
-            min(self.threads, key=lambda each: each.load).take(job)
+            self._least_busy(self.threads).take(job)
+
+    def _least_busy(self, threads: Sequence[WorkerThread]) -> WorkerThread:
+        """Of several with the least to do another each time: the first would get two while others wait."""
+        first = next(self._submitted) % len(threads)
+        return min([*threads[first:], *threads[:first]], key=lambda each: each.load)
 
     def add(self, devices: Sequence[torch.device]) -> None:
         """Places the model on each of them. Raises what a Worker does."""
