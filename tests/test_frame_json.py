@@ -61,6 +61,9 @@ MAPS = {
     **{f"one class, {value}, {size}": np.full(size, value, np.uint8) for value in (0, 7, 255) for size in SIZES},
     **{f"stripes, {width}": stripes(width) for width in (8, 16, 24, 40, 41)},
     **{f"crowd {seed}": crowd(seed) for seed in range(10)},
+    **{f"pixels far apart, {seed}": (np.random.default_rng(seed).random((60, 50)) < 0.002).astype(np.uint8) * 7
+       for seed in range(5)},
+    "a few far away": np.pad(crowd(7, (9, 11)), ((40, 30), (60, 50))),
     "wide crowd": crowd(5, (37, 900)),
     "high crowd": crowd(6, (900, 37)),
     "upside down": crowd(1)[::-1],
@@ -72,6 +75,8 @@ MAPS = {
 LIMITS = {
     "as it is": (),
     "a few words at once": ((runs, "_WORDS", 8),),
+    "people looked for in few words at once": ((runs, "_BLOCK", 3), (runs, "_SAMPLED", 2)),
+    "people looked for in each word": ((runs, "_BLOCK", 1),),
     "a word at once, and too many runs": ((runs, "_WORDS", 1), (labels, "_RUNS_KEPT", 40)),
 }
 

@@ -233,7 +233,9 @@ def _outlines(points: Ring, is_right: _Flags, first: _Indices, last: _Indices) -
     shown[alone[~is_right[alone]], 0] = True
     shown[:, 1], shown[:, 2] = way & _NEAR, way & _AFAR
 
-    at, kind = np.divmod(np.flatnonzero(shown), 3)
+    place = np.flatnonzero(shown)
+    at = place // 3  # by a constant it is far faster than divmod
+    kind = place - 3 * at
     outline = points.view(np.int64)[at, 0].view(np.int32).reshape(-1, 2)
     near, far = np.flatnonzero(kind == 1), np.flatnonzero(kind == 2)
     turn = 1 - 2 * is_right[at[near]].astype(np.int32)
