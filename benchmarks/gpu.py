@@ -140,7 +140,7 @@ def flop_of_a_frame(config: SapiensConfig) -> int:
     return counter.get_total_flops()
 
 
-def ways(bench: Bench, model: Model, config: SapiensConfig) -> Iterator[tuple[str, str, Forward]]:
+def ways(bench: Bench, model: Model, config: SapiensConfig, compiling: bool) -> Iterator[tuple[str, str, Forward]]:
     """Each way to run a model: what it is, its precision, and the network; the original's comes first."""
     network = model.place(bench.device, torch.float32)
     assert isinstance(network, Sapiens)
@@ -150,19 +150,21 @@ def ways(bench: Bench, model: Model, config: SapiensConfig) -> Iterator[tuple[st
     del network, traced
     for precision, dtype in DTYPES.items():
         yield "our own module", precision, model.place(bench.device, dtype)
-    for precision in ("fp16", "bf16") if bench.device.type == "cuda" else ("fp32",):
+    for precision in (("fp16", "bf16") if bench.device.type == "cuda" else ("fp32",)) if compiling else ():
         dtype = DTYPES[precision]
         forward = compiled(model.place(bench.device, dtype), model)
         warm_up(lambda: forward(bench.pixels(config, dtype)), f"{model.name} in {precision}", lambda note: None)  # noqa: B023
         yield "our own module, compiled", precision, forward
 
 
-def networks(bench: Bench, model: Model, config: SapiensConfig, matrix_rates: dict[str, float]) -> Iterator[Figure]:
+def networks(
+    bench: Bench, model: Model, config: SapiensConfig, matrix_rates: dict[str, float], compiling: bool
+) -> Iterator[Figure]:
     """A figure for each way to run a model."""
     flop = flop_of_a_frame(config)
     print(f"{model.name}: {flop / 1e12:.3g} TFLOP a frame, batches of {bench.batch}")
     baseline = 0.0
-    for what, precision, forward in ways(bench, model, config):
+    for what, precision, forward in ways(bench, model, config, compiling):
         rate = bench.frame_rate(forward, config, DTYPES[precision])
         baseline = baseline or rate
         bound = matrix_rates[precision] / flop
@@ -239,6 +241,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="For each figure.")
     parser.add_argument("--frames", type=int, default=2000, help="Of the video.")
     parser.add_argument("--only", default="networks,video,decoding", metavar="PART,...", help="What to measure.")
+    parser.add_argument("--eager", action="store_true", help="Leave out what is compiled, which takes minutes.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="Where to write the figures too.")
     parser.add_argument("--tiny", action="store_true", help="A toy network, small matrices, a short video.")
     chosen = parser.parse_args()
@@ -268,11 +271,11 @@ def main() -> None:
             model = random_model(size, config)
             if "networks" in parts:
                 with torch.inference_mode():
-                    take(networks(bench, model, config, matrix_rates))
+                    take(networks(bench, model, config, matrix_rates, not chosen.eager))
             if "video" in parts:
                 clip = make_clip(Path(folder) / "clip.mp4", width=1920, height=1080, frames=chosen.frames)
                 showing = with_people(model, picture)
-                for compile in (False, True):
+                for compile in (False,) if chosen.eager else (False, True):
                     take(end_to_end(bench, showing, clip, chosen.frames, Path(folder) / size, compile))
         if "decoding" in parts:
             take(decoding(bench, Path(folder), chosen.tiny))

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.training.camera import saturation_matrix
+from sapiens_stream.training.furnishings import cloth, plate
 
 # float32 and uint8: OpenCV's stubs cannot tell.
 FloatArray = npt.NDArray[Any]
@@ -27,6 +28,8 @@ MIN_BYTES = 60_000
 """Smaller files among wallpapers are icons and previews."""
 OBJECTS = 0.4
 """Share of photographed objects, where there are any, among the clutter."""
+FURNISHINGS = 0.25
+"""Share of hanging cloth and plates among the clutter."""
 WARM_LIGHT = np.array([235.0, 192.0, 160.0])
 """RGB of pale skin, cream leather and light wood; times a shade, of dark ones."""
 
@@ -230,6 +233,10 @@ class Scenery:
 
     def obstacle(self, canvas: FloatArray, low: float, high: float) -> UInt8Array:
         """Lays anything over the canvas, in place, and returns its mask (height, width), 0..255."""
+        kind = self.rng.random()
+        if kind < FURNISHINGS:
+            made = plate if kind < FURNISHINGS / 2 else cloth
+            return made(canvas, self.surface, 2 * low, 2 * high, self.rng)
         if self.backgrounds.objects and self.rng.random() < OBJECTS:
             return self.object(canvas, low, high)
         mask = self.shape(canvas.shape[0], canvas.shape[1], low, high)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sapiens_stream.training.backgrounds import Backgrounds, Scenery
 from sapiens_stream.training.camera import shoot
+from sapiens_stream.training.furnishings import hung
 from sapiens_stream.training.outfits import Outfits
 from sapiens_stream.training.photos import StreetPhotos
 from sapiens_stream.training.shards import Cutout, Cutouts
@@ -106,11 +107,16 @@ class Composer:
             self._table(canvas, label)
 
     def _table(self, canvas: FloatArray, label: UInt8Array) -> None:
-        """A slab across the lower part of the picture, and things on it, which nobody wears."""
+        """A slab or a table with its cloth, across the lower part of the picture; things on it that nobody wears."""
         rng, (height, width) = self.rng, canvas.shape[:2]
         edge = int(rng.uniform(0.6, 0.95) * height) // 2 * 2
-        canvas[edge:] = self.scenery.surface(height - edge, width)
-        label[edge // 2 :] = 0
+        if rng.random() < 0.5:
+            left, wide = rng.uniform(-0.3, 0.6) * width, rng.uniform(0.3, 1.4) * width
+            bottom = height * rng.uniform(0.95, 1.6)
+            self._hide(label, hung(canvas, self.scenery.surface, (left, left + wide), (edge, bottom), rng))
+        else:
+            canvas[edge:] = self.scenery.surface(height - edge, width)
+            label[edge // 2 :] = 0
         for _ in range(int(rng.integers(0, 5))):
             self._obstacle(canvas, label, 0.05, 0.25)
 
@@ -120,7 +126,11 @@ class Composer:
             self._obstacle(canvas, label, 0.04, 0.3)
 
     def _obstacle(self, canvas: FloatArray, label: UInt8Array, low: float, high: float) -> None:
-        mask = self.scenery.obstacle(canvas, low, high)
+        self._hide(label, self.scenery.obstacle(canvas, low, high))
+
+    @staticmethod
+    def _hide(label: UInt8Array, mask: UInt8Array) -> None:
+        """What is behind a thing of this mask, (height, width), 0..255, is nobody's."""
         label[cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_AREA) > 127] = 0
 
     def _place(self, cutout: Cutout, height: int, width: int, people: int, stretch: float, level: float) -> _Place:

@@ -60,7 +60,7 @@ class Photographer:
         """`vertices` of the posed body; `joints` where its bones' heads are; `neck_at` in the rest frame."""
         rng = self.rng
         framing = str(rng.choice(list(FRAMINGS), p=[chance for chance, _ in FRAMINGS.values()]))
-        yaw = rng.normal(0, 42) if rng.random() < 0.6 else rng.uniform(-180, 180)
+        yaw = rng.normal(0, 42) if rng.random() < 0.4 else rng.uniform(-180, 180)
         if framing in ("head", "mouth") and abs(yaw) > 90:
             yaw *= 0.5 if framing == "head" else 0.25
         pitch = rng.normal(5, 12)

@@ -25,7 +25,7 @@ from torchvision.tv_tensors import Image, Mask
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.models.builtin import load_builtin
 from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
-from sapiens_stream.training.labels import CLOTHING, FACE, IGNORE, Labels
+from sapiens_stream.training.labels import CLOTHING, FACE, FEET, IGNORE, Labels
 from sapiens_stream.training.shards import Cutout
 from sapiens_stream.training.targets import LEFT_RIGHT, both_sides, wide_target
 
@@ -35,6 +35,8 @@ UInt8Array = npt.NDArray[Any]
 HELD_OUT_EVERY = 10
 SURE = 0.6
 """The chance within its set from which a part, of either side, is taken for the probable one."""
+UNGUESSED = frozenset(SAPIENS.names.index(name) for name in FEET)
+"""Parts that are left open: light shoes and sandals were guessed to be feet, and feet they became."""
 RIM = 5
 """Side of the square within which labels must agree: their edges are those of superpixels."""
 PREPARED_SHAPE = 512, 352
@@ -112,7 +114,8 @@ def targets_of(label: UInt8Array, labels: Labels, chances: torch.Tensor) -> UInt
             within = torch.stack([here[sorted(part)].sum(0) for part in parts])
             best, row_of_part = (within / within.sum(0)).max(0)
             guesses = np.array([wide_target(allowed, part) for part in parts], np.uint8)[row_of_part.numpy()]
-            targets[inside] = np.where(best.numpy() > SURE, guesses, targets[inside])
+            open_ = np.array([part <= UNGUESSED for part in parts])[row_of_part.numpy()]
+            targets[inside] = np.where((best.numpy() > SURE) & ~open_, guesses, targets[inside])
     targets[(label == 0) & _passers_by(label, chances)] = IGNORE
     return targets
 

@@ -11,11 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.training.views import views_of
 
 UInt8Array = npt.NDArray[np.uint8]
 
 PICTURES_A_BODY = 3
 """Cut-outs of the same person, one after the other."""
+FROM_BEHIND = 2.0
+"""How much more often whoever is seen from behind is drawn: sides are mistaken there, and few cut-outs show it."""
 MIN_HEIGHT = 40
 """Rows; a person of whom less can be seen teaches nothing."""
 
@@ -42,11 +45,12 @@ def write_shard(folder: Path, name: str, rgba: UInt8Array, label: UInt8Array) ->
 
 @dataclass(frozen=True, eq=False)
 class _Shard:
-    """Two files mapped into memory, and of each row in which enough is seen the box and the pixels of each class."""
+    """Two files mapped into memory, and of each row in which enough is seen the box, the pixels of each class, and
+    whether it is from behind."""
 
     rgba: UInt8Array
     label: UInt8Array
-    seen: list[tuple[int, tuple[int, int, int, int], npt.NDArray[np.int64]]]
+    seen: list[tuple[int, tuple[int, int, int, int], npt.NDArray[np.int64], bool]]
 
 
 def _read_shard(path: Path) -> _Shard:
@@ -58,7 +62,8 @@ def _read_shard(path: Path) -> _Shard:
         if len(ys) < MIN_HEIGHT or (label[row][inside] > 0).mean() < 0.4:
             continue
         box = int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1
-        seen.append((row, box, np.bincount(label[row].ravel(), minlength=len(SAPIENS))[: len(SAPIENS)]))
+        counts = np.bincount(label[row].ravel(), minlength=len(SAPIENS))[: len(SAPIENS)]
+        seen.append((row, box, counts, "back" in views_of(label[row])))
     return _Shard(rgba, label, seen)
 
 
@@ -70,28 +75,30 @@ class Cutouts:
         self._rgba: list[UInt8Array] = []
         self._label: list[UInt8Array] = []
         self._rows: list[tuple[int, int]] = []
-        boxes, counts = [], []
+        boxes, counts, behind = [], [], []
         paths = sorted(path for folder in folders for path in folder.glob("*.label.npy"))
         with ThreadPoolExecutor() as readers:
             for found in readers.map(_read_shard, paths):
-                for row, box, count in found.seen:
+                for row, box, count, back in found.seen:
                     if (row // PICTURES_A_BODY % every == every - 1) == held_out:
                         boxes.append(box)
                         counts.append(count)
+                        behind.append(back)
                         self._rows.append((len(self._label), row))
                 self._rgba.append(found.rgba)
                 self._label.append(found.label)
         if not boxes:
             raise FileNotFoundError(f"no cut-outs in {', '.join(map(str, folders))}")
         self._boxes = np.array(boxes)
-        self.chance = self._weights(np.array(counts, float))
+        self.chance = self._weights(np.array(counts, float), np.array(behind))
 
     @staticmethod
-    def _weights(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Chance of each cut-out: the more classes it shows, and the rarer they are, up to thrice the usual."""
+    def _weights(counts: npt.NDArray[np.float64], behind: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """Chance of each cut-out: the more classes it shows, and the rarer they are, up to thrice the usual; and more
+        yet of those seen from behind."""
         shown = counts[:, 1:] > 0.002 * counts[:, 1:].sum(1, keepdims=True)
         score = shown @ (1 / np.sqrt(shown.mean(0) + 1e-3))
-        weight = np.clip(score / np.median(score), 0.4, 3)
+        weight = np.clip(score / np.median(score), 0.4, 3) * np.where(behind, FROM_BEHIND, 1)
         return np.asarray(weight / weight.sum())
 
     def __len__(self) -> int:
