@@ -30,7 +30,7 @@ MOST_STEPS = 200_000
 META = torch.device("meta")
 _aten = torch.ops.aten
 _ONE_DTYPE = {
-    *(_aten.convolution, _aten._convolution, _aten.conv2d, _aten.conv_transpose2d, _aten.linear),
+    *(_aten.convolution, _aten.conv2d, _aten.conv_transpose2d, _aten.linear),
     *(_aten.mm, _aten.addmm, _aten.bmm, _aten.baddbmm, _aten.matmul),
 }
 """What refuses numbers of two types; on shapes alone torch lets some pass."""
@@ -40,6 +40,9 @@ _UNKNOWN = {
     *(_aten.native_dropout, _aten.uniform_, _aten.normal_, _aten.random_),
 }
 """What gives other numbers each time."""
+_CONVOLUTION_ARGUMENTS = 9
+"""Of `_convolution`, which TorchScript calls, those of `convolution`: the rest say how a device is to compute it, and
+some versions of torch give it no shapes."""
 _PARTS = {_aten.unbind, _aten.split, _aten.chunk, _aten.tensor_split, _aten.unsafe_split, _aten.unsafe_chunk}
 _READS = {_aten._local_scalar_dense, _aten.item, _aten.is_nonzero, _aten.equal, _aten.nonzero}
 _Size = tuple[int, int, int, int]
@@ -104,6 +107,8 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise
 
     def _run(self, func: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        if func.overloadpacket is _aten._convolution:
+            func, args, options = _aten.convolution.default, args[:_CONVOLUTION_ARGUMENTS], {}
         self._steps += 1
         if self._steps > MOST_STEPS:
             raise RefusedError(f"runs more than {MOST_STEPS} operators")
