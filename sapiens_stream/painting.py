@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -21,14 +20,10 @@ from sapiens_stream.settings import OPACITY
 __all__ = ["Painter", "Planes"]
 
 UInt8Array = npt.NDArray[np.uint8]
-Part = tuple[slice, slice]
-"""Lines and pixels of a line."""
 
 # cv2.addWeighted rounds: a little more than half a level less makes that a truncation. The little is far above
 # float32's noise at 255 and below the smallest step of usual opacities; `Painter` checks that it does.
 _TRUNCATE = -0.5 + 1e-4
-_BAND_ROWS = 192
-"""Lines of a video's picture in which people are looked for at once; even."""
 _STRIP_ROWS = 16  # float64 strips that stay in the cache: 13 ms at 1080p against 87 for the whole picture at once
 
 
@@ -62,7 +57,6 @@ class Painter:
         self._colour_part = (self._palette * opacity).reshape(256, 1, 3)
         self._weighting_is_exact = self._check_weighting()
         self._yuv_palette = cache(self._make_yuv_palette)
-        self._nobody_tables = cache(self._make_nobody_tables)
 
     def paint(self, rgb: UInt8Array, class_map: UInt8Array) -> UInt8Array:
         """(H, W, 3) RGB and (H, W) class ids -> (H, W, 3) RGB, a new array, all uint8.
@@ -98,20 +92,9 @@ class Painter:
         """
         if out is None:
             out = Planes(*(np.empty_like(plane) for plane in planes))
-        colour = Colour(matrix=matrix, primaries=primaries, transfer=transfer, full_range=full_range, bits=bits)
-        tables = self._nobody_tables(colour)
-        whole = slice(0, class_map.shape[0]), slice(0, class_map.shape[1])
-        parts = [(whole, True)] if tables is None else _parts_with_people(class_map, planes.subsampling)
-        for part, people in parts:
-            seen, painted = _of_planes(planes, part), _of_planes(out, part)
-            if people:
-                self._blend(seen, class_map[part], self._yuv_palette(colour), painted)
-                continue
-            for plane, target, table in zip(seen, painted, tables or (), strict=True):
-                cv2.LUT(plane, table, dst=target)
-        return out
-
-    def _blend(self, planes: Planes, class_map: UInt8Array, palette: Plane, out: Planes) -> None:
+        palette = self._yuv_palette(
+            Colour(matrix=matrix, primaries=primaries, transfer=transfer, full_range=full_range, bits=bits)
+        )
         cv2.addWeighted(planes.y, 1 - self.opacity, cv2.LUT(class_map, palette[0]), self.opacity, 0, dst=out.y)
         if self.keep_background:
             cv2.copyTo(planes.y, self._background(class_map), out.y)
@@ -127,23 +110,7 @@ class Painter:
             else:  # of the four pixels under a sample some may be kept, whose colour is 0 in `colours`
                 covered = cv2.multiply(plane, painted_part, scale=self.opacity / 255)
                 cv2.addWeighted(cv2.subtract(plane, covered), 1, colours, self.opacity, 0, dst=target)
-
-    def _make_nobody_tables(self, colour: Colour) -> list[UInt8Array] | None:
-        """What becomes of each value of Y, U and V where nobody is; None where pictures are not to be painted in parts.
-
-        The pixels at the end of a line are too few for OpenCV to do them many at once, and then it may round otherwise.
-        """
-        if colour.bits != 8 or self.keep_background:
-            return None
-        classes, values = np.indices((256, 256), np.uint8)
-        palette = self._yuv_palette(colour)
-        many = Planes(*(np.empty_like(values) for _ in range(3)))
-        self._blend(Planes(values, values, values), classes, palette, many)
-        one = [np.empty((values.size, 2), np.uint8)[:, :1] for _ in range(4)]  # lines of a pixel
-        one[3][:] = values.reshape(-1, 1)
-        self._blend(Planes(*one[3:] * 3), classes.reshape(-1, 1), palette, Planes(*one[:3]))
-        alike = all(np.array_equal(each.reshape(-1), few[:, 0]) for each, few in zip(many, one[:3], strict=True))
-        return [each[0].copy() for each in many] if alike else None
+        return out
 
     def _background(self, class_map: UInt8Array) -> UInt8Array:
         return np.asarray(cv2.bitwise_not(cv2.LUT(class_map, self._foreground)), np.uint8)
@@ -177,44 +144,6 @@ class Painter:
         if self.keep_background:
             yuv[1:, self._foreground == 0] = 0
         return np.clip(np.rint(yuv), 0, 2**colour.bits - 1).astype(np.uint8 if colour.bits == 8 else np.uint16)
-
-
-def _parts_with_people(class_map: UInt8Array, subsampling: tuple[int, int]) -> Iterator[tuple[Part, bool]]:
-    """All of a class map in parts, of lines and of pixels in them, and whether anybody may be in each.
-
-    A part begins where a sample of chroma does.
-    """
-    down, across = subsampling
-    height, width = class_map.shape
-    for top in range(0, height, _BAND_ROWS):
-        band = slice(top, min(top + _BAND_ROWS, height))
-        left, above, wide, high = cv2.boundingRect(class_map[band])
-        if not wide:
-            yield (band, slice(0, width)), False
-            continue
-        first, last = top + above // down * down, min(top + -(-(above + high) // down) * down, height)
-        begin, end = left // across * across, min(-(-(left + wide) // across) * across, width)
-        middle = slice(first, last)
-        for part, people in (
-            ((slice(top, first), slice(0, width)), False),
-            ((middle, slice(0, begin)), False),
-            ((middle, slice(begin, end)), True),
-            ((middle, slice(end, width)), False),
-            ((slice(last, band.stop), slice(0, width)), False),
-        ):
-            if part[0].start < part[0].stop and part[1].start < part[1].stop:
-                yield part, people
-
-
-def _of_planes(planes: Planes, part: Part) -> Planes:
-    """A part of a picture that begins where a sample of chroma does."""
-    rows, columns = part
-    down, across = planes.subsampling
-    chroma = (
-        slice(rows.start // down, -(-rows.stop // down)),
-        slice(columns.start // across, -(-columns.stop // across)),
-    )
-    return Planes(planes.y[part], planes.u[chroma], planes.v[chroma])
 
 
 def _evened(class_map: UInt8Array, chroma: tuple[int, ...]) -> UInt8Array:

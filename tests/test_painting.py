@@ -5,9 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sapiens_stream import painting
 from sapiens_stream.classes import FOREGROUND, SAPIENS, SAPIENS2, numbered
-from sapiens_stream.colour.meaning import Colour
 from sapiens_stream.errors import UsageError
 from sapiens_stream.painting import Painter, Planes
 
@@ -111,29 +109,3 @@ def test_untagged_planes_are_read_as_swscale_reads_them():
     painted = av.VideoFrame.from_ndarray(np.vstack([out.y, out.u.reshape(8, 32), out.v.reshape(8, 32)]), "yuv420p")
     want = Painter(SAPIENS).paint(colour, class_map)
     assert np.abs(painted.to_ndarray(format="rgb24").astype(int) - want).max() <= 4  # 8-bit YUV and back
-
-
-def people_here_and_there(size, seed):
-    """A few boxes in an empty picture, or none."""
-    rng = np.random.default_rng(seed)
-    class_map = np.zeros(size, np.uint8)
-    for _ in range(seed % 4):
-        top, left = (int(rng.integers(side)) for side in size)
-        class_map[top : top + rng.integers(1, 40), left : left + rng.integers(1, 40)] = rng.integers(1, len(SAPIENS))
-    return class_map
-
-
-@pytest.mark.parametrize("opacity", [*OPACITIES, 0.123456])
-@pytest.mark.parametrize("samples", [(1, 1), (2, 2), (1, 2)], ids=["4:4:4", "4:2:0", "4:2:2"])
-def test_planes_are_painted_in_parts_as_they_are_whole(samples, opacity, monkeypatch):
-    monkeypatch.setattr(painting, "_BAND_ROWS", 32)
-    rng = np.random.default_rng(0)
-    in_parts, whole = (Painter(SAPIENS, opacity=opacity, only=(1, 2, 3, 8, 20)) for _ in range(2))
-    monkeypatch.setattr(whole, "_nobody_tables", lambda colour: None)
-    assert in_parts._nobody_tables(Colour()) is not None or opacity not in (0, 0.5, 1)  # where nothing is rounded twice
-    for seed, size in enumerate([(1, 1), (31, 33), (64, 96), (65, 97), (97, 50), (128, 7), (33, 200), (200, 61)]):
-        chroma = tuple(-(-side // of) for side, of in zip(size, samples, strict=True))
-        planes = Planes(*(rng.integers(0, 256, each).astype(np.uint8) for each in (size, chroma, chroma)))
-        class_map = people_here_and_there(size, seed)
-        ours, theirs = (painter.paint_planes(planes, class_map) for painter in (in_parts, whole))
-        assert all(np.array_equal(*both) for both in zip(ours, theirs, strict=True)), size
