@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sapiens_stream.inference.cells import Grid, interpolated
+from sapiens_stream.threads import SMALL_STEPS
 
 _CHUNK = 32767
 """Numbers in the largest array of a step: what torch does not yet split over threads."""
@@ -40,6 +41,11 @@ def argmax(logits: npt.NDArray[Any]) -> _Classes:
 
 def filled(logits: Tensor, grid: Grid) -> Tensor:
     """The class of each pixel of a grid over (C, h, w) logits, float32 and contiguous."""
+    with SMALL_STEPS:
+        return _filled(logits, grid)
+
+
+def _filled(logits: Tensor, grid: Grid) -> Tensor:
     planes = logits.numpy().reshape(len(logits), -1)
     winners = argmax(logits.numpy())
     (upper, lower), (left, right) = ([end.numpy() for end in side.ends] for side in (grid.rows, grid.columns))

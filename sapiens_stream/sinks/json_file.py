@@ -14,6 +14,7 @@ from sapiens_stream.labels import Label
 from sapiens_stream.settings import FRAME_SCHEMA, JSON_FILE, REGIONS, Regions
 from sapiens_stream.sinks.regions import polygons, rle
 from sapiens_stream.sinks.sink import Sink
+from sapiens_stream.threads import SMALL_STEPS
 
 if TYPE_CHECKING:
     from sapiens_stream.sinks.outputs import Outputs
@@ -84,6 +85,11 @@ def as_json(
     {"size": [height, width], "counts": "..."}; `regions="none"` leaves them out. Raises UsageError for any other word.
     """
     check_regions(regions)
+    with SMALL_STEPS:
+        return _as_json(result, title, regions, only)
+
+
+def _as_json(result: Segmentation, title: str, regions: Regions, only: tuple[int, ...] | None) -> bytes:
     frame = result.frame
     height, width = result.class_map.shape
     labels = [label for label in result.labels if only is None or label.id in only]
