@@ -10,8 +10,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 from sapiens_stream.errors import cause
 from sapiens_stream.frame import Damaged, Segmentation, Skipped
 from sapiens_stream.pipeline.earlier_run import EarlierRun, written_before
@@ -19,12 +17,11 @@ from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.file_list import planned_files
 from sapiens_stream.pipeline.inference import Inference, QueuedInference
 from sapiens_stream.pipeline.record import RunRecord, earlier_starts
+from sapiens_stream.pipeline.resumption import Resumption
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.pipeline.run_log import HASHING_PATIENCE, LoggedRun, RunLog
 from sapiens_stream.pipeline.space import require_space
 from sapiens_stream.pipeline.statistics import Statistics
-from sapiens_stream.pipeline.stored_first import StoredFirst
-from sapiens_stream.pipeline.stores import Store
 from sapiens_stream.pipeline.stream import Stream
 from sapiens_stream.pipeline.watchdog import Activity
 from sapiens_stream.pipeline.writers import Writers
@@ -121,11 +118,10 @@ class Run(LoggedRun):
             self._folder = RunFolder(record_path, planned, spare=spare_record, shared=shared)
         self._record = RunRecord(source=source.info, engine=engine, settings=settings or {})
         self._log = RunLog(self._record, self._folder, overwrite=overwrite, resume=resume, keep=source.info.path)
-        self._resume = resume
-        self._model = engine.model
-        self._store: Store[np.uint8] | None = None
+        self._resumption: Resumption | None = None
         if resume:
-            engine = self._stored_first = StoredFirst(cast("QueuedInference", engine))
+            self._resumption = Resumption(cast("QueuedInference", engine))
+            engine = self._resumption.engine
         self._workers = workers
         self._note = note
         self._remarks = remarks
@@ -204,8 +200,8 @@ class Run(LoggedRun):
     def _after_claim(self) -> None:
         assert self._folder is not None
         previous = self._folder.previous
-        if previous is not None and self._resume:
-            self._go_on(self._folder, previous)
+        if previous is not None and self._resumption is not None:
+            self._go_on(self._resumption, self._folder, previous)
         elif previous is not None and previous.get("status") != "complete":
             self._note(
                 f"{self._folder.root} holds a part of this run ({self._folder.record_path.name}:"
@@ -214,21 +210,15 @@ class Run(LoggedRun):
         if not self.passed_over:
             self._require_space()
 
-    def _go_on(self, folder: RunFolder, previous: Mapping[str, Any]) -> None:
+    def _go_on(self, resumption: Resumption, folder: RunFolder, previous: Mapping[str, Any]) -> None:
         earlier = EarlierRun(folder, previous, self._record.fingerprint)
         self._log.starts = earlier_starts(previous)
         self.passed_over = earlier.is_complete()
-        if self.passed_over:
-            return
-        for sink in self._sinks:
-            sink.resume()
-        self._frames.pass_over(earlier.done_photos(self._frames, self._sinks), partial(self._pass, folder, earlier))
-        self._store = earlier.open_store(self._frames, self._sinks, self._model.sha256)
-        self._stored_first.take_from(self._store)
+        if not self.passed_over:
+            resumption.take_up(earlier, self._frames, self._sinks, partial(self._pass, folder))
 
-    def _pass(self, folder: RunFolder, earlier: EarlierRun, name: str) -> None:
+    def _pass(self, folder: RunFolder, name: str, files: Sequence[tuple[str, int]]) -> None:
         self.statistics.passes()
-        files = earlier.files_of(name, self._sinks)
         folder.keep(name, files)
         self._on_done(Done(name, sum(size for _, size in files), before=True))
 
@@ -256,8 +246,8 @@ class Run(LoggedRun):
                     if self._log.is_due:
                         self._log.save(self.record())
             finally:
-                if self._store is not None:
-                    self._store.close()
+                if self._resumption is not None:
+                    self._resumption.close()
                 self._log.wait_for_checksum()
                 for sink in self._sinks:
                     sink.identify(self._record.fingerprint.digest(self._log.sha256))
@@ -266,7 +256,7 @@ class Run(LoggedRun):
     def _require_space(self, first: Segmentation | None = None) -> str | None:
         if self._folder is None or self._source.kind == "photos":  # of photos each has its own size
             return None
-        there = self._folder.before.bytes_in(self._folder.root) if self._resume else 0
+        there = self._folder.before.bytes_in(self._folder.root) if self._resumption is not None else 0
         return require_space(self._sinks, self._source, self._folder.root, first, there=there)
 
     def _note_space(self, first: Segmentation) -> None:
@@ -346,7 +336,7 @@ class Run(LoggedRun):
         """The record as it stands now, as JSON types."""
         if self.passed_over and self._folder is not None and self._folder.previous is not None:
             return dict(self._folder.previous)
-        if self._resume:
-            self.statistics.stored = self._stored_first.found
+        if self._resumption is not None:
+            self.statistics.stored = self._resumption.engine.found
         record = {**self._log.as_dict(self.statistics, self.outputs), **self._remarks()}
         return record if self._refiner is None else record | self._refiner.record()
