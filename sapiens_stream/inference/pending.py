@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,6 +30,8 @@ class PendingBatch:
     carried: Sequence[int] = ()
     """Of each frame, how many frames before it the one was whose logits were carried to it, 0 if they are its own;
     empty where all are."""
+    finishing: Sequence[Callable[[Tensor], Tensor]] = ()
+    """Of each frame, what its class map goes through at last, in their order and perhaps again; empty where nothing."""
 
     def each(self) -> list[PendingBatch]:
         """Every frame in a batch of its own; nothing is copied."""
@@ -40,6 +42,7 @@ class PendingBatch:
                 places=[self.places[index]],
                 logits=self.logits[index : index + 1],
                 carried=self.carried[index : index + 1],
+                finishing=self.finishing[index : index + 1],
             )
             for index, frame in enumerate(self.frames)
         ]
@@ -60,7 +63,8 @@ class PendingBatch:
                 region=place.region(self.spec, (logits.shape[2], logits.shape[3])),
             )
             found.update(zip(indices, (_in_picture(each, place, size) for each in seen), strict=True))
-        return [found[index] for index in range(len(self.frames))]
+        maps = [found[index] for index in range(len(self.frames))]
+        return [finish(each) for finish, each in zip(self.finishing, maps, strict=True)] if self.finishing else maps
 
 
 def _in_picture(seen: Tensor, place: Placement, size: tuple[int, int]) -> Tensor:

@@ -29,6 +29,11 @@ class Doubts:
     unsure: Tensor
     """(n,) 1 - margin^2, 0 to 1, the margin being that of the likeliest class to the next."""
 
+    @property
+    def somebody(self) -> Tensor:
+        """(n,) how likely it is that anybody is there."""
+        return 1 - self.likely[0, 0]
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -103,6 +108,7 @@ def together(batches: Sequence[PendingBatch]) -> list[PendingBatch]:
             places=[*before.places, *batch.places],
             logits=torch.cat((before.logits, batch.logits)),
             carried=[*_ages(before), *_ages(batch)],
+            finishing=[*before.finishing, *batch.finishing],
         )
     return joined
 

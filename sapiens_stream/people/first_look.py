@@ -16,6 +16,7 @@ from sapiens_stream.frame import Frame, UInt8Array
 from sapiens_stream.inference.preprocess import Box, Placement, draw, normalise, placement
 from sapiens_stream.models.builtin import load_builtin
 from sapiens_stream.models.model import InputSpec
+from sapiens_stream.people.clock import period_of
 from sapiens_stream.people.paste import confidence, foreground
 
 _COARSEST = 1.5
@@ -25,7 +26,6 @@ _AGAIN = Fraction(4, 25)
 """Seconds of a clip, the first frame in which is looked at in those parts where somebody was, ..."""
 EVERY = 3 * _AGAIN
 """... and in all its parts. They are counted from the clip's own zero: so a chunk of it sees what the whole does."""
-_RATE = 25  # of frames that have no times
 _FILLED = 0.25
 """Of a part, that people take who are seen in the whole picture; they are large enough."""
 _OVERLAP = 0.25  # of a tile's side, that it shares with each neighbour
@@ -54,7 +54,7 @@ class LookedAt:
         before = self.frame
         if before is None or frame.pts is None or _clip(before) != _clip(frame) or before.index >= frame.index:
             return False
-        return _moment(before) // period == _moment(frame) // period
+        return period_of(before, period) == period_of(frame, period)
 
 
 class BuiltinLook:
@@ -113,10 +113,6 @@ class BuiltinLook:
 
 def _clip(frame: Frame) -> str:
     return frame.name.rpartition("/")[0]
-
-
-def _moment(frame: Frame) -> Fraction:
-    return Fraction(frame.index, _RATE) if frame.time is None else frame.time
 
 
 def _filled(sure: UInt8Array, tile: Box, size: tuple[int, int]) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -13,18 +14,28 @@ from torch import Tensor
 
 from sapiens_stream.frame import Frame
 from sapiens_stream.inference.pending import PendingBatch
-from sapiens_stream.people.clip import Seen, together, way_between
+from sapiens_stream.people.clip import Seen, motion_between, together, way_between
+from sapiens_stream.people.clock import period_of
 from sapiens_stream.people.flicker import Flicker, compared
+from sapiens_stream.people.kept import Kept
 from sapiens_stream.people.motion import Pair
 from sapiens_stream.people.probabilities import Way, logits_of, probabilities, top_two
 from sapiens_stream.people.steps import Steps
+
+REMEMBERED = Fraction(1)
+"""Seconds of a clip, over which class maps keep what they had: a chunk of it has to know no more of what is before."""
+_HEARD = 2.0
 
 
 class Steady:
     """A refiner that mixes each frame's probabilities with those of the frames within `reach` before and after it.
 
-    They come along the optical flow, from where it leads there and back, and never over a cut. They weigh as much as
-    the frame itself is uncertain, 1 - margin^2: what is certain stays as it is. `threshold` is the model's.
+    They come along the optical flow, from where it leads there and back, and never over a cut. They weigh twice as much
+    as the frame itself is uncertain, 1 - margin^2: what is certain stays as it is. And one that sees nobody weighs less
+    the surer the frame is of somebody: who is small is missed in many frames, and seen where nobody is in few.
+
+    In the class maps that are made of them a pixel keeps its class from frame to frame while that is about as likely as
+    another, each second of the clip anew. `threshold` is the model's.
     """
 
     def __init__(self, reach: int, threshold: float) -> None:
@@ -35,8 +46,8 @@ class Steady:
         self._frames: list[Seen] = []
         """Those that still have a say, in order; the first `_done` of them are handed on."""
         self._done = 0
-        self._before: Tensor | None = None
-        """(1, 2, h, w): the winners of the last frame that was handed on, as they were and as they came to be."""
+        self._before: _Mixed | None = None
+        """The last frame that was handed on."""
         self._without, self._with = Flicker(), Flicker()
 
     def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
@@ -67,11 +78,11 @@ class Steady:
         ready, counts, before = [], [], self._before
         for place in range(self._done, end):
             ways = self._ways(frames, place)
-            batch, winners = _mixed(frames, place, ways, self._threshold)
+            mixed = self._with_kept(_mixed(frames, place, ways, self._threshold), before, frames, place)
             if before is not None and place - 1 in ways:
-                counts.append(compared(winners, before, ways[place - 1]))
-            before = winners
-            ready.append(batch)
+                counts.append(compared(mixed.winners, before.winners, ways[place - 1]))
+            before = mixed
+            ready.append(mixed.batch)
         ready = together(ready)
         numbers = [[(int(places), int(changed)) for places, changed in each] for each in counts]
         first = max(0, end - self._reach)
@@ -81,6 +92,14 @@ class Steady:
                 flicker.count(places, changed)
         return ready
 
+    def _with_kept(self, mixed: _Mixed, before: _Mixed | None, frames: Sequence[Seen], place: int) -> _Mixed:
+        """With what its class map keeps of that before it."""
+        motion = None
+        if before is not None and place and _remembers(before.batch.frames[0], mixed.batch.frames[0]):
+            motion = motion_between(frames, place, place - 1)
+        kept = Kept(mixed.batch, mixed.likely, before.kept if before is not None else None, motion)
+        return replace(mixed, batch=replace(mixed.batch, finishing=[kept]), kept=kept)
+
     def _ways(self, frames: Sequence[Seen], place: int) -> dict[int, Way]:
         """From those of a frame's neighbours that have a say in it, by their places."""
         around = range(max(0, place - self._reach), min(len(frames), place + self._reach + 1))
@@ -88,20 +107,36 @@ class Steady:
         return {other: way for other, way in ways if way is not None}
 
 
-def _mixed(
-    frames: Sequence[Seen], place: int, ways: Mapping[int, Way], threshold: float
-) -> tuple[PendingBatch, Tensor]:
-    """A frame with its neighbours' say in its logits, and its winners, (1, 2, h, w), as they were and as they are."""
+@dataclass(frozen=True, eq=False)
+class _Mixed:
+    """A frame with its neighbours' say in it."""
+
+    batch: PendingBatch
+    likely: Tensor
+    """(1, C, h, w): the probabilities of its classes."""
+    winners: Tensor
+    """(1, 2, h, w): the likeliest class of each place, as it was and as it came to be."""
+    kept: Kept | None = None
+
+
+def _remembers(before: Frame, frame: Frame) -> bool:
+    return before.index < frame.index and period_of(before, REMEMBERED) == period_of(frame, REMEMBERED)
+
+
+def _mixed(frames: Sequence[Seen], place: int, ways: Mapping[int, Way], threshold: float) -> _Mixed:
     own = frames[place]
-    places, mixed, were = own.doubts.places, own.doubts.likely, own.winners
-    batch, are = own.batch, were
-    if ways and len(places):
-        mixed = mixed.clone()
+    doubts, were = own.doubts, own.winners
+    batch, all_likely, are = own.batch, own.likely, were
+    if ways and len(doubts.places):
+        likely = doubts.likely.clone()
         for other, way in ways.items():
-            mixed.addcmul_(way.to_places(frames[other].likely, places), way.sure_at(places) * own.doubts.unsure)
-        # What is the same for all classes of a place makes no difference: those that were mixed, and are larger by it,
-        # can stand beside those that were not.
+            theirs = way.to_places(frames[other].likely, doubts.places)
+            heard = way.sure_at(doubts.places) * doubts.unsure * (1 - theirs[0, 0] * doubts.somebody)
+            likely.addcmul_(theirs, heard, value=_HEARD)
+        likely.div_(likely.sum(1, keepdim=True))
         logits = batch.logits.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-        logits.flatten(2).index_copy_(2, places, logits_of(mixed, logits.shape[1], threshold))
-        batch, are = replace(batch, logits=logits), were.index_copy(0, places, top_two(mixed[0])[0])
-    return batch, torch.stack((were, are)).view(1, 2, *batch.logits.shape[2:])
+        logits.flatten(2).index_copy_(2, doubts.places, logits_of(likely, logits.shape[1], threshold))
+        all_likely = own.likely.clone()
+        all_likely.flatten(2).index_copy_(2, doubts.places, likely)
+        batch, are = replace(batch, logits=logits), were.index_copy(0, doubts.places, top_two(likely[0])[0])
+    return _Mixed(batch, all_likely, torch.stack((were, are)).view(1, 2, *batch.logits.shape[2:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +33,13 @@ PART_FILES = (LABEL_VIDEO_FILE, FRAME_FACTS_FILE, RUN_FILE)
 def margin_of(*, steady: int, every: int, people: bool) -> Margin:
     """What beyond its own frames a part has to see."""
     around = steady + (2 * every if every > 1 else 0)
-    if not people:
+    if not people and not steady:
         return Margin(before=around, after=around)
     from sapiens_stream.people.first_look import EVERY  # which loads torch
+    from sapiens_stream.people.steady import REMEMBERED
 
-    return Margin(seconds=EVERY, before=around + KEPT, after=around)
+    seconds = (EVERY if people else 0) + (REMEMBERED if steady else Fraction(0))
+    return Margin(seconds=seconds, before=around + (KEPT if people else 0), after=around)
 
 
 def whole_because(inference: InferenceOptions, classes: str | None) -> str | None:

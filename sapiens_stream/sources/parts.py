@@ -17,7 +17,7 @@ from sapiens_stream.sources.video import Video
 RUN_UP = 2
 """Key frames that a part is decoded from before it begins. After one of them the pictures that refer to what is before
 it are broken (an open GOP); where the picture is renewed bit by bit, all are until the next."""
-_RUN_UP_SECONDS, _RUN_UP_FRAMES = 1, 2 * MOST_EVERY + 10
+_RUN_UP_SECONDS, _RUN_UP_FRAMES = 2, 2 * MOST_EVERY + 10
 """What lies between, at least: key frames may follow each other closely, and before the part there is its `Margin`."""
 
 
