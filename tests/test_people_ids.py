@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
@@ -173,6 +174,20 @@ def test_what_has_no_head_is_a_part_of_who_has_one() -> None:
 def test_who_is_not_known_gets_a_new_id(clip: list[Place], cut_at: int | None, ids: list[int]) -> None:
     found = followed([[place] for place in clip], cut_at)
     assert list(dict.fromkeys(identity for frame in found for identity in frame.values())) == ids
+
+
+def test_a_speck_is_theirs_in_whose_box_it_is() -> None:
+    segmentation, _ = rendered([(60, 90), (200, 90)], 0)
+    large = [
+        cv2.resize(plane, (1280, 720), interpolation=cv2.INTER_NEAREST)
+        for plane in (segmentation.frame.rgb, segmentation.class_map)
+    ]
+    large[1][[301, 301, 1], [331, 901, 1]] = 22  # between pixels of half the size; the last in no box
+    frame = replace(segmentation.frame, decoded=large[0])
+    boxes = [PersonBox(180, 250, 160, 220), PersonBox(740, 250, 170, 220)]
+    result = Identities().follow(replace(segmentation, frame=frame, class_map=large[1], boxes=boxes))
+    assert result.person_map is not None
+    assert result.person_map[[301, 301, 1], [331, 901, 1]].tolist() == [1, 2, 0]
 
 
 def test_each_photo_counts_from_one() -> None:

@@ -126,8 +126,9 @@ def boxes_of(numbers: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.flo
     rows, columns = np.nonzero(numbers)
     own = numbers[rows, columns]
     boxes = np.zeros((count, 4))
-    boxes[:, :2] = np.inf
-    for axis, cells in enumerate((columns, rows)):
-        np.minimum.at(boxes[:, axis], own, cells)
-        np.maximum.at(boxes[:, axis + 2], own, cells + 1)
-    return np.where(np.isinf(boxes[:, :1]), 0.0, boxes)
+    for axis, (cells, length) in enumerate(zip((columns, rows), numbers.shape[::-1], strict=True)):
+        there = np.zeros((count, length), np.bool_)
+        there[own, cells] = True
+        boxes[:, axis], boxes[:, axis + 2] = there.argmax(1), length - there[:, ::-1].argmax(1)
+    boxes[np.bincount(own, minlength=count) == 0] = 0
+    return boxes
