@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 
@@ -11,12 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sapiens_stream.frame import Frame, IdArray, Person, Segmentation
+from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.propagation import destinations
 from sapiens_stream.people.claims import Brought, Picture, claimed
 from sapiens_stream.people.known import PATIENCE, Cells, Known, boxes_of, window
 from sapiens_stream.people.looks import Look, codes_of
-from sapiens_stream.people.members import coded, people_in
+from sapiens_stream.people.members import with_people
 from sapiens_stream.people.motion import pair_of
 from sapiens_stream.people.newcomers import named
 from sapiens_stream.people.segments import people_of
@@ -25,8 +24,7 @@ from sapiens_stream.people.single import Doubles, Figures, alone_in_pieces, tidy
 _SIDE = 640  # pixels of the longer side at which people are told apart
 _LIVE_SIDE = 320  # the same of a camera's, in a quarter of the time
 _MOST = 255  # people who are remembered at a time
-_EDGE = 3  # pixels at that size
-_SEEN = 4  # such pixels of somebody, from which on they are there
+_SEEN = 4  # pixels at that size, of somebody, from which on they are there
 _SHIFT_LEAST = 8  # such pixels whose flow tells how somebody moves
 _BESIDE, _TOUCHED = 3, 0.02  # such pixels around somebody's box, and of somebody, that others may have there
 _HEADS = ("Face_Neck", "Hair")
@@ -77,8 +75,7 @@ class Identities:
         table = np.array([0, *(person.id for person in self._known)], np.int32)
         there = np.unique(places).tolist()
         scores = {self._known[place - 1].id: round(self._known[place - 1].score, 4) for place in there if place}
-        people, person_map = _people(result, table[places], scores)
-        return replace(result, people=people, person_map=person_map)
+        return with_people(result, table[places], scores)
 
     def _brought(self, frame: Frame, foreground: npt.NDArray[np.bool_]) -> Brought:
         """Who the flow brings from the frame before; after a cut nobody, and nobody is known any more."""
@@ -157,14 +154,3 @@ def _picture(result: Segmentation) -> Picture:
     rgb = np.empty((*classes.shape, 3), np.uint8)
     frame.draw((slice(0, height), slice(0, width)), rgb)
     return Picture(classes > 0, heads > 0, owner, scores, codes_of(classes, rgb, result.classes))
-
-
-def _people(result: Segmentation, low: Cells, scores: Mapping[int, float]) -> tuple[tuple[Person, ...], IdArray]:
-    """The people of a frame, and whose each pixel is."""
-    class_map = result.class_map
-    # What is finer than a low-resolution pixel, as edges are, belongs to whom it touches.
-    own = coded(low).astype(np.uint16)
-    beside = cv2.dilate(own, np.ones((2 * _EDGE + 1,) * 2, np.uint8))
-    wide = cv2.resize(np.where(own > 0, own, beside), class_map.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    ids = np.where(class_map > 0, wide, 0).astype(np.uint16, copy=False)
-    return people_in(ids, class_map, result.classes, scores), ids
