@@ -208,6 +208,7 @@ def test_every_option_that_the_text_names_exists(page: Path) -> None:
     of_others = {
         "--array",
         "--check",
+        "--eager",
         "--frames",
         "--head",
         "--help",
