@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,14 @@ import torch
 from sapiens_stream.classes import numbered
 from sapiens_stream.errors import ModelError, OutputError
 from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.inference.closer import Closer
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.live import Camera, LiveRun, Recorder
 from sapiens_stream.live.delays import Delay, Delays, Histogram
+from sapiens_stream.models.builtin import load_builtin
 from sapiens_stream.models.model import InputSpec, Model
+from sapiens_stream.people.closer import closer_for
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.sinks import Outputs, Sink
@@ -94,6 +98,7 @@ class Setting:
         video: Path | None = None,
         save: frozenset[str] = frozenset(),
         device: str = "cpu",
+        closer: Callable[[torch.device], Closer] | None = None,
         **settings: object,
     ) -> None:
         self.complaints: list[str] = []
@@ -105,7 +110,7 @@ class Setting:
         self.record_path = self.recorder.record_path
         self.run = LiveRun(
             self.cameras,
-            Engine(model, InferenceOptions(device=device), warn=self.complaints.append),
+            Engine(model, InferenceOptions(device=device), closer=closer, warn=self.complaints.append),
             self.recorder,
             record_path=self.record_path,
             viewers=[self.watcher],
@@ -124,6 +129,39 @@ class Setting:
             indices = [latest[place][0] for latest in self.watcher.shown]
             assert indices == sorted(indices), "an older frame was shown after a newer one"
         return live  # type: ignore[no-any-return]
+
+
+def test_people_keep_their_ids_on_frames_that_the_model_has_not_seen(tmp_path: Path) -> None:
+    quick = load_builtin(shape=(192, 320))
+
+    def place(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+        forward = quick.place(device, dtype)
+
+        def slowly(pixels: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.1)
+            return forward(pixels)
+
+        return slowly
+
+    clip = Path(__file__).parents[1] / "samples" / "people.mp4"
+    address = f"lavfi:movie={clip}:loop=0,setpts=N/25/TB,scale=320:180,fps=25"
+    model = replace(quick, place=place, runner=None)
+    closer = closer_for(model, InferenceOptions(people="builtin"))
+    setting = Setting(tmp_path, address, model=model, closer=closer, max_frames=1000)
+    carried: list[Segmentation] = []
+
+    def look(screen: Screen) -> None:
+        carried.extend(view.latest for view in screen.views if view.latest and view.carried and view.latest.people)
+        if len(carried) >= 20:
+            setting.run.stop()
+
+    setting.execute(look)
+    assert carried
+    for result in carried:
+        assert result.person_map is not None and not result.person_map[result.class_map == 0].any()
+        assert {person.id for person in result.people or ()} == set(np.unique(result.person_map).tolist()) - {0}
+    first, last = ({person.id for person in result.people or ()} for result in (carried[0], carried[-1]))
+    assert len(first & last) > 1
 
 
 class TestDelays:

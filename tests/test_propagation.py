@@ -92,6 +92,12 @@ class TestCarrier:
         still = Frame(index=1, name="still", decoded=first.frame.decoded)
         assert (MaskPropagator().carry(first, still) == first.class_map).all()
 
+    def test_people_are_carried_as_their_classes_are(self) -> None:
+        propagator, first = MaskPropagator(), scene(0)
+        carried = propagator.carry(first, scene(3).frame)
+        people = propagator.carry_people(np.where(first.class_map > 0, 300, 0).astype(np.uint16))
+        assert carried.any() and (people == np.where(carried > 0, 300, 0)).all()
+
     def test_a_camera_that_changes_its_size(self) -> None:
         propagator, first = MaskPropagator(), scene(0)
         propagator.carry(first, scene(1).frame)

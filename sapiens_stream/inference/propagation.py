@@ -12,17 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sapiens_stream.frame import Frame, Segmentation, UInt8Array
+from sapiens_stream.frame import Frame, IdArray, Segmentation, UInt8Array
 
 Field = npt.NDArray[np.float32]
 """(h, w, 2): for each pixel of the newer picture, how far right and down it lay in the older one, pixels."""
+
+Values = TypeVar("Values", UInt8Array, IdArray)
+"""Of a map, whose 0 is nobody: classes or people."""
 
 LONG_SIDE = 320
 """Pixels of the pictures between which flow is computed; it takes a millisecond at that size."""
@@ -30,7 +33,7 @@ LONG_SIDE = 320
 _SHORTEST = 16  # the flow needs some pixels to look at
 _LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "nv12", "nv21")
 _WINDOW = (7, 7)  # pixels that must look alike
-_IS_FOREGROUND = np.array([0] + [255] * 255, np.uint8)
+_SOMEBODY = np.array([0] + [255] * 255, np.uint8)
 _MARGIN = 2  # low-resolution pixels around what was foreground
 
 
@@ -50,6 +53,7 @@ class MaskPropagator:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._tracks: dict[int, _Track] = {}
         self._last: tuple[int, UInt8Array] | None = None
+        self._carried: Field | None = None
 
     def carry(self, inferred: Segmentation, frame: Frame, *, following: Sequence[Frame] = ()) -> UInt8Array:
         """(H, W) uint8: the class map of `inferred` as it is in `frame`, a later picture of the same size.
@@ -61,7 +65,13 @@ class MaskPropagator:
         base = self._track(inferred.frame)
         usable = (each for each in following if each.index <= frame.index and each.size == frame.size)
         self._tracks = {inferred.frame.index: base} | {each.index: self._track(each) for each in usable}
-        return moved(inferred.class_map, self._field(base))
+        self._carried = self._field(base)
+        return moved(inferred.class_map, self._carried)
+
+    def carry_people(self, person_map: IdArray) -> IdArray:
+        """(H, W) uint16: whose each pixel is, carried as the last class map was; of the same picture as that."""
+        assert self._carried is not None
+        return moved(person_map, self._carried)
 
     def _field(self, base: _Track) -> Field:
         """Per pixel the flow, or none, by which the surroundings in both pictures differ least."""
@@ -124,13 +134,18 @@ def _small(grey: UInt8Array, long_side: int) -> UInt8Array:
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def moved(class_map: UInt8Array, field: Field) -> UInt8Array:
-    """The class map, (H, W) uint8, with each pixel's class taken from where `field`, (h, w, 2), says it was."""
-    height, width = class_map.shape
+def moved(values: Values, field: Field) -> Values:
+    """A map of classes or people, (H, W), with each pixel's taken from where `field`, (h, w, 2), says it was."""
+    height, width = values.shape
     rows, columns = field.shape[:2]
-    result = np.zeros_like(class_map)
+    result = np.zeros_like(values)
     # Only where foreground can come to lie is the picture's full size worth the while.
-    foreground = cv2.resize(cv2.LUT(class_map, _IS_FOREGROUND), (columns, rows), interpolation=cv2.INTER_AREA)
+    somebody = (
+        cv2.LUT(values.astype(np.uint8, copy=False), _SOMEBODY)
+        if values.dtype == np.uint8
+        else (values > 0) * np.uint8(255)
+    )
+    foreground = cv2.resize(somebody, (columns, rows), interpolation=cv2.INTER_AREA)
     there = cv2.dilate(_taken(np.asarray(foreground, np.uint8), field), np.ones((2 * _MARGIN + 1,) * 2, np.uint8))
     x, y, w, h = cv2.boundingRect(there)
     if not w:
@@ -138,7 +153,7 @@ def moved(class_map: UInt8Array, field: Field) -> UInt8Array:
     left, right = x * width // columns, -(-(x + w) * width // columns)
     top, bottom = y * height // rows, -(-(y + h) * height // rows)
     places = _zoomed(field, (height, width), (top, left, bottom, right))
-    result[top:bottom, left:right] = _remapped(class_map, places, cv2.INTER_NEAREST)
+    result[top:bottom, left:right] = _remapped(values, places, cv2.INTER_NEAREST)
     return result
 
 

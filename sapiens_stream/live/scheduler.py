@@ -14,6 +14,7 @@ from sapiens_stream.live.camera import Camera, InferenceResult, LiveFrame
 from sapiens_stream.live.delays import Delay
 from sapiens_stream.live.inference import Inference
 from sapiens_stream.people.identity import Identities
+from sapiens_stream.people.members import people_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,7 @@ class Scheduler:
         self._propagate = propagate
         self._propagator = MaskPropagator()
         self._identities = Identities()
+        self._told: Segmentation | None = None
         self._held: deque[_Held] = deque()
 
     @property
@@ -73,10 +75,6 @@ class Scheduler:
 
     def due(self) -> DueFrame | None:
         """What is to be shown now; call it again until there is nothing."""
-        due = self._due()
-        return due and replace(due, result=self._identities.follow(due.result))
-
-    def _due(self) -> DueFrame | None:
         self._take()
         # Asked for before the newest class map is looked at: what comes between the two is not lost.
         awaited = [self._inference.awaits(self.camera, held.arrival.frame) for held in self._held]
@@ -87,7 +85,7 @@ class Scheduler:
             self._drop(late)
             del awaited[:late]
             if self._held and self._held[0].arrival.frame.index == index:
-                return DueFrame(self._held.popleft().arrival, inferred.result, inferred.seconds, time.monotonic())
+                return DueFrame(self._held.popleft().arrival, self._named(inferred), inferred.seconds, time.monotonic())
         if not self._held:
             return None
         if self._propagate:
@@ -112,22 +110,41 @@ class Scheduler:
             self._held.popleft()
         self.camera.drop(count)
 
+    def _named(self, inferred: InferenceResult) -> Segmentation:
+        """With its people, who are told from frame to frame of those that the model has seen: that takes longer than
+        a frame may."""
+        if self._told is None or self._told.frame is not inferred.result.frame:
+            self._told = self._identities.follow(inferred.result)
+        return self._told
+
     def _carry(self, inferred: InferenceResult | None, arrival: LiveFrame) -> DueFrame:
         start = time.monotonic()
         frame = arrival.frame
-        if inferred is not None and inferred.result.frame.size == frame.size:
-            following = self._inference.in_flight(self.camera)
-            class_map = self._propagator.carry(inferred.result, frame, following=following)
-        else:
-            class_map = np.zeros(frame.size, np.uint8)
-        age = frame.index - (inferred.result.frame.index if inferred is not None else -1)
         result = Segmentation(
             frame=frame,
-            class_map=class_map,
+            class_map=np.zeros(frame.size, np.uint8),
             classes=self._model.classes,
             model=self._model.name,
-            carried=age,
-            boxes=inferred.result.boxes if inferred is not None else None,
+            carried=frame.index - (inferred.result.frame.index if inferred is not None else -1),
         )
+        if inferred is not None:
+            result = self._carried(self._named(inferred), result)
         ready = time.monotonic()
         return DueFrame(arrival, result, ready - start, ready)
+
+    def _carried(self, told: Segmentation, result: Segmentation) -> Segmentation:
+        """`result` with the class map of `told`, and its people, as they are in its frame; empty in another size."""
+        person_map = None
+        if told.frame.size == result.frame.size:
+            following = self._inference.in_flight(self.camera)
+            result = replace(result, class_map=self._propagator.carry(told, result.frame, following=following))
+            if told.person_map is not None:
+                person_map = self._propagator.carry_people(told.person_map)
+                person_map[result.class_map == 0] = 0
+        elif told.person_map is not None:
+            person_map = np.zeros(result.frame.size, np.uint16)
+        if person_map is None:
+            return result
+        scores = {person.id: person.score for person in told.people or ()}
+        people = people_in(person_map, result.class_map, result.classes, scores)
+        return replace(result, boxes=told.boxes, people=people, person_map=person_map)
