@@ -20,11 +20,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError, UsageError
 from sapiens_stream.models import open_model
 from sapiens_stream.models.model import Model
+from sapiens_stream.models.shape_run import run_on_shapes
 from tests.checkpoints import tiny_export, tiny_torchscript
 from tests.hostile_checkpoints import rewritten
 
@@ -371,6 +373,27 @@ def test_a_file_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     shutil.copy(colour_torchscript, "sapiens-1b")
     assert open_model("sapiens-1b").path == Path("sapiens-1b")
+
+
+def test_a_convolution_has_a_shape_whichever_way_a_graph_calls_it() -> None:
+    called = []
+
+    class Calls(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            called.append(func.overloadpacket)
+            return func(*args, **(kwargs or {}))
+
+    aten, weight = torch.ops.aten, torch.zeros(4, 3, 3, 3)
+    how = [1, 1], [0, 0], [1, 1], False, [0, 0], 1
+
+    def forward(pixels: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = aten._convolution.default(pixels, weight, None, *how, False, False, True, True)
+        return found
+
+    with Calls():  # sees what the run on shapes asks of torch, which in some versions knows no shape of `_convolution`
+        found = run_on_shapes(forward, (2, 3, 8, 10), torch.float32)
+    assert found.shape == (2, 4, 6, 8)
+    assert aten.convolution in called and aten._convolution not in called
 
 
 @pytest.mark.cuda

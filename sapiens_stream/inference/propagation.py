@@ -33,7 +33,6 @@ LONG_SIDE = 320
 _SHORTEST = 16  # the flow needs some pixels to look at
 _LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "nv12", "nv21")
 _WINDOW = (7, 7)  # pixels that must look alike
-_SOMEBODY = np.array([0] + [255] * 255, np.uint8)
 _MARGIN = 2  # low-resolution pixels around what was foreground
 
 
@@ -140,12 +139,7 @@ def moved(values: Values, field: Field) -> Values:
     rows, columns = field.shape[:2]
     result = np.zeros_like(values)
     # Only where foreground can come to lie is the picture's full size worth the while.
-    somebody = (
-        cv2.LUT(values.astype(np.uint8, copy=False), _SOMEBODY)
-        if values.dtype == np.uint8
-        else (values > 0) * np.uint8(255)
-    )
-    foreground = cv2.resize(somebody, (columns, rows), interpolation=cv2.INTER_AREA)
+    foreground = cv2.resize((values > 0) * np.uint8(255), (columns, rows), interpolation=cv2.INTER_AREA)
     there = cv2.dilate(_taken(np.asarray(foreground, np.uint8), field), np.ones((2 * _MARGIN + 1,) * 2, np.uint8))
     x, y, w, h = cv2.boundingRect(there)
     if not w:
