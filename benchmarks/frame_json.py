@@ -27,8 +27,8 @@ def pictures() -> dict[str, UInt8Array]:
     with Video(SAMPLES / "people.mp4") as clip:
         people = next(frame.rgb for frame in clip.frames() if isinstance(frame, Frame))
     far = np.full((*SIZE, 3), 128, np.uint8)
-    side = SIZE[0] // 4
-    far[side : 2 * side, 3 * side : 4 * side] = _enlarged(portrait, (side, side))
+    side = SIZE[0] // 3
+    far[side : 2 * side, 4 * side :][:, :side] = _enlarged(portrait, (side, side))
     group = np.hstack([portrait, portrait[:, ::-1], portrait])
     return {"one person": portrait, "people": people, "one far away": far, "a group": group}
 
