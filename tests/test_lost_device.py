@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from sapiens_stream.inference import worker_thread
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.lost_device import is_lost
 from sapiens_stream.inference.options import InferenceOptions
+from sapiens_stream.inference.turns import Turns
+from sapiens_stream.inference.worker_loop import Job
 from sapiens_stream.models.model import Model
 from sapiens_stream.people.chain import refiner_for
 from sapiens_stream.pipeline import Run
@@ -180,6 +183,25 @@ class TestEngine:
             InferenceOptions(fallback="gpu")  # type: ignore[arg-type]
 
 
+class TestABatchThatSeemedToHang:
+    """It came to its end after all, just when another worker was to do it again."""
+
+    def test_it_is_not_done_again(self) -> None:
+        job = Job(Future(), [], None, Turns().next())
+        assert job.begin()
+        job.resolve([])
+        assert not job.begin()
+
+    def test_it_is_handed_over_once(self) -> None:
+        job = Job(Future(), [], None, Turns().next())
+        assert job.begin() and job.begin()
+        first: list[Segmentation] = []
+        job.resolve(first)
+        job.resolve([])
+        job.fail(DeviceError("hangs"))
+        assert job.results.result() is first
+
+
 @pytest.mark.skipif(unsupported() is not None, reason=str(unsupported()))
 class TestSeveralDevices:
     """On simulated CUDA devices, of which one is lost."""
@@ -187,13 +209,13 @@ class TestSeveralDevices:
     @pytest.fixture
     def cuda(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedCuda]:
         with simulated_cuda(devices=2) as simulated:
-            plain = worker_thread._serve
+            plain = worker_thread.serve
 
             def serve(*arguments: Any) -> None:
                 simulated.enter_thread()
                 plain(*arguments)
 
-            monkeypatch.setattr(worker_thread, "_serve", serve)
+            monkeypatch.setattr(worker_thread, "serve", serve)
             yield simulated
 
     def lost_at(self, subject: Engine, devices: Devices, name: str, after: int) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.soft import probabilities_for
 from sapiens_stream.inference.worker import Stage, Worker
-from sapiens_stream.inference.worker_thread import Batch, Results
+from sapiens_stream.inference.worker_loop import Batch, Results
 from sapiens_stream.inference.workers import DeviceEvent, Workers
 from sapiens_stream.models.model import Model
 

@@ -4,59 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Lock, get_ident
+from threading import Lock
 from weakref import WeakSet
 
 import torch
 
 from sapiens_stream.errors import DeviceError, UsageError
-from sapiens_stream.frame import Frame, Segmentation
-from sapiens_stream.inference.lost_device import is_lost
-from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.refiner import Refiner
-from sapiens_stream.inference.turns import Turn, Turns
+from sapiens_stream.inference.turns import Turns
 from sapiens_stream.inference.worker import Stage, Worker
+from sapiens_stream.inference.worker_loop import Batch, Job, Life, Results, serve
 from sapiens_stream.threads import ThreadGroup
-
-Batch = Sequence[Frame]
-Results = Future[list[Segmentation]]
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """A batch, and where its results go."""
-
-    results: Results
-    frames: Batch
-    refiner: Refiner | None
-    turn: Turn
-
-    def fail(self, error: BaseException) -> None:
-        """Hands an error over in place of results, unless there are some."""
-        with suppress(InvalidStateError):
-            self.results.set_exception(error)
-
-
-@dataclass(eq=False)
-class _Life:
-    """What a worker's thread is at, from its making to its end."""
-
-    placed: Future[Worker] = field(default_factory=Future)
-    started: deque[tuple[Job, list[PendingBatch]]] = field(default_factory=deque)
-    at: Job | None = None
-    """What it computes, or waits for."""
-    again: deque[Job] = field(default_factory=deque)
-    """What comes before the queue: another had it in flight."""
-    clock: int | None = None
-    """Its processor time, by `time.clock_gettime`."""
-    over: bool = False
-    """Whether another has taken its place: it touches the queue no more."""
 
 
 class WorkerThread:
@@ -88,7 +51,7 @@ class WorkerThread:
         self.load = 0
         """Batches that are queued or being computed."""
         self._spoiled: WeakSet[Refiner] = WeakSet()
-        self._life = _Life()
+        self._life = Life()
         self._begin()
 
     def placed(self) -> Worker:
@@ -144,7 +107,7 @@ class WorkerThread:
         case, since its logits are lost. `placed` tells whether the new worker could be made.
         """
         jobs = self._left(error)
-        self._life = _Life(again=deque(jobs))
+        self._life = Life(again=deque(jobs))
         self._begin()
 
     def emptied(self) -> list[Job]:
@@ -182,7 +145,7 @@ class WorkerThread:
 
     def _begin(self) -> None:
         lost = partial(self._on_lost, self)
-        self._group.start("worker", partial(_serve, self._jobs, self._life, self._make, self._threads, lost))
+        self._group.start("worker", partial(serve, self._jobs, self._life, self._make, self._threads, lost))
 
     def _left(self, error: BaseException | None) -> list[Job]:
         """What the worker had in flight, which is to be done again, and is not a refiner's, or the one it hangs at."""
@@ -227,89 +190,3 @@ def _logits_lost(device: torch.device) -> DeviceError:
         f"{device} was lost, and with it the logits of the frames before: --steady and --every cannot go on;"
         " --resume begins the clip anew"
     )
-
-
-class _Lost(Exception):
-    """A worker's device is lost, as `__cause__` says."""
-
-
-def _serve(
-    jobs: SimpleQueue[Job | None],
-    life: _Life,
-    make: Callable[[], Worker],
-    threads: int | None,
-    lost: Callable[[BaseException], None],
-) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
-    if hasattr(time, "pthread_getcpuclockid"):
-        life.clock = time.pthread_getcpuclockid(get_ident())
-    try:
-        worker = make()
-    except BaseException as error:
-        life.placed.set_exception(error)
-        return
-    life.placed.set_result(worker)
-    try:
-        _work(jobs, life, worker)
-    except _Lost as error:
-        assert error.__cause__ is not None
-        lost(error.__cause__)
-    else:
-        if not life.over:
-            worker.close()
-
-
-def _work(jobs: SimpleQueue[Job | None], life: _Life, worker: Worker) -> None:
-    while not life.over:
-        try:
-            job = life.again.popleft() if life.again else jobs.get(block=not life.started)
-        except Empty:  # nothing to overlap with
-            _finish(life, worker)
-            continue
-        if job is None:
-            break
-        if not (job.results.running() or job.results.set_running_or_notify_cancel()):
-            continue
-        _start(life, worker, job)
-        while len(life.started) > worker.depth and not life.over:
-            _finish(life, worker)
-    while life.started and not life.over:
-        _finish(life, worker)
-
-
-def _start(life: _Life, worker: Worker, job: Job) -> None:
-    life.at = job
-    try:
-        pending = worker.start(job.frames)
-    except BaseException as error:
-        _fail(life, job, error)
-    else:
-        life.started.append((job, pending))
-    life.at = None
-
-
-def _finish(life: _Life, worker: Worker) -> None:
-    job, pending = life.started[0]
-    life.at = job
-    try:
-        found = worker.finish(pending, job.refiner, job.turn)
-        if job.refiner is not None and not job.frames:
-            found = worker.rest(job.refiner)
-    except BaseException as error:
-        _fail(life, job, error)
-    else:
-        if not life.over:
-            job.results.set_result(found)
-    if not life.over:
-        life.started.popleft()
-    life.at = None
-
-
-def _fail(life: _Life, job: Job, error: BaseException) -> None:
-    """Hands the error over, or raises _Lost, which leaves the job in flight."""
-    if life.over:
-        return
-    if is_lost(error):
-        raise _Lost from error
-    job.fail(error)

@@ -19,7 +19,8 @@ from sapiens_stream.inference.placed_model import reason
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.turns import Turns
 from sapiens_stream.inference.worker import Stage, Worker
-from sapiens_stream.inference.worker_thread import Batch, Results, WorkerThread
+from sapiens_stream.inference.worker_loop import Batch, Results
+from sapiens_stream.inference.worker_thread import WorkerThread
 from sapiens_stream.threads import ThreadGroup
 
 MOST_HANGS = 3

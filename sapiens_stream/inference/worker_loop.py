@@ -1,0 +1,158 @@
+"""What a worker's thread does: a batch at a time from a queue, until that ends or the device is lost."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import get_ident
+
+import torch
+
+from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.inference.lost_device import is_lost
+from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.inference.refiner import Refiner
+from sapiens_stream.inference.turns import Turn
+from sapiens_stream.inference.worker import Worker
+
+Batch = Sequence[Frame]
+Results = Future[list[Segmentation]]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A batch, and where its results go."""
+
+    results: Results
+    frames: Batch
+    refiner: Refiner | None
+    turn: Turn
+
+    def begin(self) -> bool:
+        """Whether it is still to be computed; it may be begun again by another worker."""
+        if self.results.running():
+            return True
+        if self.results.done() and not self.results.cancelled():  # by a worker that seemed to hang
+            return False
+        return self.results.set_running_or_notify_cancel()
+
+    def resolve(self, found: list[Segmentation]) -> None:
+        """Hands its results over, unless there are some, or an error."""
+        with suppress(InvalidStateError):
+            self.results.set_result(found)
+
+    def fail(self, error: BaseException) -> None:
+        """Hands an error over in place of results, unless there are some."""
+        with suppress(InvalidStateError):
+            self.results.set_exception(error)
+
+
+@dataclass(eq=False)
+class Life:
+    """What a worker's thread is at, from its making to its end."""
+
+    placed: Future[Worker] = field(default_factory=Future)
+    started: deque[tuple[Job, list[PendingBatch]]] = field(default_factory=deque)
+    at: Job | None = None
+    """What it computes, or waits for."""
+    again: deque[Job] = field(default_factory=deque)
+    """What comes before the queue: another had it in flight."""
+    clock: int | None = None
+    """Its processor time, by `time.clock_gettime`."""
+    over: bool = False
+    """Whether another has taken its place: it touches the queue no more."""
+
+
+class _Lost(Exception):
+    """A worker's device is lost, as `__cause__` says."""
+
+
+def serve(
+    jobs: SimpleQueue[Job | None],
+    life: Life,
+    make: Callable[[], Worker],
+    threads: int | None,
+    lost: Callable[[BaseException], None],
+) -> None:
+    """Makes the worker and works through the queue up to a None, or until the device is `lost`, which is told why.
+
+    `threads` is the size of the CPU's pool of this thread; None leaves it as it is.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if hasattr(time, "pthread_getcpuclockid"):
+        life.clock = time.pthread_getcpuclockid(get_ident())
+    try:
+        worker = make()
+    except BaseException as error:
+        life.placed.set_exception(error)
+        return
+    life.placed.set_result(worker)
+    try:
+        _work(jobs, life, worker)
+    except _Lost as error:
+        assert error.__cause__ is not None
+        lost(error.__cause__)
+    else:
+        if not life.over:
+            worker.close()
+
+
+def _work(jobs: SimpleQueue[Job | None], life: Life, worker: Worker) -> None:
+    while not life.over:
+        try:
+            job = life.again.popleft() if life.again else jobs.get(block=not life.started)
+        except Empty:  # nothing to overlap with
+            _finish(life, worker)
+            continue
+        if job is None:
+            break
+        if not job.begin():
+            continue
+        _start(life, worker, job)
+        while len(life.started) > worker.depth and not life.over:
+            _finish(life, worker)
+    while life.started and not life.over:
+        _finish(life, worker)
+
+
+def _start(life: Life, worker: Worker, job: Job) -> None:
+    life.at = job
+    try:
+        pending = worker.start(job.frames)
+    except BaseException as error:
+        _fail(life, job, error)
+    else:
+        life.started.append((job, pending))
+    life.at = None
+
+
+def _finish(life: Life, worker: Worker) -> None:
+    job, pending = life.started[0]
+    life.at = job
+    try:
+        found = worker.finish(pending, job.refiner, job.turn)
+        if job.refiner is not None and not job.frames:
+            found = worker.rest(job.refiner)
+    except BaseException as error:
+        _fail(life, job, error)
+    else:
+        if not life.over:
+            job.resolve(found)
+    if not life.over:
+        life.started.popleft()
+    life.at = None
+
+
+def _fail(life: Life, job: Job, error: BaseException) -> None:
+    """Hands the error over, or raises _Lost, which leaves the job in flight."""
+    if life.over:
+        return
+    if is_lost(error):
+        raise _Lost from error
+    job.fail(error)
