@@ -118,6 +118,11 @@ class Frame:
         return self.pts * self.time_base
 
     @property
+    def is_photo(self) -> bool:
+        """Whether it stands alone, and has no place in time."""
+        return self.pts is None and self.arrived is None
+
+    @property
     def size(self) -> tuple[int, int]:
         """(height, width) upright, pixels."""
         if isinstance(self.decoded, av.VideoFrame):

@@ -72,6 +72,7 @@ class ToyModel:
     path: Path | None = None
     sha256: str | None = None
     aspect_step: int | None = None
+    photo_detail: float = 1.0
     height: int = SIZE[0]
     width: int = SIZE[1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from threading import Event, Thread, get_ident
 from threading import enumerate as enumerate_threads
@@ -385,6 +386,36 @@ def test_a_network_for_any_size_keeps_the_pictures_aspect(size: tuple[int, int],
         found = model(input=spec, aspect_step=step).input_for(size)
         assert (found.height, found.width) == expected
         assert found.mean == spec.mean
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [
+        ((3000, 4000), (352, 480)),  # twice the pixels
+        ((360, 400), (352, 384)),  # as many as there are
+        ((256, 320), (256, 320)),
+        ((60, 80), (256, 320)),
+    ],
+)
+def test_a_photo_has_more_detail_as_far_as_it_has_the_pixels(size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    subject = model(input=replace(SPEC, height=256, width=320), aspect_step=32, photo_detail=2.0)
+    found, of_a_clip = subject.input_for(size, photo=True), subject.input_for(size)
+    assert (found.height, found.width) == wanted
+    assert of_a_clip.height * of_a_clip.width <= 1.1 * 256 * 320
+
+
+def test_photos_and_frames_of_a_clip_each_have_their_detail() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def watch(pixels: Tensor) -> Tensor:
+        seen.append(tuple(pixels.shape))
+        return by_brightness(pixels)
+
+    subject = engine(model(watch, aspect_step=8, photo_detail=4.0), batch_size=8)
+    photo = grey(0, (480, 360))
+    timed, live = replace(photo, index=1, pts=7, time_base=Fraction(1, 25)), replace(photo, index=2, arrived=1.0)
+    list(subject.run([[photo, timed, live]]))
+    assert seen == [(1, 3, 128, 96), (2, 3, 64, 48)]
 
 
 def test_frames_of_several_aspects_in_a_batch_are_computed_in_their_own() -> None:

@@ -96,11 +96,16 @@ def test_a_graph_of_any_size_keeps_the_aspect_if_it_says_so(tmp_path: Path) -> N
     assert open_model(path, shape=(32, 80)).input.width == 80
     content = onnx.load(path)
     said = {"mean": "[1, 2, 3]", "std": "[4, 5, 6]", "input": "[64, 96]", "logits": "[64, 96]", "aspect_step": "32"}
+    said["photo_detail"] = "2.0"
     helper.set_model_props(content, said)
     path.write_bytes(content.SerializeToString())
     model = open_model(path)
     assert (model.aspect_step, model.input.mean) == (32, (1.0, 2.0, 3.0))
     assert model.input_for((64, 256)).width > model.input_for((64, 96)).width
+    photo = model.input_for((640, 960), photo=True)
+    assert (photo.height, photo.width) == (96, 128)
+    closer = open_model(path, detail=4)
+    assert (closer.input.height, closer.input.width, closer.photo_detail) == (128, 192, 1)
 
 
 def _external(location: str) -> Callable[[Path], Path]:

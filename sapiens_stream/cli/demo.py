@@ -32,7 +32,9 @@ def sample(name: str) -> Path:
     raise InputError(f"the sample {name} is missing from this installation; install the package again")
 
 
-@takes_inference(leave_out=["precision", "batch_size", "compile", "shape", "as_is", "trust", "fit", "people", "boxes"])
+@takes_inference(
+    leave_out=["precision", "batch_size", "compile", "shape", "detail", "as_is", "trust", "fit", "people", "boxes"]
+)
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")] = Path(
         "sapiens-stream-demo"

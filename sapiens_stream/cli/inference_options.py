@@ -61,6 +61,16 @@ _OPTIONS: dict[str, Any] = {
             "--shape", metavar="HEIGHT WIDTH", help="The model's input size.", show_default="the checkpoint's own"
         ),
     ],
+    "detail": Annotated[
+        float | None,
+        typer.Option(
+            "--detail",
+            metavar="TIMES",
+            help="As many times the pixels that builtin is made for, 0.25 to 4: hands and faces gain, "
+            "and it takes as many times as long.",
+            show_default="1; 2 of photos",
+        ),
+    ],
     "as_is": Annotated[
         bool, typer.Option("--as-is", help="Run the graph in a Sapiens checkpoint's file, not our own module.")
     ],

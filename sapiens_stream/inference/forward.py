@@ -36,7 +36,7 @@ class ForwardPass:
 
     def whole(self, frame: Frame) -> Look:
         """All of a frame, brought to what a network takes."""
-        spec = self._placed.input_for(frame.size)
+        spec = self._placed.input_for(frame)
         return Look(frame, spec, placement(frame.size, spec, self._fit))
 
     def start(self, wanted: Iterable[Look]) -> list[PendingBatch]:

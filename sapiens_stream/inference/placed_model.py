@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sapiens_stream.errors import DeviceError, ModelError, SapiensStreamError, cause
+from sapiens_stream.frame import Frame
 from sapiens_stream.inference.batch_probe import MOST, choose_batch_size
 from sapiens_stream.inference.compilation import compiled, warm_up
 from sapiens_stream.inference.device import PRECISION_NAMES, bears_bfloat16
@@ -70,9 +71,9 @@ class PlacedModel:
         if self._compile:
             self._compile_network()
 
-    def input_for(self, size: tuple[int, int]) -> InputSpec:
-        """What a frame of that (height, width) is brought to; a compiled network is for a single size."""
-        return self.model.input if self._compile else self.model.input_for(size)
+    def input_for(self, frame: Frame) -> InputSpec:
+        """What a frame is brought to; a compiled network is for a single size."""
+        return self.model.input if self._compile else self.model.input_for(frame.size, photo=frame.is_photo)
 
     def computed_at_once(self, frames: int, spec: InputSpec) -> int:
         """The frames of that size that the network is given for these: as many, or filled up to a number it is for."""

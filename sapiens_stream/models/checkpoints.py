@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from sapiens_stream.errors import ModelError
+from sapiens_stream.errors import ModelError, UsageError
 from sapiens_stream.models.checkpoint import Checkpoint
 from sapiens_stream.models.families import family_of
 from sapiens_stream.models.families.family import Family
 from sapiens_stream.models.knowledge import known
-from sapiens_stream.models.model import Model
+from sapiens_stream.models.model import Model, Network
 from sapiens_stream.models.options import ModelOptions
 
 _RAW = "holds bare weights ({}) of a network that is neither Sapiens nor Sapiens2, and no graph of its own to run"
@@ -35,6 +36,18 @@ def open_checkpoint(
     if family is None:
         raise ModelError(f"{path} {_RAW.format(checkpoint.format)}")
     network = family.open(checkpoint, options)
+    if options.detail is not None:
+        network = _with_detail(path, network, options.detail)
     if family.classes is None or not family.fits(network):
         family = publisher if publisher is not None and publisher.channels == network.channels else None
     return known(name or (path.name if path.is_dir() else path.stem), network, family, checkpoint.manifest, options)
+
+
+def _with_detail(path: Path, network: Network, detail: float) -> Network:
+    if network.aspect_step is None:
+        raise UsageError(f"{path.stem} takes one size of picture, whose detail cannot be chosen; leave it out")
+    size, logits_size = (
+        (round(height * detail**0.5), round(width * detail**0.5))
+        for height, width in (network.size, network.logits_size)
+    )
+    return replace(network, size=size, logits_size=logits_size, photo_detail=1.0)

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 NAME = "sapiens-stream.json"
 """Of the extra file in a TorchScript or torch.export archive."""
 MOST_BYTES = 1 << 20
+MOST_DETAIL = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What is read back of it. `size` and `logits_size` are (height, width), `aspect_step` as a Model has it."""
+    """What is read back of it. `size` and `logits_size` are (height, width); `aspect_step` and `photo_detail` are a
+    Model's."""
 
     normalisation: Normalisation
     classes: ClassSet | None = None
@@ -34,6 +36,7 @@ class Manifest:
     size: tuple[int, int] | None = None
     logits_size: tuple[int, int] | None = None
     aspect_step: int | None = None
+    photo_detail: float = 1.0
 
 
 def manifest(model: Model) -> dict[str, str]:
@@ -42,7 +45,8 @@ def manifest(model: Model) -> dict[str, str]:
     `mean` and `std` are of RGB in 0..255, `classes` are names by id, `title` what they are as a set,
     `colours` their RGB, `threshold` is the logit
     above which a model of one channel sees foreground, `input` and `logits` are (height, width). Where the graph takes
-    any size, `aspect_step` is what each side of an input is a multiple of, as pictures keep their aspect.
+    any size, `aspect_step` is what each side of an input is a multiple of, as pictures keep their aspect, and
+    `photo_detail` how many times as many pixels a photo may have.
     """
     facts = {
         "model": model.name,
@@ -55,6 +59,7 @@ def manifest(model: Model) -> dict[str, str]:
         "input": (model.input.height, model.input.width),
         "logits": model.logits_size,
         "aspect_step": model.aspect_step,
+        "photo_detail": model.photo_detail,
     }
     return {name: json.dumps(value) for name, value in facts.items()}
 
@@ -149,10 +154,17 @@ def _step(value: Any, _told: Mapping[str, Any]) -> int:
     return value
 
 
+def _detail(value: Any, _told: Mapping[str, Any]) -> float:
+    if not 1 <= float(value) <= MOST_DETAIL:
+        raise ValueError(value)
+    return float(value)
+
+
 _READERS: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], Any]]] = {
     "classes": ("classes", _classes),
     "threshold": ("threshold", _number),
     "input": ("size", _lengths),
     "logits": ("logits_size", _lengths),
     "aspect_step": ("aspect_step", _step),
+    "photo_detail": ("photo_detail", _detail),
 }

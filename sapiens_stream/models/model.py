@@ -52,6 +52,8 @@ class Runnable:
         devices: the types of those that it runs on, None for any.
         aspect_step: where not None, pictures keep their aspect: each side of their input is a multiple of this; see
             `Model.input_for`.
+        photo_detail: with `aspect_step`, times as many pixels as it is made for, which a photo is brought to if it has
+            them: nothing has to be kept up with there.
         spread: it is so small that a CPU's cores are better used on a frame each than together on one, and that a GPU
             is done sooner with a full batch than with getting ready for a smaller one.
         path: the file, None where it comes from none.
@@ -67,6 +69,7 @@ class Runnable:
     own_dtype: bool = False
     devices: tuple[str, ...] | None = None
     aspect_step: int | None = None
+    photo_detail: float = 1.0
     spread: bool = False
     path: Path | None = None
 
@@ -106,17 +109,20 @@ class Model(Runnable):
     threshold: float = 0.0
     assumed: str | None = None
 
-    def input_for(self, size: tuple[int, int]) -> InputSpec:
+    def input_for(self, size: tuple[int, int], *, photo: bool = False) -> InputSpec:
         """What a picture is brought to: `input`, or with `aspect_step` as many pixels, about, in its aspect.
 
         That is at most 4 to 1.
 
         Args:
             size: (H, W) of the picture.
+            photo: it has a `photo_detail`, as far as it has the pixels.
         """
         if self.aspect_step is None:
             return self.input
-        step, area = self.aspect_step, self.input.height * self.input.width
+        step, area = self.aspect_step, float(self.input.height * self.input.width)
+        if photo:
+            area = max(area, min(self.photo_detail * area, float(size[0] * size[1])))
         taller = min(4.0, max(0.25, size[0] / size[1])) ** 0.5
         height, width = (max(1, round(area**0.5 * stretch / step)) * step for stretch in (taller, 1 / taller))
         return replace(self.input, height=height, width=width)

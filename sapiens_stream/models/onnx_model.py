@@ -59,6 +59,7 @@ def open_onnx(checkpoint: Checkpoint, shape: Shape | None = None, *, trust: bool
         own_dtype=True,
         devices=("cpu", "cuda") if provider_of("cuda") else ("cpu",),
         aspect_step=file.manifest.aspect_step if file.manifest and shape is None and _is_free(pixels) else None,
+        photo_detail=file.manifest.photo_detail if file.manifest else 1.0,
         path=path,
     )
 

@@ -10,6 +10,9 @@ from typing import TypedDict
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.normalisation import Triple
 
+MOST_DETAIL = 4.0
+"""Times the pixels that a model is made for, or as few: bodies are then of a size that it does not know."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
@@ -18,6 +21,9 @@ class ModelOptions:
     Args:
         shape: the (height, width) that the model gets; None: the checkpoint's own (the built-in model's is then in the
             picture's aspect).
+        detail: times as many pixels as a model that keeps a picture's aspect is made for: with more it sees smaller
+            parts, and takes as many times as long. None: 1 of video and live pictures, of photos what the model says
+            (the built-in one 2).
         as_is: run the graph in a Sapiens checkpoint's file, where our own module would run its weights.
         trust: run a file's graph although it holds more than tensor operators, and may do anything.
         pull: fetch a model of that name if it is not on disk.
@@ -33,6 +39,7 @@ class ModelOptions:
     """
 
     shape: tuple[int, int] | None = None
+    detail: float | None = None
     as_is: bool = False
     trust: bool = False
     pull: bool = False
@@ -43,6 +50,10 @@ class ModelOptions:
     def __post_init__(self) -> None:
         if self.shape is not None:
             object.__setattr__(self, "shape", _checked(self.shape))
+        if self.detail is not None:
+            object.__setattr__(self, "detail", _detail(self.detail))
+            if self.shape is not None:
+                raise UsageError(f"a shape and a detail of {self.detail:g}; one of them says what the model gets")
         if self.classes_from is not None:
             object.__setattr__(self, "classes_from", str(self.classes_from))
         for name in ("mean", "std"):
@@ -54,6 +65,7 @@ class ModelSettings(TypedDict, total=False):
     """The fields of ModelOptions, as keywords."""
 
     shape: tuple[int, int] | None
+    detail: float | None
     as_is: bool
     trust: bool
     pull: bool
@@ -72,6 +84,12 @@ def _triple(name: str, given: object) -> Triple:
             f"a {name} of {red:g} {green:g} {blue:g}; each is finite" + (", and above 0" * (name == "std"))
         )
     return red, green, blue
+
+
+def _detail(given: object) -> float:
+    if not isinstance(given, (int, float)) or isinstance(given, bool) or not 1 / MOST_DETAIL <= given <= MOST_DETAIL:
+        raise UsageError(f"a detail of {given!r}; it is a number from {1 / MOST_DETAIL:g} to {MOST_DETAIL:g}")
+    return float(given)
 
 
 def _checked(shape: object) -> tuple[int, int]:

@@ -28,11 +28,11 @@ class Choice:
 
     def is_off(self, frame: Frame) -> bool:
         """Whether the frame's clip is one whose people are not looked at."""
-        return self.chosen == "off" and frame.pts is not None and _clip_of(frame) == self._clip
+        return self.chosen == "off" and not frame.is_photo and _clip_of(frame) == self._clip
 
     def see(self, frame: Frame, people: Sequence[PersonBox]) -> None:
         """The people of a frame."""
-        if frame.pts is not None:
+        if not frame.is_photo:
             with self._lock:
                 self._see(frame, people)
 

@@ -74,7 +74,7 @@ class FromMap:
 
 def wait(batch: PendingBatch, turn: Turn) -> None:
     """Until the frames before have been looked at; photos have nothing to do with each other."""
-    if any(frame.pts is not None for frame in batch.frames):
+    if not all(frame.is_photo for frame in batch.frames):
         turn.wait()
 
 

@@ -52,7 +52,7 @@ class LookedAt:
     def is_within(self, period: Fraction, frame: Frame) -> bool:
         """Whether that was in the same period of the same clip as a later frame."""
         before = self.frame
-        if before is None or frame.pts is None or _clip(before) != _clip(frame) or before.index >= frame.index:
+        if before is None or frame.is_photo or _clip(before) != _clip(frame) or before.index >= frame.index:
             return False
         return period_of(before, period) == period_of(frame, period)
 
@@ -74,7 +74,7 @@ class BuiltinLook:
 
     def whole(self, frame: Frame) -> tuple[Tensor, Placement, InputSpec]:
         """The logits, (1, C, h, w), of a whole frame."""
-        spec = self._model.input_for(frame.size)
+        spec = self._model.input_for(frame.size, photo=frame.is_photo)
         place = placement(frame.size, spec, "stretch")
         return self._logits(frame, place, spec), place, spec
 

@@ -31,7 +31,7 @@ class Track:
 
         A person who was there in both of the last two frames, and is not found now, is looked for in the same place.
         """
-        if frame.pts is None:  # a photo
+        if frame.is_photo:
             return list(found)
         clip = frame.name.rpartition("/")[0]
         near = [each for each in self._seen if each.clip == clip and 0 < frame.index - each.index <= KEPT]

@@ -38,12 +38,13 @@ class Fingerprint:
     def __init__(self, source: SourceInfo, engine: Inference, settings: Mapping[str, Any]) -> None:
         self._model = engine.model
         self._source = source
-        shape = engine.model.input
+        shape, detail = engine.model.input, engine.model.photo_detail
         self.settings: dict[str, Any] = {
             **{name: _plain(value) for name, value in settings.items() if name not in _NEUTRAL},
             **({"boxes": _content_of(settings["boxes"])} if settings.get("boxes") else {}),
             "shape": [shape.height, shape.width],
             "keeps_aspect": engine.model.aspect_step is not None,
+            **({"photo_detail": detail} if source.kind == "photos" and detail != 1 else {}),
             "precision": str(engine.dtype).removeprefix("torch."),
         }
 

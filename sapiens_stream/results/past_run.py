@@ -42,6 +42,7 @@ class PastModel:
     input: Size
     path: Path | None = None
     aspect_step: int | None = None
+    photo_detail: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ from sapiens_stream.models.options import ModelOptions
 
 INPUT = InputSpec(height=288, width=352, mean=NORMALISATION.mean, std=NORMALISATION.std)
 
+PHOTO_DETAIL = 2.0
+"""Times as many pixels of a photo: hands, hair and shoes gain much, and with more, groups and composites lose."""
+
 STEP = 32
 """The network's coarsest grid, pixels."""
 
@@ -40,8 +43,8 @@ def open_builtin(weights: Path, shape: tuple[int, int] | None = None) -> Network
     """The built-in network with its weights in a file.
 
     Pictures are stretched to `shape` (height, width); where it is None they keep their aspect, at about as many pixels
-    as INPUT has. Multiples of STEP use the network's grid best. Raises ModelError if the weights are missing or not
-    this network's.
+    as INPUT has, photos at PHOTO_DETAIL times as many if they have them. Multiples of STEP use the network's grid best.
+    Raises ModelError if the weights are missing or not this network's.
     """
     network = BodyPartNet(len(SAPIENS)).eval()
     try:
@@ -78,6 +81,7 @@ def open_builtin(weights: Path, shape: tuple[int, int] | None = None) -> Network
         runner=run_by_onnx,
         dtype=torch.float16,
         aspect_step=None if shape else STEP,
+        photo_detail=PHOTO_DETAIL,
         spread=True,
         path=weights,
     )
