@@ -78,11 +78,11 @@ def window(on_display: VirtualDisplay) -> Iterator[Window]:
 
 def opened(display: VirtualDisplay) -> Window:
     """A window that paints: without a window manager Qt misses at times, on a busy machine, that it was uncovered."""
-    for _ in range(8):
+    for within in (3, 3, 4, 6, 8, 12, 16, 24):  # its process may take seconds to start, too
         window = Window(TITLE, SAPIENS, keep_background=True)
         display.expose(TITLE)
         window.show(screen(view((70, 80, 90))))
-        if shows(display, (70, 80, 90), (400, 240), within=3):
+        if shows(display, (70, 80, 90), (400, 240), within=within):
             return window
         window.close()
     raise AssertionError("no window paints")
