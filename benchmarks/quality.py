@@ -1,6 +1,7 @@
 """How well a model labels body parts: IoU of the foreground and of each class, pixels pooled over the pictures.
 
-    python -m benchmarks.quality [MODEL] [--pictures FOLDER ...] [--parsing FOLDER ...] [--clothing FOLDER ...]
+    python -m benchmarks.quality [MODEL] [--detail TIMES] [--pictures FOLDER ...] [--parsing FOLDER ...]
+        [--clothing FOLDER ...]
 
 `--pictures`: NAME.jpg (or .png) and NAME_gt.png, the classes of Sapiens' 28, 255 where pixels do not count. The
 recipe's `evaluate` writes one of held-out renders; hand-labelled photographs are looked for in ../shared/labelled.
@@ -76,6 +77,7 @@ def figures(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="builtin")
+    parser.add_argument("--detail", type=float, help="times the pixels that the model is made for")
     parser.add_argument("--pictures", type=Path, nargs="*", help="folders of pictures and labels")
     parser.add_argument(
         "--parsing", type=Path, nargs="*", default=[], help="folders with the 20 labels of human parsing"
@@ -86,7 +88,7 @@ def main() -> None:
     folders = [folder for folder in given.pictures or usual if any(folder.glob("*_gt.png"))]
     if not folders and not given.parsing and not given.clothing:
         raise SystemExit(f"no NAME_gt.png in {', '.join(map(str, given.pictures or usual))}")
-    segmenter = Segmenter(given.model)
+    segmenter = Segmenter(given.model, detail=given.detail)
     found = {folder.name: figures(segmenter, labelled(folder)) for folder in folders}
     for folder in given.parsing:
         found[folder.name] = figures(segmenter, labelled(folder), PARSING)
