@@ -17,6 +17,7 @@ from sapiens_stream.cli.demo import demo
 from sapiens_stream.cli.doctor import doctor
 from sapiens_stream.cli.images import images
 from sapiens_stream.cli.live import LiveCommand, live
+from sapiens_stream.cli.mistakes import in_words
 from sapiens_stream.cli.models import models
 from sapiens_stream.cli.results import results
 from sapiens_stream.cli.streams import lost_output, tolerant_streams
@@ -62,7 +63,7 @@ def _run() -> int:
             error(f"standard output: {cause(lost)}")
             code = exit_codes.FAILED
     except typer.TyperException as problem:
-        error(problem.format_message())
+        error(in_words(problem))
         code = exit_codes.WRONG_USAGE
     except UsageError as problem:
         error(problem.on_command_line)

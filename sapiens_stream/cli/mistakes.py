@@ -1,0 +1,31 @@
+"""What is said of a wrong option: the value, and what it would have to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+_NUMBERS = {"int": "a whole number", "float": "a number"}
+"""By the beginning of what pydantic, with which typer reads values, calls the mistake."""
+_PREFIX, _VALUE = "Value error, ", "Input"
+
+
+def in_words(problem: typer.TyperException) -> str:
+    """The mistake in a line."""
+    text = str(problem.format_message())
+    found = _first(problem.__cause__)
+    said = str(found.get("msg", ""))
+    return text.replace(said, _better(said, found)) if said else text
+
+
+def _better(said: str, found: dict[str, Any]) -> str:
+    value = str(found.get("input"))
+    what = _NUMBERS.get(str(found.get("type", "")).partition("_")[0])
+    return f"{value!r} is not {what}" if what is not None else said.replace(_VALUE, repr(value)).removeprefix(_PREFIX)
+
+
+def _first(cause: BaseException | None) -> dict[str, Any]:
+    """What pydantic says of the first mistake that it found, if it was asked."""
+    errors = getattr(cause, "errors", None)
+    return dict(errors()[0]) if errors is not None and errors() else {}
