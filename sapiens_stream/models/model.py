@@ -116,13 +116,13 @@ class Model(Runnable):
 
         Args:
             size: (H, W) of the picture.
-            photo: it has a `photo_detail`, as far as it has the pixels.
+            photo: it has a `photo_detail`, if it has the pixels.
         """
         if self.aspect_step is None:
             return self.input
         step, area = self.aspect_step, float(self.input.height * self.input.width)
-        if photo:
-            area = max(area, min(self.photo_detail * area, float(size[0] * size[1])))
+        if photo and size[0] * size[1] >= self.photo_detail * area:  # or not: of few sizes a GPU's plans are kept
+            area *= self.photo_detail
         taller = min(4.0, max(0.25, size[0] / size[1])) ** 0.5
         height, width = (max(1, round(area**0.5 * stretch / step)) * step for stretch in (taller, 1 / taller))
         return replace(self.input, height=height, width=width)
