@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +25,12 @@ CLIPS = {
     "joined recordings": ("clip.ts", {"options": OPEN, "joined": True}, ("--save", "labels", "--overlay", "none")),
     "odd size, files": ("clip.mkv", {"codec": "ffv1", "size": (97, 161)}, ("--save", "classes", "--overlay", "none")),
     "steady": ("clip.mp4", {"options": OPEN}, ("--save", "labels", "--overlay", "none", "--steady", 2)),
+    "few are inferred": ("clip.ts", {"options": OPEN}, ("--save", "labels,jsonl", "--overlay", "none", "--every", 7)),
+    "few, VFR": (
+        "clip.mp4",
+        {"vfr": True, "options": OPEN},
+        ("--save", "labels,jsonl", "--overlay", "none", "--every", 3, "--steady", 1),
+    ),
 }
 
 
@@ -69,35 +76,33 @@ def two_threads():
 
 
 @pytest.mark.parametrize(
-    ("people", "frames", "every"),
-    [("all are seen at a first look", 10, 5), ("looked for in parts of the picture, now and then", 22, 18)],
+    ("people", "frames", "every", "options"),
+    [
+        ("all are seen at a first look", 10, 5, ()),
+        ("all, their maps held still", 13, 5, ("--steady", 2)),
+        ("all, a frame of three inferred", 15, 5, ("--every", 3, "--steady", 1)),
+        ("looked for in parts of the picture, now and then", 22, 18, ()),
+        ("in parts, a frame of four inferred", 22, 18, ("--every", 4)),
+    ],
 )
-def test_people_are_named_as_in_one_run(people, frames, every, two_threads, program, tmp_path):
-    """They are followed over the seam."""
+def test_people_are_named_as_in_one_run(people, frames, every, options, two_threads, program, tmp_path):
+    """They are followed over the seam; there is a key frame, and so a seam, each second."""
     if people.startswith("all"):
         path = scaled(SAMPLES / "people.mp4", tmp_path / "people.mp4", width=320, frames=frames, every=every)
     else:
         path = one_who_moves(tmp_path / "people.mp4", frames=frames, every=every)
     command = ("video", path, "--quiet", "--device", "cpu", "--people", "builtin", "--save", "labels,jsonl,people")
+    command = (*command, *options)
     chunks, whole = tmp_path / "chunks", tmp_path / "whole"
     for number in range(2):
         assert program(*command, "-o", chunks, "--color-by", "person", "--chunk", f"{number}/2").code == 0
+    assert len(list(chunks.glob("*chunk*_labels.mkv"))) == 2
     assert program("results", "join", chunks).code == 0
     assert program(*command, "-o", whole, "--color-by", "person").code == 0
     found = [json.loads(line)["people"] for line in (whole / "people.jsonl").read_text().splitlines()]
     assert len(found) == frames and 1 in {person["id"] for each in found[every:] for person in each}
     assert_same_files(whole, chunks, "*.mkv", "*.jsonl", "*.mp4")
     assert not list(chunks.glob("*chunk*"))
-
-
-def test_carried_class_maps_are_told_of(program, tmp_path):
-    path = make_video(tmp_path / "clip.mp4", frames=40, options={"g": "10"})
-    command = ("video", path, *FAST, "--every", 3, "--save", "labels,jsonl", "--overlay", "none", "-o", tmp_path)
-    for number in range(2):
-        assert program(*command, "--chunk", f"{number}/2").code == 0
-    assert program("results", "join", tmp_path).code == 0
-    ages = [json.loads(line).get("carried", 0) for line in (tmp_path / "clip.jsonl").read_text().splitlines()]
-    assert len(ages) == 40 and set(ages) >= {0, 1}
 
 
 def test_what_is_told_beside_class_maps_is_checked(program, tmp_path):
@@ -112,7 +117,7 @@ def test_what_is_told_beside_class_maps_is_checked(program, tmp_path):
 
 
 def scaled(clip, path, *, width, frames, every):
-    """The first frames of a clip, smaller, with a key frame now and then."""
+    """The first frames of a clip, smaller."""
     with av.open(clip) as source:
         shown = source.streams.video[0]
         size = width, shown.height * width // shown.width // 2 * 2
@@ -135,10 +140,12 @@ def one_who_moves(path, *, frames, every):
 
 
 def encoded(pictures, path, size, every):
+    """At such a rate that there is a key frame each second."""
     options = {"g": str(every), "keyint_min": str(every), "sc_threshold": "0"}
     with av.open(path, "w") as target:
-        stream = target.add_stream("libx264", 25, options=options, width=size[0], height=size[1], pix_fmt="yuv420p")
-        for frame in pictures:
+        stream = target.add_stream("libx264", every, options=options, width=size[0], height=size[1], pix_fmt="yuv420p")
+        for index, frame in enumerate(pictures):
+            frame.pts, frame.time_base = index, Fraction(1, every)
             target.mux(stream.encode(frame))
         target.mux(stream.encode())
     return path

@@ -105,9 +105,10 @@ def carried_iou_in_place(results: Sequence[Segmentation]) -> float:
 
 class TestScenes:
     def test_both_sides_of_a_cut_are_inferred_and_nothing_crosses_it(self) -> None:
-        first, second = ([scene(index, seed=seed) for index in range(6)] for seed in (0, 40))
-        apart = carried(first, 8)[0] + carried(second, 8)[0]
-        together, inferred = carried([*first, *second], 8)
+        first = [scene(index) for index in range(6)]
+        second = [replace(scene(index, seed=40), index=6 + index) for index in range(6)]
+        apart = carried(first, 12)[0] + carried(second, 12)[0]
+        together, inferred = carried([*first, *second], 12)
         assert same(together, apart) and inferred == 4
         assert [each.carried for each in together] == [0, 1, 2, 3, 4, 0] * 2
 
@@ -115,6 +116,13 @@ class TestScenes:
         small = [replace(scene(index), decoded=np.ascontiguousarray(scene(index).rgb[:100])) for index in range(3)]
         results, inferred = carried([scene(0), scene(1), scene(2), *small], 8)
         assert [each.class_map.shape for each in results] == [SIZE] * 3 + [(100, 160)] * 3 and inferred == 4
+
+    @pytest.mark.parametrize(
+        "indices, ages", [(range(2, 9), [0, 0, 1, 2, 0, 1, 0]), ([0, 1, 5, 6, 7], [0, 1, 0, 0, 0])]
+    )
+    def test_frames_go_by_their_numbers_in_the_clip(self, indices: Sequence[int], ages: Sequence[int]) -> None:
+        frames = [replace(scene(place), index=index) for place, index in enumerate(indices)]
+        assert [each.carried for each in carried(frames, 3)[0]] == ages
 
     def test_indices_that_stand_still(self) -> None:
         frames = [replace(scene(index), index=0) for index in range(4)]

@@ -1,11 +1,13 @@
 """A video in parts, each decoded by itself: their frames together are those of the whole."""
 
 import hashlib
+from fractions import Fraction
 
 import pytest
 
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame
+from sapiens_stream.settings import frame_name
 from sapiens_stream.sources import Video
 from sapiens_stream.sources.demux import Mark
 from sapiens_stream.sources.key_frames import find_key_frames
@@ -17,6 +19,9 @@ HEVC = {"x265-params": "open-gop=1:keyint=25:log-level=none"}
 CLIPS = {
     "B-frames": ("clip.mp4", {"b_frames": 3, "options": {"g": "25"}}),
     "VFR": ("clip.mkv", {"vfr": True, "options": {"g": "25"}}),
+    "VFR, open GOP, MP4": ("clip.mp4", {"vfr": True, "options": OPEN}),
+    "late start, MP4": ("clip.mp4", {"start": 7, "options": OPEN}),
+    "late start, transport stream": ("clip.ts", {"start": 7, "options": OPEN}),
     "open GOP, MP4": ("clip.mp4", {"options": OPEN}),
     "open GOP, Matroska": ("clip.mkv", {"options": OPEN}),
     "open GOP, transport stream": ("clip.ts", {"options": OPEN}),
@@ -31,7 +36,7 @@ CLIPS = {
     "VP9": ("clip.webm", {"codec": "libvpx-vp9", "options": {"g": "25", "deadline": "realtime", "cpu-used": "8"}}),
     "joined recordings": ("clip.ts", {"options": OPEN, "joined": True}),
 }
-FRAMES = 160
+FRAMES = 200
 
 
 @pytest.fixture(scope="module", params=CLIPS.values(), ids=CLIPS.keys())
@@ -51,24 +56,26 @@ def seen(frame):
     return frame.time, frame.duration, frame.size, frame.quarter_turns, picture
 
 
-def frames_of(path, part, margin=Margin()):  # noqa: B008
-    """Those of a part, and the others that come with them."""
-    with VideoPart(path, part, margin=margin) as source:
+def frames_of(path, part):
+    """Those of a part, the others that come with them, and the number of the first of these."""
+    with VideoPart(path, part) as source:
         frames = [each for each in source.frames() if isinstance(each, Frame)]
-        assert [frame.index for frame in frames] == list(range(len(frames)))
+        first = frames[0].index
+        assert [frame.index for frame in frames] == list(range(first, first + len(frames)))
+        assert [frame.name for frame in frames] == [frame_name("clip", frame.index) for frame in frames]
         own = [seen(frame) for frame in frames if source.is_kept(frame)]
-        return own, [seen(frame) for frame in frames], source.began, source.following
+        return own, [seen(frame) for frame in frames], first, source.began, source.following
 
 
 def test_the_frames_of_parts_are_those_of_the_whole(clip):
     with Video(clip) as video:
         whole = [seen(frame) for frame in video.frames() if isinstance(frame, Frame)]
-    parts = find_key_frames(clip).parts(4)
+    parts = find_key_frames(clip).parts(6, Margin(before=3, after=3))
     assert len(parts) > 2 and any(part.mark is not None for part in parts)
     found, expected = [], None
     for part in parts:
-        own, around, began, following = frames_of(clip, part, margin=Margin(before=3, after=3))
-        assert expected in (None, began)
+        own, around, first, began, following = frames_of(clip, part)
+        assert expected in (None, began) and first == max(0, len(found) - 3)
         assert around == whole[max(0, len(found) - 3) : len(found) + len(own) + 3]
         found += own
         expected = following
@@ -96,3 +103,24 @@ def test_what_has_no_times_is_not_read_in_parts(tmp_path):
     path = make_video(tmp_path / "clip.h264", frames=30, format="h264")
     with pytest.raises(InputError, match="no key frame with a time"):
         find_key_frames(path)
+
+
+@pytest.mark.parametrize(
+    ("margin", "least"),
+    [
+        (Margin(), 0),
+        (Margin(before=3), 3),
+        (Margin(before=40, after=40), 40),
+        (Margin(seconds=Fraction(3, 2)), 37),
+        (Margin(seconds=Fraction(3, 2), before=30), 67),
+    ],
+)
+def test_all_of_a_margin_is_seen_and_is_sound(margin, least, tmp_path):
+    """However near its key frames are."""
+    path = make_video(tmp_path / "clip.mp4", frames=320, options=OPEN)
+    with Video(path) as video:
+        whole = [seen(frame) for frame in video.frames() if isinstance(frame, Frame)]
+    part = find_key_frames(path).parts(4, margin)[-1]
+    own, around, first, _, _ = frames_of(path, part)
+    assert part.mark is not None and len(whole) - len(own) - first >= least
+    assert around == whole[first:]

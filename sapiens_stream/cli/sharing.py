@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.video_runs import VideoRuns
     from sapiens_stream.inference.options import InferenceOptions
+    from sapiens_stream.sources.parts import Margin
 
 
 def share_of_videos(text: str, inputs: Sequence[str], folder: Path, display: Display) -> list[str]:
@@ -64,15 +65,16 @@ def check_whole(inference: InferenceOptions, choices: Choices) -> None:
         raise UsageError(why)
 
 
-def execute_chunk(runs: VideoRuns, text: str, inputs: Sequence[str], display: Display) -> None:
-    """Runs the chunk that `--chunk` names; ends the program, done, where the video has not so many."""
+def execute_chunk(runs: VideoRuns, text: str, inputs: Sequence[str], display: Display, *, margin: Margin) -> None:
+    """Runs the chunk that `--chunk` names, of which `margin` is seen too; ends the program, done, where the video has
+    not so many."""
     from sapiens_stream.sources.key_frames import find_key_frames
 
     chunk = parse_shard(text, os.environ, option="--chunk")
     [name] = inputs
     if problem := guesses.video_problem(name):
         raise InputError(problem)
-    parts = find_key_frames(name, max_pixels=runs.max_pixels).parts(chunk.count)
+    parts = find_key_frames(name, max_pixels=runs.max_pixels).parts(chunk.count, margin)
     if chunk.number >= len(parts):
         display.result(f"{name} has key frames for {len(parts)} chunks; nothing to do for {text}")
         raise typer.Exit(exit_codes.DONE)

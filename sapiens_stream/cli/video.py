@@ -104,7 +104,10 @@ def video(
         strict=strict,
     )
     if chunk is not None:
-        execute_chunk(runs, chunk, inputs, runner.display)
+        from sapiens_stream.pipeline.part_run import margin_of
+
+        margin = margin_of(steady=steady, every=every, people=inference.looks_for_people)
+        execute_chunk(runs, chunk, inputs, runner.display, margin=margin)
         raise typer.Exit(runner.exit_code)
     good, bad = runs.inputs(mine, among=inputs)
     runner.begin(len(mine), str(overlay_file or folder), folder, runs.files(good), file=len(inputs) > 1)

@@ -18,7 +18,7 @@ from sapiens_stream.errors import InputError, ModelError, SapiensStreamError, St
 from sapiens_stream.frame import Skipped
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.batch import BatchInput
-from sapiens_stream.pipeline.part_run import margin_of, run_of_part
+from sapiens_stream.pipeline.part_run import run_of_part
 from sapiens_stream.pipeline.watchdog import Activity
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import fitting
@@ -152,9 +152,8 @@ class VideoRuns:
         segmenter = self._ready()
         from sapiens_stream.people.chain import refiner_for  # which loads torch
 
-        margin = margin_of(steady=self._steady, every=self._every, people=segmenter.engine.looks_closer)
         try:
-            source = VideoPart(name, part, margin=margin, max_pixels=self.max_pixels)
+            source = VideoPart(name, part, max_pixels=self.max_pixels)
         except InputError as error:
             self._runner.reject(printable(name), error)
             return

@@ -31,7 +31,7 @@ from sapiens_stream.sinks import Outputs
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.sources import Source, Video
 from sapiens_stream.sources.key_frames import find_key_frames
-from sapiens_stream.sources.parts import Part, VideoPart
+from sapiens_stream.sources.parts import Margin, Part, VideoPart
 from sapiens_stream.sources.video_input import printable
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -108,7 +108,7 @@ class Worker:
             if in_parts:
                 assert source.info.duration is not None
                 count = max(1, round(float(source.info.duration) / self._job.chunk_seconds))
-                parts = find_key_frames(address, max_pixels=self._job.max_pixels).parts(count)
+                parts = find_key_frames(address, max_pixels=self._job.max_pixels).parts(count, self._margin())
                 if len(parts) > 1:
                     return Outcome(parts=parts)
             folder = stack.enter_context(self._place.work_in(entry.folder))
@@ -137,8 +137,7 @@ class Worker:
         from sapiens_stream.people.chain import refiner_for
 
         with self._place.work_in(entry.folder, names) as folder:
-            margin = margin_of(steady=job.steady, every=job.every, people=segmenter.engine.looks_closer)
-            source = VideoPart(self._address(entry), part, margin=margin, max_pixels=job.max_pixels)
+            source = VideoPart(self._address(entry), part, max_pixels=job.max_pixels)
             source.info = replace(source.info, name=printable(entry.input)) if is_remote(entry.input) else source.info
             with source:
                 run = run_of_part(
@@ -202,6 +201,10 @@ class Worker:
             count = max(1, round(float(video.info.duration) / self._job.chunk_seconds))
         parts = find_key_frames(source, max_pixels=self._job.max_pixels).parts(count)
         return [name for part in parts for name in _files_of(entry, part)]
+
+    def _margin(self) -> Margin:
+        job = self._job
+        return margin_of(steady=job.steady, every=job.every, people=job.inference.looks_for_people)
 
     def _is_long(self, source: Source) -> bool:
         return source.info.duration is not None and source.info.duration > 1.5 * self._job.chunk_seconds

@@ -43,9 +43,10 @@ class _Key:
 class Every:
     """A refiner that has each `every`-th frame inferred, and others where the picture has changed.
 
-    Those are the frames on both sides of a cut, and the last. The probabilities of the others are those of the inferred
-    frames before and after, brought along the optical flow to them; the nearer weighs more, and what leads there and
-    back. `threshold` is the model's own.
+    The former go by the frames' numbers in the clip, so that a part of it has the same ones; the latter are the frames
+    on both sides of a cut, and the last. The probabilities of the rest are those of the inferred frames before and
+    after, brought along the optical flow to them; the nearer weighs more, and what leads there and back. `threshold` is
+    the model's own.
     """
 
     def __init__(self, every: int, threshold: float) -> None:
@@ -58,6 +59,8 @@ class Every:
         """Of those that are inferred, and of those that were taken at all."""
         self._taken: Frame | None = None
         self._lost = 0.0
+        self._number = -1
+        """Of the last frame, in the clip; on from there where a source does not count."""
         self._count = 0
         self._left: _Key | None = None
         self._inferred = self._carried = 0
@@ -76,7 +79,9 @@ class Every:
             self._taken = frame
             if cut:
                 self._newest = None
-            if cut or len(self._between) + 1 >= self._every or self._lost > _CHANGED:
+            before, self._number = self._number, max(frame.index, self._number + 1)
+            due = before // self._every != self._number // self._every
+            if cut or due or self._lost > _CHANGED:
                 wanted.append(self._infer(waiting))
             else:
                 assert self._newest is not None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
+import numpy.typing as npt
 
 from sapiens_stream.containers.joins import Joins
 from sapiens_stream.containers.opening import open_again
 from sapiens_stream.errors import InputError
+from sapiens_stream.frame import Frame
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.demux import Mark, best_stream
 from sapiens_stream.sources.parts import KeyFrames
@@ -26,6 +31,7 @@ def find_key_frames(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> KeyFra
     """
     with Video(path, max_pixels=max_pixels) as video:
         name, info = video.info.name, video.info
+        first = next(frame for frame in video.frames() if isinstance(frame, Frame))
         try:
             container = open_again(info.path, info.url)
         except InputError as error:
@@ -36,36 +42,54 @@ def find_key_frames(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> KeyFra
             stream = best_stream(container)
             entries = stream.index_entries
             if stream.frames and len(entries) == stream.frames and "mp4" in container.format.name.split(","):
-                return _of_index(stream)
+                return _of_index(stream, first)
             try:
-                return _of_packets(container, stream, name)
+                return _of_packets(container, stream, name, first)
             except (av.FFmpegError, OSError):
                 raise InputError(f"{name} is damaged, and cannot be read in parts") from None
 
 
 class _Noted:
-    """Key frames as they come, those left out that are near the one before."""
+    """Key frames as they come, those left out that are near the one before; and when each packet is shown."""
 
     def __init__(self) -> None:
         self.times: list[Fraction] = []
         self.marks: list[Mark] = []
+        self._shown = array("q")
+        self._of_marks = array("q")
 
-    def take(self, time: Fraction, mark: Mark) -> None:
-        if not self.times or time >= self.times[-1] + _NOT_NEARER:
-            self.times.append(time)
+    def take(self, shown: int | None, unit: Fraction, mark: Mark, *, is_key: bool) -> None:
+        """A packet: when it is shown, by `unit`, and where it lies."""
+        if shown is None:
+            return
+        self._shown.append(shown)
+        if is_key and (not self.times or shown * unit >= self.times[-1] + _NOT_NEARER):
+            self.times.append(shown * unit)
             self.marks.append(mark)
+            self._of_marks.append(shown)
+
+    def numbers(self, first: Frame) -> list[int]:
+        """Of each, how many packets are shown from the first frame on and before it."""
+        shown = np.sort(np.frombuffer(self._shown, np.int64))
+        counted = _count(shown, self._of_marks) - _count(shown, [first.pts or 0])
+        return [max(0, int(each)) for each in counted]
 
 
-def _of_index(stream: av.VideoStream) -> KeyFrames:
+def _count(shown: npt.NDArray[np.int64], before: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.searchsorted(shown, np.asarray(before, np.int64)).astype(np.int64)
+
+
+def _of_index(stream: av.VideoStream, first: Frame) -> KeyFrames:
+    """By the times of decoding, which are all that it holds: as many frames are shown before one of them as are decoded
+    before it, but for those that are decoded before the first is shown."""
     noted = _Noted()
     assert stream.time_base is not None
     for place, entry in enumerate(stream.index_entries):
-        if entry.is_keyframe:
-            noted.take(entry.timestamp * stream.time_base, Mark(None, entry.timestamp, place))
-    return KeyFrames(noted.times, noted.marks, stream.frames)
+        noted.take(entry.timestamp, stream.time_base, Mark(None, entry.timestamp, place), is_key=entry.is_keyframe)
+    return KeyFrames(noted.times, noted.marks, stream.frames, noted.numbers(first))
 
 
-def _of_packets(container: av.container.InputContainer, stream: av.VideoStream, name: str) -> KeyFrames:
+def _of_packets(container: av.container.InputContainer, stream: av.VideoStream, name: str, first: Frame) -> KeyFrames:
     noted = _Noted()
     joins = Joins(container)
     place, jumped = 0, False
@@ -78,9 +102,9 @@ def _of_packets(container: av.container.InputContainer, stream: av.VideoStream, 
             continue
         jumped = jumped or (pts, dts) != (packet.pts, packet.dts)
         shown = packet.pts if packet.pts is not None else packet.dts
-        if packet.is_keyframe and shown is not None:
-            noted.take(shown * packet.time_base, Mark(pts, dts, place))
+        noted.take(shown, packet.time_base, Mark(pts, dts, place), is_key=packet.is_keyframe)
         place += 1
     if not noted.marks:
         raise InputError(f"{name} has no key frame with a time, and cannot be read in parts")
-    return KeyFrames(noted.times, [replace(each, joined=jumped) for each in noted.marks], place)
+    marks = [replace(each, joined=jumped) for each in noted.marks]
+    return KeyFrames(noted.times, marks, place, noted.numbers(first))

@@ -9,37 +9,14 @@ from fractions import Fraction
 from pathlib import Path
 
 from sapiens_stream.frame import Frame, Skipped
-from sapiens_stream.settings import MAX_PIXELS, MOST_EVERY, frame_name
+from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.demux import Mark
 from sapiens_stream.sources.source import Source
 from sapiens_stream.sources.video import Video
 
 RUN_UP = 2
-"""Key frames that a part is decoded from before it begins. After one of them the pictures that refer to what is before
-it are broken (an open GOP); where the picture is renewed bit by bit, all are until the next."""
-_RUN_UP_SECONDS, _RUN_UP_FRAMES = 2, 2 * MOST_EVERY + 10
-"""What lies between, at least: key frames may follow each other closely, and before the part there is its `Margin`."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Part `number`, from 0, of `count`: the frames from the first that is not before `begin` up to that of `end`.
-
-    Both are seconds; None: the beginning, and the end, of the video. `mark` is where decoding begins; None: at the
-    beginning. `frames` are about as many as it has.
-    """
-
-    number: int
-    count: int
-    begin: Fraction | None
-    end: Fraction | None
-    mark: Mark | None
-    frames: int
-
-    @property
-    def label(self) -> str:
-        """For the names of files."""
-        return f"chunk_{self.number}_of_{self.count}"
+"""Key frames that a part is decoded from before what is seen of it. After one of them the pictures that refer to what
+is before it are broken (an open GOP); where the picture is renewed bit by bit, all are until the next."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +31,47 @@ class Margin:
     """Frames after it."""
 
 
+_NONE = Margin()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part `number`, from 0, of `count`: the frames from the first that is not before `begin` up to that of `end`.
+
+    Both are seconds; None: the beginning, and the end, of the video. `mark` is where decoding begins; None: at the
+    beginning. From `sound` (seconds) on, frames come out of that as they do in the whole, the first of them as its
+    frame `first`. `frames` are about as many as it has. Of what is around it `margin` is seen.
+    """
+
+    number: int
+    count: int
+    begin: Fraction | None
+    end: Fraction | None
+    mark: Mark | None
+    frames: int
+    sound: Fraction | None = None
+    first: int = 0
+    margin: Margin = _NONE
+
+    @property
+    def label(self) -> str:
+        """For the names of files."""
+        return f"chunk_{self.number}_of_{self.count}"
+
+
 @dataclass(frozen=True)
 class KeyFrames:
-    """Of a video: their times (seconds, on one line), where they lie, and how many packets there are in all."""
+    """Of a video: their times (seconds, on one line), where they lie, and how many packets there are in all.
+
+    `numbers` says of each how many frames of the whole come before its time, if each packet gives one.
+    """
 
     times: Sequence[Fraction]
     marks: Sequence[Mark]
     packets: int
+    numbers: Sequence[int]
 
-    def parts(self, count: int) -> list[Part]:
+    def parts(self, count: int, margin: Margin = _NONE) -> list[Part]:
         """About equally long ones, `count` of them or, where there are too few key frames, less."""
         cuts: list[int] = []
         for number in range(1, count):
@@ -74,7 +83,8 @@ class KeyFrames:
         parts = []
         for number, start in enumerate(starts):
             following = starts[number + 1] if number + 1 < len(starts) else None
-            run_up = self._run_up(start)
+            sound = self._before(start, margin)
+            run_up = sound - RUN_UP
             parts.append(
                 Part(
                     number=number,
@@ -84,46 +94,46 @@ class KeyFrames:
                     mark=self.marks[run_up] if run_up > 0 else None,
                     frames=(self.marks[following].place if following is not None else self.packets)
                     - (self.marks[start].place if start else 0),
+                    sound=self.times[sound] if run_up > 0 else None,
+                    first=self.numbers[sound] if run_up > 0 else 0,
+                    margin=margin,
                 )
             )
         return parts
 
-    def _run_up(self, start: int) -> int:
-        """The key frame from which a part that begins at another is decoded; 0: the beginning of the video."""
-        place = max(0, start - RUN_UP)
-        while place and (
-            self.times[start] - self.times[place] < _RUN_UP_SECONDS
-            or self.marks[start].place - self.marks[place].place < _RUN_UP_FRAMES
-        ):
+    def _before(self, start: int, margin: Margin) -> int:
+        """The last key frame with all of a margin between it and another."""
+        place = start
+        while place and self.times[start] - self.times[place] < margin.seconds:
+            place -= 1
+        edge = self.numbers[place]
+        while place and edge - self.numbers[place] < margin.before:
             place -= 1
         return place
-
-
-_NONE = Margin()
 
 
 class VideoPart(Source):
     """The frames of a part of a video, as they are when it is decoded from its beginning.
 
-    The frames of its `margin` are yielded too: `is_kept` tells which are its own.
-    Indices count from the first that is yielded. `first` is the first frame of the whole video. `began` and `following`
-    are the times of the part's first frame, and of the frame after its last, once they are read.
+    The frames of its margin are yielded too: `is_kept` tells which are its own.
+    Indices and names are those of the whole, as far as packets tell: one that is damaged gives no frame there.
+    `first` is the first frame of the whole video. `began` and `following` are the times of the part's first frame, and
+    of the frame after its last, once they are read.
 
     Raises InputError as `Video` does.
     """
 
-    def __init__(self, path: str | Path, part: Part, *, margin: Margin = _NONE, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, path: str | Path, part: Part, *, max_pixels: int = MAX_PIXELS) -> None:
         self.part = part
         self.began: Fraction | None = None
         self.following: Fraction | None = None
-        self._margin = margin
         self._kept = range(0)
         with Video(path, max_pixels=max_pixels) as whole:
             self.first = next(frame for frame in whole.frames() if isinstance(frame, Frame))
             self.info = replace(whole.info, frame_count=part.frames)
         self._video = Video(path, max_pixels=max_pixels, begin=part.mark)
         self._stem = self.first.name.rpartition("/")[0]
-        self._frames = self._numbered()
+        self._frames = self._with_margin()
 
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames
@@ -140,19 +150,20 @@ class VideoPart(Source):
         self._video.close()
 
     def _numbered(self) -> Iterator[Frame | Skipped]:
-        index = 0
-        for each in self._with_margin():
+        """The sound ones, as the whole numbers them."""
+        index, sound = self.part.first, self.part.sound
+        for each in self._video.frames():
             if isinstance(each, Skipped):
                 yield each
-            else:
+            elif sound is None or (each.time is not None and each.time >= sound):
                 yield replace(each, index=index, name=frame_name(self._stem, index))
                 index += 1
 
     def _with_margin(self) -> Iterator[Frame | Skipped]:
-        before: deque[Frame] = deque(maxlen=self._margin.before)
-        begin, end = self.part.begin, self.part.end
-        begun, after, lead = begin is None, 0, 0
-        for each in self._video.frames():
+        margin, begin, end = self.part.margin, self.part.begin, self.part.end
+        before: deque[Frame] = deque(maxlen=margin.before)
+        begun, after = begin is None, 0
+        for each in self._numbered():
             if isinstance(each, Skipped):
                 if begun and not after:
                     yield each
@@ -161,14 +172,12 @@ class VideoPart(Source):
             assert time is not None
             if not begun:
                 assert begin is not None
-                if time < begin - self._margin.seconds:
+                if time < begin - margin.seconds:
                     before.append(each)
                     continue
-                lead += len(before)
                 yield from before
                 before.clear()
                 if time < begin:
-                    lead += 1
                     yield each
                     continue
                 begun = True
@@ -176,13 +185,10 @@ class VideoPart(Source):
                 self.following = time
                 after = 1
             if after:
-                if after > self._margin.after:
+                if after > margin.after:
                     return
                 after += 1
             else:
                 self.began = time if self.began is None else self.began
-                self._keep(lead)
+                self._kept = range(self._kept.start if self._kept else each.index, each.index + 1)
             yield each
-
-    def _keep(self, lead: int) -> None:
-        self._kept = range(self._kept.start or lead, (self._kept.stop or lead) + 1)
