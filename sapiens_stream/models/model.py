@@ -53,7 +53,7 @@ class Runnable:
         aspect_step: where not None, pictures keep their aspect: each side of their input is a multiple of this; see
             `Model.input_for`.
         photo_detail: with `aspect_step`, times as many pixels as it is made for, which a photo is brought to if it has
-            them: nothing has to be kept up with there.
+            about as many: nothing has to be kept up with there.
         spread: it is so small that a CPU's cores are better used on a frame each than together on one, and that a GPU
             is done sooner with a full batch than with getting ready for a smaller one.
         path: the file, None where it comes from none.
@@ -116,12 +116,12 @@ class Model(Runnable):
 
         Args:
             size: (H, W) of the picture.
-            photo: it has a `photo_detail`, if it has the pixels.
+            photo: it has a `photo_detail`, if it has about as many pixels.
         """
         if self.aspect_step is None:
             return self.input
         step, area = self.aspect_step, float(self.input.height * self.input.width)
-        if photo and size[0] * size[1] >= self.photo_detail * area:  # or not: of few sizes a GPU's plans are kept
+        if photo and size[0] * size[1] >= self.photo_detail**0.5 * area:  # of the two the nearer: a GPU plans each size
             area *= self.photo_detail
         taller = min(4.0, max(0.25, size[0] / size[1])) ** 0.5
         height, width = (max(1, round(area**0.5 * stretch / step)) * step for stretch in (taller, 1 / taller))
