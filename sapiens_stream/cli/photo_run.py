@@ -82,6 +82,7 @@ class PhotoRun:
                 on_skip=self._skip,
                 on_damage=self._damage,
                 on_done=self._photos.done,
+                remarks=segmenter.engine.record,
                 activity=activity,
                 **self._settings,
             )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +17,7 @@ from sapiens_stream.frame import Frame, PersonBox
 _MOST_BYTES = 256 << 20
 _MOST_BOXES = 1_000_000
 _FARTHEST = 1e6  # pixels
+_DEEPEST = 4  # folders and a name, of a frame whose name in the file has more of them
 _PERSON = 1  # COCO's category, where the file names none
 
 
@@ -22,10 +25,12 @@ class BoxesFile:
     """The boxes of a file, by frame.
 
     It is COCO's: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "bbox", "score"}], "categories"}, of
-    which the category "person" counts; or COCO's results, a list of {"image_id", "bbox", "score"}, where an image's id
-    is the frame's number. Or it has a frame a line: {"name" or "frame", "boxes": [[x, y, width, height], ...]} or
-    {..., "people": [{"bbox", "score"}, ...]}, as `--save jsonl` writes it. A frame goes by its name ("clip/000012", or
-    its last part), a line without one by its number.
+    which the category "person" counts, or the only one; or COCO's results, a list of {"image_id", "bbox", "score"},
+    where an image's id is the frame's number. Or it has a frame a line: {"name" or "frame", "boxes": [[x, y, width,
+    height], ...]} or {..., "people": [{"bbox", "score"}, ...]}, as `--save jsonl` writes it. A frame goes by its name
+    ("clip/000012", or its last part, or all of it behind a folder), a line without one by its number.
+
+    `used` are the frames that it had boxes for, of those that were asked for.
 
     Raises InputError for a file that cannot be read, or holds anything else.
     """
@@ -35,6 +40,7 @@ class BoxesFile:
         self._by_name: dict[str, list[PersonBox]] = {}
         self._by_number: dict[int, list[PersonBox]] = {}
         self._count = 0
+        self.used = 0
         content = self._read()
         try:
             whole = orjson.loads(content)
@@ -48,18 +54,38 @@ class BoxesFile:
         else:
             self._take_line(whole, "line 1")
 
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self._path
+
     def of(self, frame: Frame) -> list[PersonBox]:
         """The boxes of a frame, none where the file has none."""
-        for name in (frame.name, frame.name.rpartition("/")[2]):
-            if name in self._by_name:
-                return self._by_name[name]
-        return self._by_number.get(frame.index, [])
+        name = frame.name
+        known = next((each for each in (name, name.rpartition("/")[2]) if each in self._by_name), None)
+        if known is None:
+            known = self._in_folders.get(name)
+        found = self._by_number.get(frame.index, []) if known is None else self._by_name[known]
+        self.used += bool(found)
+        return found
+
+    @cached_property
+    def _in_folders(self) -> dict[str, str]:
+        """Names by what is behind one of their folders, where that is no other's too."""
+        found: dict[str, str] = {}
+        several = set[str]()
+        for name in self._by_name:
+            parts = name.split("/")
+            for tail in ("/".join(parts[-count:]) for count in range(1, min(len(parts), _DEEPEST + 1))):
+                if found.setdefault(tail, name) != name:
+                    several.add(tail)
+        return {tail: name for tail, name in found.items() if tail not in several}
 
     def _read(self) -> bytes:
         try:
             if self._path.stat().st_size > _MOST_BYTES:
                 raise InputError(f"{self._path}: more than {_MOST_BYTES >> 20} MiB, which no file of boxes needs")
-            return self._path.read_bytes()
+            return self._path.read_bytes().removeprefix(BOM_UTF8)
         except OSError as error:
             raise InputError(f"{self._path}: cannot be read: {cause(error)}") from error
 
@@ -77,18 +103,15 @@ class BoxesFile:
             raise self._wrong(place, 'not {"frame" or "name", "boxes" or "people"}')
         boxes = record.get("boxes")
         if boxes is None:
-            boxes = [
-                [*_list(each.get("bbox")), each.get("score", 1.0)] if isinstance(each, dict) else each
-                for each in _list(record.get("people"))
-            ]
+            boxes = [_as_box(each) if isinstance(each, dict) else each for each in _list(record.get("people"))]
         found = self._checked(boxes, place)
         name, number = record.get("name"), record.get("frame")
         if isinstance(name, str):
             self._by_name.setdefault(name, []).extend(found)
-        elif isinstance(number, int) and not isinstance(number, bool):
+        elif type(number) is int and number >= 0:
             self._by_number.setdefault(number, []).extend(found)
         else:
-            raise self._wrong(place, 'neither "frame", a number, nor "name"')
+            raise self._wrong(place, 'neither "frame", a number from 0 on, nor "name"')
 
     def _take_coco(self, whole: Mapping[str, Any]) -> None:
         if not isinstance(whole.get("annotations"), list) or not isinstance(whole.get("images"), list):
@@ -98,9 +121,16 @@ class BoxesFile:
             if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
                 raise self._wrong(f"image {place}", 'not {"id", "file_name"}')
             names[_hashable(image.get("id"))] = str(PurePosixPath(image["file_name"]).with_suffix(""))
-        categories = [each for each in _list(whole.get("categories")) if isinstance(each, dict)]
-        people = {_hashable(each.get("id")) for each in categories if each.get("name") == "person"}
-        self._take_results(whole["annotations"], people or {_PERSON}, names)
+        self._take_results(whole["annotations"], self._people_among(_list(whole.get("categories"))), names)
+
+    def _people_among(self, categories: Sequence[Any]) -> set[Any]:
+        """The ids of the categories that are of people."""
+        named = {_hashable(each.get("id")): str(each.get("name")) for each in categories if isinstance(each, dict)}
+        people = {number for number, name in named.items() if name.lower() == "person"}
+        if not people and len(named) > 1:
+            known = ", ".join(sorted(named.values())[:10])
+            raise self._wrong("categories", f'none of them is "person": {known}')
+        return people or set(named) or {_PERSON}
 
     def _take_results(
         self, annotations: Sequence[Any], people: set[Any], names: Mapping[Any, str] | None = None
@@ -110,7 +140,7 @@ class BoxesFile:
                 raise self._wrong(f"annotation {place}", 'not {"image_id", "bbox"}')
             if _hashable(each.get("category_id", next(iter(people)))) not in people:
                 continue
-            found = self._checked([[*_list(each.get("bbox")), each.get("score", 1.0)]], f"annotation {place}")
+            found = self._checked([_as_box(each)], f"annotation {place}")
             image = _hashable(each.get("image_id"))
             if names is not None and image in names:
                 self._by_name.setdefault(names[image], []).extend(found)
@@ -129,15 +159,23 @@ class BoxesFile:
 
     def _numbers(self, box: Any, place: str) -> Iterator[float]:
         numbers = box if isinstance(box, list) and len(box) in (4, 5) else []
-        right = bool(numbers) and all(isinstance(each, (int, float)) for each in numbers)
+        right = bool(numbers) and all(type(each) in (int, float) for each in numbers)
         if not right or not all(math.isfinite(each) and abs(each) <= _FARTHEST for each in numbers):
             raise self._wrong(place, f"{str(box)[:80]} is no box: [x, y, width, height], pixels")
         if min(numbers[2:4]) <= 0:
             raise self._wrong(place, f"{str(box)[:80]} is an empty box: width and height are above 0")
+        if not all(0 <= score <= 1 for score in numbers[4:]):
+            raise self._wrong(place, f"{str(box)[:80]} has a score that is not 0 to 1")
         return map(float, numbers)
 
     def _wrong(self, place: str, what: str) -> InputError:
         return InputError(f"{self._path}: {place}: {what}")
+
+
+def _as_box(record: Mapping[str, Any]) -> Any:
+    """Of {"bbox", "score"} the list that a line has; whatever else a bbox is stays that, to be refused."""
+    box, score = record.get("bbox"), record.get("score")
+    return [*box, 1.0 if score is None else score] if isinstance(box, list) and len(box) == 4 else [box]
 
 
 def _list(value: Any) -> list[Any]:

@@ -40,6 +40,7 @@ class Seen:
     track: Track | None = None
     """None: boxes are as they are given."""
     choice: Choice | None = None
+    given: BoxesFile | None = None
     boxes: WeakKeyDictionary[Frame, tuple[PersonBox, ...]] = field(default_factory=WeakKeyDictionary)
 
 
@@ -57,6 +58,7 @@ class CloserToPeople:
         self._spec = spec
         self._detector = detector
         self._track, self._choice, self._boxes = seen.track, seen.choice, seen.boxes
+        self._given = seen.given
 
     def looks(self, batch: PendingBatch, seconds: float | None, turn: Turn) -> Sequence[Sequence[Look]]:
         if self._choice is not None:
@@ -82,6 +84,8 @@ class CloserToPeople:
         return self._boxes.get(frame, None if self._choice is not None else ())
 
     def record(self) -> dict[str, Any]:
+        if self._given is not None:
+            return {"boxes": {"file": str(self._given.path), "frames": self._given.used}}
         return {} if self._choice is None else {"people": self._choice.chosen}
 
     def _looks_at(self, alone: PendingBatch, seconds: float | None) -> list[Look]:
@@ -107,7 +111,7 @@ def closer_for(
         require(options.people)
     spec = model.input if options.compile else model.input_for(_UPRIGHT)
     choice = Choice(note) if options.people == "auto" else None
-    seen = Seen(Track() if boxes is None else None, choice)
+    seen = Seen(Track() if boxes is None else None, choice, boxes)
     return partial(_closer, model, spec, boxes, options.people, seen, Before())
 
 

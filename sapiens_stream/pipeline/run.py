@@ -126,6 +126,8 @@ class Run(LoggedRun):
         self._note = note
         self._remarks = remarks
         self.stopping = False
+        self._frames_with_boxes = 0
+        """Of the runs before."""
         self._on_skip = on_skip
         self._on_done = on_done
         self._skipping = Lock()
@@ -169,6 +171,7 @@ class Run(LoggedRun):
         `on_result` is called after each result, in this thread.
         """
         self._log.start()
+        self._frames_with_boxes = self._remarks().get("boxes", {}).get("frames", 0)
         try:
             self._claim()
             if not self.passed_over:
@@ -296,9 +299,16 @@ class Run(LoggedRun):
 
     def _conclude(self) -> None:
         """Makes sure that what was written is there."""
+        self._note_unused_boxes()
         if self._folder is not None:
             self._folder.finish(self.outputs)
             self._folder.require_complete()
+
+    def _note_unused_boxes(self) -> None:
+        """People whom somebody else found, and all of them elsewhere."""
+        given = self._remarks().get("boxes")
+        if given is not None and given["frames"] == self._frames_with_boxes and self.statistics.segmented:
+            self._note(f"{given['file']} has no boxes for any frame of {self._source.name}: nobody was looked for")
 
     def _end(self) -> None:
         with self._log.ending():
