@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.people.motion import Motion, Pair
-from sapiens_stream.people.probabilities import Way, of_places, top_two
+from sapiens_stream.people.probabilities import Way, likeliest, margins, of_places
 
 _CERTAIN = 0.999
 """A probability from which on other frames have no say in the class of a place."""
@@ -52,15 +52,14 @@ class Seen:
         best = self.likely.amax(1).flatten()
         places = (best < _CERTAIN).nonzero().flatten()
         likely = of_places(self.likely, places)
-        _, first, second = top_two(likely[0])
-        return Doubts(places, likely, 1 - (first - second) ** 2)
+        return Doubts(places, likely, 1 - margins(likely[0]) ** 2)
 
     @cached_property
     def winners(self) -> Tensor:
         """(h * w,) float32: the likeliest class of each place."""
         # Few places are people's.
         some = (self.likely[0, 0].flatten() < 0.5).nonzero().flatten()
-        classes, _, _ = top_two(of_places(self.likely, some)[0])
+        classes = likeliest(of_places(self.likely, some)[0])
         return torch.zeros_like(self.likely[0, 0]).flatten().index_copy_(0, some, classes)
 
     def alike(self, other: Seen) -> bool:

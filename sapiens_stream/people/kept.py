@@ -14,8 +14,8 @@ from torch import Tensor
 
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.inference.pending import PendingBatch
-from sapiens_stream.inference.propagation import Field
-from sapiens_stream.people.motion import Motion
+from sapiens_stream.inference.propagation import Field, destinations
+from sapiens_stream.people.motion import Motion, resized
 
 AHEAD = 0.15
 """By how much another class must be likelier than the one that a pixel had."""
@@ -119,8 +119,5 @@ def _came(class_map: Tensor, motion: Motion) -> Tensor:
 def _moved(class_map: UInt8Array, field: Field) -> UInt8Array:
     """Each pixel's class as it is at the nearest to where `field` leads from it."""
     height, width = class_map.shape
-    scale = np.array([width / field.shape[1], height / field.shape[0]], np.float32)
-    places = np.asarray(cv2.resize(field * scale, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-    places[..., 0] += np.arange(width, dtype=np.float32)
-    places[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+    places = destinations(resized(field, (width, height), cv2.INTER_LINEAR))
     return np.asarray(cv2.remap(class_map, places, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE), np.uint8)  # type: ignore[call-overload]

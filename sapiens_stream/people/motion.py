@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -110,6 +110,18 @@ def checked(forth: Field, back: Field, new: UInt8Array, old: UInt8Array) -> Pair
     motions = Motion(forth, _sure(forth, back, new, old)), Motion(back, _sure(back, forth, old, new))
     led = float(np.count_nonzero(motions[0].sure)) / new.size
     return Pair(*motions, cut=_is_cut(new, old, led), lost=1 - led)
+
+
+def resized(field: Field, size: tuple[int, int], how: int) -> Field:
+    """The same motion in pictures of another size, (W, H), in whose pixels it is told."""
+    return np.multiply(cv2.resize(field, size, interpolation=how), _in_pixels(field.shape[1::-1], size))
+
+
+@lru_cache(maxsize=8)
+def _in_pixels(of: tuple[int, int], to: tuple[int, int]) -> Field:
+    """What a field of that size, (W, H), is multiplied with: as large, which is many times faster than two numbers."""
+    scale = np.array([to[0] / of[0], to[1] / of[1]], np.float32)
+    return np.ascontiguousarray(np.broadcast_to(scale, (to[1], to[0], 2)))
 
 
 def added(first: Field, second: Field) -> Field:

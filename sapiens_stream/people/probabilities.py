@@ -48,12 +48,15 @@ def winners(likely: Tensor) -> Tensor:
     return argmax(likely[0]).float()[None, None]
 
 
-def top_two(likely: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(n,) each, of (C, n) probabilities: the likeliest class, float32, what it and what the next one is at."""
+def likeliest(likely: Tensor) -> Tensor:
+    """(n,) float32: the likeliest class of each place, of (C, n) probabilities."""
+    return argmax(likely[:, None])[0].float()
+
+
+def margins(likely: Tensor) -> Tensor:
+    """(n,): by how much the likeliest class of each place is ahead of the next, of (C, n) probabilities."""
     first = likely.amax(0)
-    is_first = likely == first
-    labels = torch.arange(len(likely), device=likely.device, dtype=likely.dtype)[:, None]
-    return torch.where(is_first, labels, 0).amax(0), first, likely.masked_fill(is_first, 0).amax(0)
+    return first - likely.masked_fill(likely == first, 0).amax(0)
 
 
 def of_places(planes: Tensor, places: Tensor) -> Tensor:

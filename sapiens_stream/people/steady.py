@@ -19,7 +19,7 @@ from sapiens_stream.people.clock import period_of
 from sapiens_stream.people.flicker import Flicker, compared
 from sapiens_stream.people.kept import Kept
 from sapiens_stream.people.motion import Pair
-from sapiens_stream.people.probabilities import Way, logits_of, probabilities, top_two
+from sapiens_stream.people.probabilities import Way, likeliest, logits_of, probabilities
 from sapiens_stream.people.steps import Steps
 
 REMEMBERED = Fraction(1)
@@ -138,5 +138,5 @@ def _mixed(frames: Sequence[Seen], place: int, ways: Mapping[int, Way], threshol
         logits.flatten(2).index_copy_(2, doubts.places, logits_of(likely, logits.shape[1], threshold))
         all_likely = own.likely.clone()
         all_likely.flatten(2).index_copy_(2, doubts.places, likely)
-        batch, are = replace(batch, logits=logits), were.index_copy(0, doubts.places, top_two(likely[0])[0])
+        batch, are = replace(batch, logits=logits), were.index_copy(0, doubts.places, likeliest(likely[0]))
     return _Mixed(batch, all_likely, torch.stack((were, are)).view(1, 2, *batch.logits.shape[2:]))

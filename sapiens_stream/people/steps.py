@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from sapiens_stream.frame import Frame, UInt8Array
-from sapiens_stream.inference.propagation import Field, low_resolution
-from sapiens_stream.people.motion import Pair, added, apart, between, checked, flow_threads
+from sapiens_stream.inference.propagation import low_resolution
+from sapiens_stream.people.motion import Pair, added, apart, between, checked, flow_threads, resized
 
 LONG_SIDE = 640
 """Pixels of the pictures. In those of half the size somebody in a street is ten wide, and mixed with what is behind."""
@@ -68,12 +68,7 @@ def _over(step: Future[Pair], before: Future[Pair], later: _Picture, earlier: _P
         return apart(new)
     size = max(1, new.shape[1] // 2), max(1, new.shape[0] // 2)
     forth, on, back, further = (
-        _smaller(each.field, size) for each in (first.forth, second.forth, second.back, first.back)
+        resized(each.field, size, cv2.INTER_AREA) for each in (first.forth, second.forth, second.back, first.back)
     )
     pictures = (np.asarray(cv2.resize(each, size, interpolation=cv2.INTER_AREA), np.uint8) for each in (new, old))
     return checked(added(forth, on), added(back, further), *pictures)
-
-
-def _smaller(field: Field, size: tuple[int, int]) -> Field:
-    scale = np.array([size[0] / field.shape[1], size[1] / field.shape[0]], np.float32)
-    return np.asarray(cv2.resize(field, size, interpolation=cv2.INTER_AREA), np.float32) * scale
