@@ -34,6 +34,7 @@ class TestFiles:
         record = json.loads((tmp_path / "cam_run.json").read_text())
         live = record["live"]
         assert record["status"] == "complete" and record["input"].startswith("lavfi:testsrc2")
+        assert set(record["steady"]["flicker"]) == {"with", "without"}
         assert live["received"] == live["shown"] + live["dropped"] and live["shown"] >= 30
         assert set(live["delay_ms"]) == {"total", "decode", "wait", "infer", "draw"}
         assert frames_of(tmp_path / "cam.mp4") == live["recorded"]["video"]["written"]

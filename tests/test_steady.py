@@ -24,6 +24,7 @@ from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.worker import Worker
 from sapiens_stream.models.model import Model
+from sapiens_stream.people import kept
 from sapiens_stream.people.chain import refiner_for
 from sapiens_stream.people.closer import closer_for
 from sapiens_stream.people.hold import Hold, Holds
@@ -158,6 +159,17 @@ class TestHold:
         assert changes(held) < 0.9 * changes(alone)
         assert iou(held) > iou(alone) - 0.01
 
+    def test_it_tells_its_flicker_with_and_without(self) -> None:
+        model, hold = seeing(doubt=1.5), Hold(seeing().threshold)
+        subject = engine(model)
+        for place, index in enumerate([0, 1, 2, 3, 3, 3]):
+            refiner = Holds([hold])
+            subject.submit(refiner.take([replace(scene(index), index=place)]), refiner).result()
+        subject.close()
+        counted = hold.flickers
+        assert 0 < counted.handed_on.changed < counted.without.changed < counted.without.places
+        assert set(counted.record()["steady"]["flicker"]) == {"with", "without"}
+
     def test_what_is_certain_follows_at_once(self) -> None:
         frames, model = [scene(index) for index in range(6)], seeing(doubt=0.0)
         assert iou(self.held(frames, model)) > iou(refined(frames, model, 0)) - 0.01
@@ -207,6 +219,19 @@ class TestClips:
         run.execute(check=True)
         flicker = run.record()["steady"]["flicker"]
         assert 0 < flicker["with"] < 0.7 * flicker["without"] < 1
+
+    def test_what_pixels_keep_is_in_the_record(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def recorded() -> float:
+            model = seeing()
+            frames = Clip([scene(index) for index in range(8)])
+            run = Run(frames, engine(model), [], refiner=refiner_for(model, steady=1))
+            run.execute(check=True)
+            return float(run.record()["steady"]["flicker"]["with"])
+
+        keeping = recorded()
+        monkeypatch.setattr(kept, "AHEAD", -1.0)
+        monkeypatch.setattr(kept, "AHEAD_OF_NOBODY", -1.0)
+        assert keeping < recorded()
 
     def test_in_python(self) -> None:
         model = seeing()

@@ -181,8 +181,9 @@ def _difference(one: UInt8Array, other: UInt8Array) -> UInt8Array:
     return np.asarray(cv2.boxFilter(cv2.absdiff(one, other), -1, _WINDOW), np.uint8)
 
 
-def destinations(field: Field) -> Field:
-    return _grid(*field.shape[:2]) + field
+def destinations(field: Field, out: Field | None = None) -> Field:
+    """Where it leads from each pixel; in `out`, which may be the field itself, if that is given."""
+    return np.add(_grid(*field.shape[:2]), field, out=out)
 
 
 @lru_cache(maxsize=8)

@@ -10,12 +10,14 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
 from threading import Condition
+from typing import Any
 
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.live.camera import Camera, InferenceResult, LiveFrame
 from sapiens_stream.live.delays import per_second
+from sapiens_stream.people.flicker import Flickers
 from sapiens_stream.people.hold import Hold, Holds
 
 _TIMES_KEPT = 1000
@@ -110,6 +112,15 @@ class Inference:
         """Frames inferred a second, lately."""
         with self._changed:
             return per_second(list(self._finished), now)
+
+    def record(self) -> dict[str, Any]:
+        """For the run record: of all cameras, how much their class maps flicker, if they are held still."""
+        if self._holds is None:
+            return {}
+        found = Flickers()
+        for hold in self._holds.values():
+            found.add(hold.flickers)
+        return found.record()
 
     def _next(self) -> _PendingBatch | None:
         with self._changed:

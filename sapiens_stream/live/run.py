@@ -123,7 +123,7 @@ class LiveRun(LoggedRun):
         """The record as it stands now, as JSON types."""
         recorded = self._recorder.as_dict()
         record = self._log.as_dict(self.metrics.statistics(recorded), self._recorder.files)
-        return {**record, "live": self.metrics.as_dict(recorded)}
+        return {**record, **self._inference.record(), "live": self.metrics.as_dict(recorded)}
 
     def _fail_with(self, error: BaseException | None) -> None:
         if error is not None:

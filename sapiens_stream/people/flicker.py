@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -28,6 +30,33 @@ class Flicker:
         """Adds what `compared` gave for two frames."""
         self.places += places
         self.changed += changed
+
+
+class Flickers:
+    """Of a clip, or of a camera's: of what the model says by itself, and of the class maps that are handed on."""
+
+    def __init__(self) -> None:
+        self.without, self.handed_on = Flicker(), Flicker()
+
+    def copy(self) -> Flickers:
+        """Another, which counts on by itself."""
+        found = Flickers()
+        found.add(self)
+        return found
+
+    def add(self, other: Flickers) -> None:
+        """Counts what another has counted, too."""
+        self.without.count(other.without.places, other.without.changed)
+        self.handed_on.count(other.handed_on.places, other.handed_on.changed)
+
+    def count(self, both: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """What `compared` gave of both, or nothing."""
+        for flicker, (places, changed) in zip((self.without, self.handed_on), both, strict=False):
+            flicker.count(int(places), int(changed))
+
+    def record(self) -> dict[str, Any]:
+        """For the run record: the share of the foreground that changes its class from frame to frame."""
+        return {"steady": {"flicker": {"without": self.without.share, "with": self.handed_on.share}}}
 
 
 def compared(now: Tensor, before: Tensor, way: Way) -> list[tuple[Tensor, Tensor]]:

@@ -7,10 +7,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sapiens_stream.frame import Frame
 from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.people.flicker import Flickers, compared
 from sapiens_stream.people.motion import Pair, pair_of
 from sapiens_stream.people.probabilities import Way, as_scores, of_scores, winners
 
@@ -19,11 +21,14 @@ AHEAD = 0.25
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
-    """The last frame that was inferred, alone, and the class of each place, (1, 1, h, w) float32."""
+class Held:
+    """A frame that was inferred, alone, with the logits of its class map."""
 
     batch: PendingBatch
     classes: Tensor
+    """(1, 2, h, w) float32: the class of each place, as the model had it and as it is held."""
+    counts: Sequence[tuple[Tensor, Tensor]] = ()
+    """Of both, how many foreground places the frame before has too, and how many of these changed."""
 
 
 class Hold:
@@ -34,7 +39,8 @@ class Hold:
         self._newest: Frame | None = None
         self._pairs: dict[int, tuple[Frame, Future[Pair]]] = {}
         """By the id of a frame that is on its way, the frame before it, and the motion between them."""
-        self._last: _Held | None = None
+        self._last: Held | None = None
+        self._flickers = Flickers()
 
     def take(self, frame: Frame) -> None:
         """A frame that is inferred next; the motion to it is computed meanwhile."""
@@ -42,22 +48,34 @@ class Hold:
             self._pairs[id(frame)] = self._newest, pair_of(frame, self._newest)
         self._newest = frame
 
-    def held(self, batch: PendingBatch) -> tuple[PendingBatch, Tensor]:
-        """A frame, alone, with the logits of its class map, and the class of each place; changes nothing."""
+    def held(self, batch: PendingBatch) -> Held:
+        """A frame, alone, with the logits of its class map; changes nothing."""
         scores = as_scores(batch.logits, self._threshold)
+        alone = winners(scores)
         way = self._way(batch, scores)
         if way is not None and self._last is not None:
-            before = way(self._last.classes, "nearest").long()
+            before = way(self._last.classes[:, 1:], "nearest").long()
             whole = scores.logsumexp(1, keepdim=True)
             likely = (scores.gather(1, before) - whole).exp().add_(way.sure > 0.5, alpha=AHEAD)
             scores = scores.scatter(1, before, likely.log_().add_(whole))
             batch = replace(batch, logits=of_scores(scores, batch.logits.shape[1], self._threshold))
-        return batch, winners(scores)
+            classes = torch.cat((alone, winners(scores)), 1)
+            return Held(batch, classes, compared(classes, self._last.classes, way))
+        return Held(batch, alone.expand(-1, 2, -1, -1))
 
-    def keep(self, batch: PendingBatch, classes: Tensor) -> None:
+    def keep(self, held: Held) -> None:
         """The frame that was held is the last one now."""
-        self._last = _Held(batch, classes)
-        self._pairs.pop(id(batch.frames[0]), None)
+        if self._last is not None:  # whose counts a device has by now
+            self._flickers.count(self._last.counts)
+        self._last = held
+        self._pairs.pop(id(held.batch.frames[0]), None)
+
+    @property
+    def flickers(self) -> Flickers:
+        """How much it flickered till now, without what was held and with it."""
+        last, found = self._last, self._flickers.copy()
+        found.count(last.counts if last is not None else ())
+        return found
 
     def lose(self, frame: Frame) -> None:
         """A frame that was taken does not come."""
@@ -92,10 +110,10 @@ class Holds:
     def refine(self, batch: PendingBatch) -> list[PendingBatch]:
         own = self._holds[self._done : self._done + len(batch.frames)]
         found = [hold.held(each) for hold, each in zip(own, batch.each(), strict=True)]
-        for hold, (each, classes) in zip(own, found, strict=True):
-            hold.keep(each, classes)
+        for hold, held in zip(own, found, strict=True):
+            hold.keep(held)
         self._done += len(batch.frames)
-        return [each for each, _ in found]
+        return [held.batch for held in found]
 
     def rest(self) -> list[PendingBatch]:
         return []

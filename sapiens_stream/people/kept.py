@@ -15,7 +15,9 @@ from torch import Tensor
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.propagation import Field, destinations
+from sapiens_stream.people.flicker import Flicker, compared
 from sapiens_stream.people.motion import Motion, resized
+from sapiens_stream.people.probabilities import Way
 
 AHEAD = 0.15
 """By how much another class must be likelier than the one that a pixel had."""
@@ -30,14 +32,28 @@ class Kept:
     Called for each frame in order, it may be called again until it has been for the next.
     """
 
-    def __init__(self, batch: PendingBatch, likely: Tensor, before: Kept | None, motion: Motion | None) -> None:
+    def __init__(
+        self,
+        batch: PendingBatch,
+        likely: Tensor,
+        before: Kept | None,
+        motion: Motion | None,
+        *,
+        way: Way | None = None,
+        flicker: Flicker | None = None,
+    ) -> None:
         """`batch` is the frame alone, `likely`, (1, C, h, w), its probabilities, `motion` leads to the frame before.
 
-        Without them nothing is kept: a scene begins, or what is remembered ends here.
+        Without a motion nothing is kept: a scene begins, or what is remembered ends here. In `flicker` it is counted
+        what changes from the frame before, along the `way` from that, if there is one.
         """
         self._batch = batch
         self._likely: Tensor | None = likely
-        self._before = before if motion is not None else None
+        self._before = before
+        self._way = way
+        self._flicker = flicker
+        self._counts: tuple[Tensor, Tensor] | None = None
+        self._winners: Tensor | None = None
         self._motion = motion
         self._class_map: Tensor | None = None
 
@@ -45,10 +61,44 @@ class Kept:
         """(H, W) uint8: the class map as the frame has it."""
         before = self._before
         if before is not None and before._class_map is not None:
-            class_map = self._keeping(class_map, before._class_map)
-            before._before = before._likely = None  # it is not called again
+            if self._motion is not None:
+                class_map = self._keeping(class_map, before._class_map)
+            before.settle()
         self._class_map = class_map
+        if self._flicker is not None:
+            self._winners = self._in_cells(class_map)
+            if before is not None and before._winners is not None and self._way is not None:
+                [self._counts] = compared(self._winners, before._winners, self._way)
         return class_map
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Foreground places that the way connects with the frame before, and of these those that changed, till it is
+        settled."""
+        counts = self._counts
+        return (0, 0) if counts is None else (int(counts[0]), int(counts[1]))
+
+    def settle(self) -> None:
+        """It is not called again; what changed counts."""
+        counts = self.counts
+        if self._flicker is not None:
+            self._flicker.count(*counts)
+        self._before = self._likely = self._way = self._counts = None
+
+    def _in_cells(self, class_map: Tensor) -> Tensor:
+        """(1, 1, h, w) float32: the class in the middle of each cell of the logits, 0 where the model saw nothing."""
+        assert self._likely is not None
+        place, size = self._batch.places[0], (self._likely.shape[2], self._likely.shape[3])
+        region = place.region(self._batch.spec, size) or (0.0, 0.0, *map(float, size))
+        axes = [(place.seen.top, place.seen.height), (place.seen.left, place.seen.width)]
+        pixels, inside = [], []
+        for side, (first, length) in enumerate(axes):
+            cells = torch.arange(size[side], device=class_map.device)
+            at = ((cells + (0.5 - region[side])) * (length / region[side + 2])).floor().long()
+            inside.append((at >= 0) & (at < length))
+            pixels.append(at.clamp(0, length - 1) + first)
+        found = class_map.index_select(0, pixels[0]).index_select(1, pixels[1])
+        return (found * (inside[0][:, None] & inside[1])).to(torch.float32)[None, None]
 
     def _keeping(self, class_map: Tensor, before: Tensor) -> Tensor:
         assert self._likely is not None and self._motion is not None
@@ -119,5 +169,6 @@ def _came(class_map: Tensor, motion: Motion) -> Tensor:
 def _moved(class_map: UInt8Array, field: Field) -> UInt8Array:
     """Each pixel's class as it is at the nearest to where `field` leads from it."""
     height, width = class_map.shape
-    places = destinations(resized(field, (width, height), cv2.INTER_LINEAR))
+    moved = resized(field, (width, height), cv2.INTER_LINEAR)
+    places = destinations(moved, out=moved)
     return np.asarray(cv2.remap(class_map, places, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE), np.uint8)  # type: ignore[call-overload]

@@ -114,7 +114,8 @@ def checked(forth: Field, back: Field, new: UInt8Array, old: UInt8Array) -> Pair
 
 def resized(field: Field, size: tuple[int, int], how: int) -> Field:
     """The same motion in pictures of another size, (W, H), in whose pixels it is told."""
-    return np.multiply(cv2.resize(field, size, interpolation=how), _in_pixels(field.shape[1::-1], size))
+    other = np.asarray(cv2.resize(field, size, interpolation=how), np.float32)
+    return np.multiply(other, _in_pixels(field.shape[1::-1], size), out=other)
 
 
 @lru_cache(maxsize=8)

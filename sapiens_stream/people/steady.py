@@ -16,10 +16,10 @@ from sapiens_stream.frame import Frame
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.people.clip import Seen, motion_between, together, way_between
 from sapiens_stream.people.clock import period_of
-from sapiens_stream.people.flicker import Flicker, compared
+from sapiens_stream.people.flicker import Flickers, compared
 from sapiens_stream.people.kept import Kept
 from sapiens_stream.people.motion import Pair
-from sapiens_stream.people.probabilities import Way, likeliest, logits_of, probabilities
+from sapiens_stream.people.probabilities import Way, logits_of, probabilities
 from sapiens_stream.people.steps import Steps
 
 REMEMBERED = Fraction(1)
@@ -48,7 +48,7 @@ class Steady:
         self._done = 0
         self._before: _Mixed | None = None
         """The last frame that was handed on."""
-        self._without, self._with = Flicker(), Flicker()
+        self._flickers = Flickers()
 
     def take(self, frames: Sequence[Frame]) -> Sequence[Frame]:
         self._coming.extend(self._steps.to(frame) for frame in frames)
@@ -70,34 +70,40 @@ class Steady:
         return self._hand_on(self._frames, len(self._frames))
 
     def record(self) -> dict[str, Any]:
-        """For the run record: the share of the foreground that changes its class from frame to frame."""
-        return {"steady": {"flicker": {"without": self._without.share, "with": self._with.share}}}
+        found, last = self._flickers.copy(), self._before
+        if last is not None and last.kept is not None:
+            found.handed_on.count(*last.kept.counts)
+        return found.record()
 
     def _hand_on(self, frames: list[Seen], end: int) -> list[PendingBatch]:
         """The frames up to `end` that were not yet; all else is changed once nothing can fail any more."""
         ready, counts, before = [], [], self._before
         for place in range(self._done, end):
             ways = self._ways(frames, place)
-            mixed = self._with_kept(_mixed(frames, place, ways, self._threshold), before, frames, place)
-            if before is not None and place - 1 in ways:
-                counts.append(compared(mixed.winners, before.winners, ways[place - 1]))
+            way = ways.get(place - 1)
+            mixed = self._with_kept(_mixed(frames, place, ways, self._threshold), before, frames, place, way)
+            if before is not None and way is not None:
+                counts += compared(mixed.winners, before.winners, way)
             before = mixed
             ready.append(mixed.batch)
         ready = together(ready)
-        numbers = [[(int(places), int(changed)) for places, changed in each] for each in counts]
+        numbers = [(int(places), int(changed)) for places, changed in counts]
         first = max(0, end - self._reach)
         self._frames, self._done, self._before = frames[first:], max(0, end) - first, before
-        for each in numbers:
-            for flicker, (places, changed) in zip((self._without, self._with), each, strict=True):
-                flicker.count(places, changed)
+        for places, changed in numbers:
+            self._flickers.without.count(places, changed)
         return ready
 
-    def _with_kept(self, mixed: _Mixed, before: _Mixed | None, frames: Sequence[Seen], place: int) -> _Mixed:
+    def _with_kept(
+        self, mixed: _Mixed, before: _Mixed | None, frames: Sequence[Seen], place: int, way: Way | None
+    ) -> _Mixed:
         """With what its class map keeps of that before it."""
         motion = None
         if before is not None and place and _remembers(before.batch.frames[0], mixed.batch.frames[0]):
             motion = motion_between(frames, place, place - 1)
-        kept = Kept(mixed.batch, mixed.likely, before.kept if before is not None else None, motion)
+        last = before.kept if before is not None else None
+        flicker = self._flickers.handed_on
+        kept = Kept(mixed.batch, mixed.likely, last, motion, way=way, flicker=flicker)
         return replace(mixed, batch=replace(mixed.batch, finishing=[kept]), kept=kept)
 
     def _ways(self, frames: Sequence[Seen], place: int) -> dict[int, Way]:
@@ -115,7 +121,7 @@ class _Mixed:
     likely: Tensor
     """(1, C, h, w): the probabilities of its classes."""
     winners: Tensor
-    """(1, 2, h, w): the likeliest class of each place, as it was and as it came to be."""
+    """(1, 1, h, w): the likeliest class of each place, as the model had it."""
     kept: Kept | None = None
 
 
@@ -125,8 +131,7 @@ def _remembers(before: Frame, frame: Frame) -> bool:
 
 def _mixed(frames: Sequence[Seen], place: int, ways: Mapping[int, Way], threshold: float) -> _Mixed:
     own = frames[place]
-    doubts, were = own.doubts, own.winners
-    batch, all_likely, are = own.batch, own.likely, were
+    doubts, batch, all_likely = own.doubts, own.batch, own.likely
     if ways and len(doubts.places):
         likely = doubts.likely.clone()
         for other, way in ways.items():
@@ -138,5 +143,5 @@ def _mixed(frames: Sequence[Seen], place: int, ways: Mapping[int, Way], threshol
         logits.flatten(2).index_copy_(2, doubts.places, logits_of(likely, logits.shape[1], threshold))
         all_likely = own.likely.clone()
         all_likely.flatten(2).index_copy_(2, doubts.places, likely)
-        batch, are = replace(batch, logits=logits), were.index_copy(0, doubts.places, likeliest(likely[0]))
-    return _Mixed(batch, all_likely, torch.stack((were, are)).view(1, 2, *batch.logits.shape[2:]))
+        batch = replace(batch, logits=logits)
+    return _Mixed(batch, all_likely, own.winners.view(1, 1, *batch.logits.shape[2:]))
