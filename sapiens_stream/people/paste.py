@@ -33,7 +33,9 @@ def pasted(alone: PendingBatch, looks: Sequence[Look], seen: Sequence[Tensor], t
     """The frame's logits, as much finer as the looks at it are, with what each look saw in its place.
 
     Where looks overlap, that one counts which is the surer, and less so near its border. One that misses what the
-    whole picture shows is left out. Whatever no look covers is the whole picture's, interpolated.
+    whole picture shows is left out. The whole picture has its say in it by how many pixels it saw there: so one look
+    that is hardly larger does not overrule what was certain. Whatever no look covers is the whole picture's,
+    interpolated.
     """
     logits = alone.logits
     times = _times_finer(logits, max(larger(look.place, alone.places[0]) for look in looks))
@@ -50,12 +52,17 @@ def pasted(alone: PendingBatch, looks: Sequence[Look], seen: Sequence[Tensor], t
         if patch is None or not _agrees(whole[patch.where], patch, threshold):
             continue
         sure = confidence(patch.logits, threshold) * patch.weight
-        mixed = torch.lerp(whole[patch.where], patch.logits, patch.weight)
+        mixed = torch.lerp(whole[patch.where], patch.logits, patch.weight * _heard(larger(look.place, alone.places[0])))
         here, best = result[patch.where], surest[patch.where]
         result[patch.where] = torch.where(sure > best, mixed, here)
         surest[patch.where] = torch.maximum(sure, best)
         changed = True
     return replace(alone, logits=result) if changed else alone
+
+
+def _heard(times: float) -> float:
+    """The share of a look that shows a place so many times as large as the whole picture does: that of its pixels."""
+    return times * times / (times * times + 1)
 
 
 def confidence(logits: Tensor, threshold: float) -> Tensor:
