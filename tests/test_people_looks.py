@@ -114,6 +114,13 @@ def away(frames: int) -> list[float | None]:
             [[1], [2]],
         ),
         (
+            [
+                Walker(BLUE, GREEN, way(180, 180, 32)),
+                Walker(RED, BLACK, way(50, 50, 10) + away(10) + way(162, 162, 12)),
+            ],
+            [[2], [1]],
+        ),
+        (
             [Walker(RED, BLACK, way(60, 60, 10) + away(20)), Walker(GREEN, BLUE, away(15) + way(60, 60, 15))],
             [[1], [2]],
         ),
@@ -124,6 +131,7 @@ def away(frames: int) -> list[float | None]:
         "before somebody who stands",
         "comes back elsewhere",
         "two come back elsewhere",
+        "comes back elsewhere, beside somebody",
         "a stranger where somebody left",
         "too late",
     ],

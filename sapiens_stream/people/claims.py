@@ -21,7 +21,7 @@ _FLOW, _FLOW_UNSURE = 1.5, 0.4  # that somebody gains where the flow brings them
 _CLEAR = 0.7  # by which who comes back must be likelier than others
 _WINDOW = (5, 5)  # cells that are looked at together
 LEAST = 16  # cells that are somebody
-_LEAST_BACK, _SHARE_BACK = 32, 0.05  # of who comes back: cells, and of the person
+LEAST_BACK, SHARE_BACK = 32, 0.05  # of who comes back: cells, and of the person
 _IMPOSSIBLE = np.float32(-1e9)
 
 
@@ -110,7 +110,7 @@ def _keep_back(
         count, pieces, figures, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
         lead = np.where(mask, best[part] - np.maximum(second[0][part], unknown[place]), 0)
         leads = np.bincount(pieces.ravel(), weights=lead.ravel(), minlength=count)
-        kept = figures[:, 4] >= max(_LEAST_BACK, _SHARE_BACK * person.area)
+        kept = figures[:, 4] >= max(LEAST_BACK, SHARE_BACK * person.area)
         kept &= leads > _CLEAR * figures[:, 4]
         dropped = mask & ~kept[pieces]
         places[part][dropped] = second[1][part][dropped]

@@ -113,6 +113,8 @@ class Identities:
         tidy(figures, places, len(self._known))
         for place in alone:
             self._known[place - 1].is_alone()
+        for place in figures.with_heads(places, len(self._known)) - absorbed:
+            self._known[place - 1].has_head(own=True)
         kept = [place for place in range(1, len(self._known) + 1) if place not in absorbed]
         table = np.zeros(len(self._known) + 1, np.int32)
         table[kept] = np.arange(1, len(kept) + 1)

@@ -26,7 +26,8 @@ _NEAR = 0.5  # heights from where somebody is expected, and as much again for ea
 _LIKE, _LIKE_AFAR = -4.0, -3.3  # how likely the colours of who comes back are at least, there and elsewhere
 _LESS = 1.0  # or by how much less likely than usual, where somebody has many colours
 _HIDDEN_RATE = 0.01  # of what somebody looks like, that a frame changes in which they touch others
-_OWN = 3  # frames in which somebody was seen alone, from which on they are no part of another
+_OWN = 3  # frames in which somebody was seen alone, or with their own head, from which on they are no part of another
+_SURE = 10  # such frames with a head count at most
 _LONG = 0.3  # seconds from frame to frame beyond which the flow tells no speed
 
 
@@ -46,6 +47,8 @@ class Known:
     """Cells a second, right and down."""
     alone: int = 0
     """Frames in which nobody else was near."""
+    headed: int = 0
+    """Frames in which they had a head of their own, less those since in which another's was all that there was."""
 
     @property
     def height(self) -> float:
@@ -54,7 +57,7 @@ class Known:
     @property
     def is_own(self) -> bool:
         """Whether they are sure to be somebody, and not a part of another."""
-        return self.alone >= _OWN
+        return self.alone >= _OWN or self.headed >= _OWN
 
     def expected(self, now: Fraction) -> Edges:
         """Where they are if they have gone on."""
@@ -76,6 +79,12 @@ class Known:
         like = self.look.likeness(codes)
         needed = min(_LIKE if away < _NEAR * (1 + gone) else _LIKE_AFAR, self.look.usual - _LESS)
         return like - 0.3 * away if like > needed + 0.1 * away else None
+
+    def returns(self, box: Edges) -> None:
+        """They were found elsewhere than where they were seen last, in `box`; where they go is not known."""
+        there = self.box + np.tile(middle(box) - middle(self.box), 2)
+        self.box = np.concatenate([np.minimum(there[:2], box[:2]), np.maximum(there[2:], box[2:])])
+        self.speed = np.zeros(2)
 
     def see(self, now: Fraction, box: Edges, shift: npt.NDArray[np.float64] | None, *, touched: bool) -> None:
         """They are seen, in `box`, `shift` cells from the last frame by the flow; `touched` by others or not."""
@@ -100,6 +109,10 @@ class Known:
             return
         self.look.learn(codes)
         self.area = 0.9 * self.area + 0.1 * codes.size
+
+    def has_head(self, *, own: bool) -> None:
+        """Whether what is seen of them has a head, or hangs together with that of one other alone."""
+        self.headed = min(self.headed + 1, _SURE) if own else max(self.headed - 1, 0)
 
     def is_alone(self) -> None:
         """Nobody else is near in this frame."""

@@ -8,14 +8,15 @@ from itertools import count as counted
 
 import numpy as np
 
-from sapiens_stream.people.claims import LEAST
+from sapiens_stream.people.claims import LEAST, LEAST_BACK, SHARE_BACK
 from sapiens_stream.people.known import Cells, Edges, Known, boxes_of
 from sapiens_stream.people.looks import Look
-from sapiens_stream.people.single import Figures
+from sapiens_stream.people.single import LEAST_HEAD, Figures
 
 _YOUNG = Fraction(1, 2)  # seconds for which somebody who comes into view becomes more of a person
 _NEAR = 0.25  # of somebody's height, that what has no head may be away from whose part it is
 _LEAST_PART = 4  # cells
+_FRAGMENT = 0.2  # of somebody, that is there at least if it is them without their head
 
 
 def named(known: list[Known], figures: Figures, places: Cells, now: Fraction, ids: counted[int]) -> set[int]:
@@ -28,6 +29,8 @@ def named(known: list[Known], figures: Figures, places: Cells, now: Fraction, id
     unknown = [each for each in unknown if not _grown(each, known, figures, places, now)]
     back = _back(unknown, known, figures, places, now)
     for number, place in back.items():
+        places[places == place] = 0  # what else has the same colours there
+        known[place - 1].returns(figures.boxes[number])
         figures.give(number, places, 0, place)
     unknown = [each for each in unknown if each not in back]
     for number in sorted(unknown, key=lambda each: (not figures.headed[each], figures.boxes[each, 0])):
@@ -67,13 +70,17 @@ def _back(
     unknown: Iterable[int], known: Sequence[Known], figures: Figures, places: Cells, now: Fraction
 ) -> dict[int, int]:
     """By number the place of who is back; each once, the likeliest first."""
-    there = np.bincount(places.ravel(), minlength=len(known) + 1) >= LEAST
+    areas = np.bincount(places.ravel(), minlength=len(known) + 1)
+    heads = np.bincount(places[figures.picture.heads], minlength=len(known) + 1)
     pairs = []
     for number in unknown:
         part, mask = figures.part(number)
         codes = figures.picture.codes[part][mask & (places[part] == 0)]
+        headed = figures.headed[number]
         for place, person in enumerate(known, 1):
-            if not there[place] and person.seen < now:
+            least = max(LEAST, _FRAGMENT * person.area) if headed and heads[place] < LEAST_HEAD else LEAST
+            enough = headed or codes.size >= max(LEAST_BACK, SHARE_BACK * person.area)
+            if areas[place] < least and enough and person.seen < now:
                 like = person.comes_back_as(figures.boxes[number], codes, now)
                 if like is not None:
                     pairs.append((like, number, place))

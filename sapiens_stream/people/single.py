@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sapiens_stream.people.claims import LEAST, Picture
 from sapiens_stream.people.known import Cells, Known, boxes_of, middle, window
 
-_LEAST_HEAD = 4  # cells
+LEAST_HEAD = 4  # cells
 _AGAIN = 3  # frames in a row that two people have one id before they have two
 _STRAY = 0.04  # of a piece, that is somebody else's by mistake
 _LARGE = 0.2  # of a piece, that its person has of it at least
@@ -29,16 +29,37 @@ class Figures:
     def __init__(self, picture: Picture, places: Cells, count: int) -> None:
         owner = picture.owner
         self.picture = picture
+        self.connected = np.asarray(cv2.connectedComponents(picture.foreground.astype(np.uint8))[1], np.int64)
+        """The pieces of the foreground, from 1 on."""
         self.votes = _votes(owner, places, count)
         self.areas = self.votes.sum(1)
         self.boxes = boxes_of(owner, len(self.areas))
-        self.headed = np.bincount(owner[picture.heads], minlength=len(self.areas)) >= _LEAST_HEAD
+        self.headed = np.bincount(owner[picture.heads], minlength=len(self.areas)) >= LEAST_HEAD
         self.numbers = [number for number in range(1, len(self.areas)) if self.areas[number] >= LEAST]
 
     def part(self, number: int) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
         """The window of one of them, and which cells of it are theirs."""
         part = window(self.boxes[number], self.picture.owner.shape)
         return part, self.picture.owner[part] == number
+
+    def pieces(self, numbers: Collection[int]) -> dict[int, set[int]]:
+        """Of each of them the pieces of the foreground that they have a part of."""
+        found = {}
+        for number in numbers:
+            part, mask = self.part(number)
+            found[number] = set(np.unique(self.connected[part][mask]).tolist())
+        return found
+
+    def with_heads(self, places: Cells, count: int) -> set[int]:
+        """The places of those who are a figure with a head, and it them, for the most part."""
+        votes = _votes(self.picture.owner, places, count)
+        areas = votes.sum(0)
+        most = votes.argmax(1)
+        return {
+            int(most[number])
+            for number in self.numbers
+            if self.headed[number] and votes[number, most[number]] > max(self.areas[number], areas[most[number]]) / 2
+        } - {0}
 
     def give(self, number: int, places: Cells, old: int, new: int) -> None:
         """The cells of a number that are `old`'s become `new`'s, in place."""
@@ -70,7 +91,10 @@ class Doubles:
             expected = middle(person.box)
             own.sort(key=lambda number: float(np.abs(middle(figures.boxes[number]) - expected).sum()))
             first = figures.boxes[own[0]]
-            away = [each for each in own[1:] if _beside(figures.boxes[each], first)]
+            pieces = figures.pieces(own)
+            away = [
+                each for each in own[1:] if _beside(figures.boxes[each], first) or not pieces[each] & pieces[own[0]]
+            ]
             if not away:
                 continue
             since[person.id] = self._since.get(person.id, 0) + 1
@@ -93,7 +117,7 @@ def alone_in_pieces(known: Sequence[Known], figures: Figures, places: Cells) -> 
         Of those with a piece to themselves their places, and of those who were a part of another.
     """
     picture = figures.picture
-    pieces = np.asarray(cv2.connectedComponents(picture.foreground.astype(np.uint8))[1], np.int64)
+    pieces = figures.connected
     pairs = np.unique((pieces << 8 | picture.owner)[picture.owner > 0]).tolist()
     numbers = set(figures.numbers)
     pairs = [(pair >> 8, pair & 255) for pair in pairs if pair & 255 in numbers]
@@ -111,11 +135,13 @@ def alone_in_pieces(known: Sequence[Known], figures: Figures, places: Cells) -> 
         there = [place for place in np.flatnonzero(counts).tolist() if place not in absorbed]
         if not there:
             continue
-        main = _main(known, there, counts)
+        main = _main(known, there, counts, areas)
         for other in there:
             if other == main:
                 continue
             mostly_here = counts[other] >= 0.9 * areas[other]
+            if mostly_here:
+                known[other - 1].has_head(own=False)
             if not known[other - 1].is_own and mostly_here:
                 absorbed.add(other)
             elif counts[other] >= _STRAY * counts.sum() and counts[other] >= areas[other] / 2:
@@ -126,9 +152,15 @@ def alone_in_pieces(known: Sequence[Known], figures: Figures, places: Cells) -> 
     return alone, absorbed
 
 
-def _main(known: Sequence[Known], there: Collection[int], counts: npt.NDArray[np.intp]) -> int:
-    """Whose a piece is: theirs who has the most of it of those who are surely somebody, or else was there first."""
+def _main(
+    known: Sequence[Known], there: Collection[int], counts: npt.NDArray[np.intp], areas: npt.NDArray[np.intp]
+) -> int:
+    """Whose a piece is: theirs who has the most of it of those who are surely somebody, or else was there first.
+
+    Who is mostly elsewhere has but strays in it, of the same colours.
+    """
     total = counts.sum()
+    there = [place for place in there if counts[place] > min(areas[place], total) / 2] or there
     own = [place for place in there if known[place - 1].is_own and counts[place] > _LARGE * total]
     if own:
         return max(own, key=lambda place: int(counts[place]))
