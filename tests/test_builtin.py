@@ -72,19 +72,19 @@ def test_it_finds_the_person_at_any_input_size(astronaut, shape):
 def test_it_is_as_good_on_labelled_photos_as_its_card_says(shared):
     agreement = measure(Segmenter("builtin", device="cpu"), shared / "labelled")
     assert agreement.foreground > 0.95
-    assert agreement.mean > 0.64
+    assert agreement.mean > 0.7
     assert agreement.merged(HEAD) > 0.88
-    assert agreement.swapped < 0.03
-    least = {"Left_Hand": 0.8, "Right_Hand": 0.3, "Left_Shoe": 0.6, "Right_Shoe": 0.55}
+    assert agreement.swapped < 0.01
+    least = {"Left_Hand": 0.92, "Right_Hand": 0.69, "Left_Shoe": 0.54, "Right_Shoe": 0.8}
     assert {name: found for name, found in agreement.by_class.items() if found < least.get(name, 0)} == {}
 
 
 def test_it_is_as_good_on_groups_as_its_card_says(shared):
     pictures = labelled(shared / "labelled_groups")
     agreement = Agreement.of(predicted(Segmenter("builtin", device="cpu"), pictures), PARSING)
-    assert agreement.foreground > 0.75
-    assert agreement.right_set > 0.84
-    assert agreement.swapped < 0.12
+    assert agreement.foreground > 0.78
+    assert agreement.right_set > 0.88
+    assert agreement.swapped < 0.09
 
 
 def astronaut_face(found):
