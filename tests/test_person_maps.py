@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -126,6 +127,16 @@ def test_boxes_of_no_frame_are_told_of(frame: int, used: int, street: Path, prog
     assert outcome.code == 0
     assert ("boxes.jsonl has no boxes for any frame" in outcome.stderr) == (not used)
     assert record_of(tmp_path, "street")["boxes"]["frames"] == used
+
+
+def test_the_frames_that_had_boxes_are_each_clips_own(street: Path, program: Any, tmp_path: Path) -> None:
+    (tmp_path / "boxes.jsonl").write_text(json.dumps({"name": "street/000003", "boxes": [[26, 37, 45, 113]]}))
+    shutil.copy(street, tmp_path / "other.mkv")
+    given = (street, tmp_path / "other.mkv", "-o", tmp_path / "out", *(each for each in SMALL if each != "--quiet"))
+    outcome = program("video", *given, "--boxes", tmp_path / "boxes.jsonl", "--save", "jsonl")
+    assert outcome.code == 0
+    frames = [record_of(tmp_path / "out", name)["boxes"]["frames"] for name in ("street", "other")]
+    assert frames == [1, 0] and outcome.stderr.count("other.mkv: nobody was looked for") == 1
 
 
 def test_classes_that_are_left_out_are_nobodys(street: Path, boxes: Path, program: Any, tmp_path: Path) -> None:

@@ -30,8 +30,6 @@ class BoxesFile:
     height], ...]} or {..., "people": [{"bbox", "score"}, ...]}, as `--save jsonl` writes it. A frame goes by its name
     ("clip/000012", or its last part, or all of it behind a folder), a line without one by its number.
 
-    `used` are the frames that it had boxes for, of those that were asked for.
-
     Raises InputError for a file that cannot be read, or holds anything else.
     """
 
@@ -40,7 +38,6 @@ class BoxesFile:
         self._by_name: dict[str, list[PersonBox]] = {}
         self._by_number: dict[int, list[PersonBox]] = {}
         self._count = 0
-        self.used = 0
         content = self._read()
         try:
             whole = orjson.loads(content)
@@ -65,9 +62,7 @@ class BoxesFile:
         known = next((each for each in (name, name.rpartition("/")[2]) if each in self._by_name), None)
         if known is None:
             known = self._in_folders.get(name)
-        found = self._by_number.get(frame.index, []) if known is None else self._by_name[known]
-        self.used += bool(found)
-        return found
+        return self._by_number.get(frame.index, []) if known is None else self._by_name[known]
 
     @cached_property
     def _in_folders(self) -> dict[str, str]:

@@ -85,7 +85,7 @@ class CloserToPeople:
 
     def record(self) -> dict[str, Any]:
         if self._given is not None:
-            return {"boxes": {"file": str(self._given.path), "frames": self._given.used}}
+            return {"boxes": {"file": str(self._given.path)}}
         return {} if self._choice is None else {"people": self._choice.chosen}
 
     def _looks_at(self, alone: PendingBatch, seconds: float | None) -> list[Look]:

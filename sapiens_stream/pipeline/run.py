@@ -126,8 +126,8 @@ class Run(LoggedRun):
         self._note = note
         self._remarks = remarks
         self.stopping = False
-        self._frames_with_boxes = 0
-        """Of the runs before."""
+        self._with_boxes = 0
+        """Frames, of this start."""
         self._on_skip = on_skip
         self._on_done = on_done
         self._skipping = Lock()
@@ -171,7 +171,6 @@ class Run(LoggedRun):
         `on_result` is called after each result, in this thread.
         """
         self._log.start()
-        self._frames_with_boxes = self._remarks().get("boxes", {}).get("frames", 0)
         try:
             self._claim()
             if not self.passed_over:
@@ -240,6 +239,7 @@ class Run(LoggedRun):
                     if place == 0:
                         self._note_space(result)
                     writers.write(result)
+                    self._with_boxes += bool(result.boxes)
                     if on_result:
                         on_result(self.statistics)
                     now = time.monotonic()
@@ -307,7 +307,7 @@ class Run(LoggedRun):
     def _note_unused_boxes(self) -> None:
         """People whom somebody else found, and all of them elsewhere."""
         given = self._remarks().get("boxes")
-        if given is not None and given["frames"] == self._frames_with_boxes and self.statistics.segmented:
+        if given is not None and not self._with_boxes and self.statistics.segmented:
             self._note(f"{given['file']} has no boxes for any frame of {self._source.name}: nobody was looked for")
 
     def _end(self) -> None:
@@ -349,4 +349,6 @@ class Run(LoggedRun):
         if self._resumption is not None:
             self.statistics.stored = self._resumption.engine.found
         record = {**self._log.as_dict(self.statistics, self.outputs), **self._remarks()}
+        if "boxes" in record:
+            record["boxes"] = {**record["boxes"], "frames": self._with_boxes}
         return record if self._refiner is None else record | self._refiner.record()

@@ -31,7 +31,9 @@ def find_key_frames(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> KeyFra
     """
     with Video(path, max_pixels=max_pixels) as video:
         name, info = video.info.name, video.info
-        first = next(frame for frame in video.frames() if isinstance(frame, Frame))
+        first = next((frame for frame in video.frames() if isinstance(frame, Frame)), None)
+        if first is None:
+            raise InputError(f"{name} has no frame that can be decoded")
         try:
             container = open_again(info.path, info.url)
         except InputError as error:
