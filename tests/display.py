@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,14 +20,48 @@ UInt8Array = npt.NDArray[np.uint8]
 SIZE = (1280, 800)
 
 
+class WindowManager(threading.Thread):
+    """Maps windows where they ask to be, a moment later, which is all that these tests need of one.
+
+    Where a window is mapped while Qt still makes it, as without a manager, the event of that is lost in one of five on
+    a busy machine, and the window is never painted.
+    """
+
+    def __init__(self, name: str) -> None:
+        from Xlib import X, display
+
+        super().__init__(daemon=True, name="window manager")
+        self._x = display.Display(name)
+        self._x.set_error_handler(lambda *_: None)  # a window may be gone before it is mapped
+        self._x.screen().root.change_attributes(event_mask=X.SubstructureRedirectMask)
+        self._x.sync()
+
+    def run(self) -> None:
+        from Xlib import X, error
+
+        with contextlib.suppress(error.ConnectionClosedError):  # the display's end
+            while True:
+                event = self._x.next_event()
+                if event.type == X.MapRequest:
+                    time.sleep(0.2)
+                    event.window.map()
+                elif event.type == X.ConfigureRequest:
+                    asked = zip(("x", "y", "width", "height"), (X.CWX, X.CWY, X.CWWidth, X.CWHeight), strict=True)
+                    event.window.configure(
+                        **{what: getattr(event, what) for what, bit in asked if event.value_mask & bit}
+                    )
+                self._x.flush()
+
+
 class VirtualDisplay:
-    """An X server without a screen; `name` is what DISPLAY is set to. There is no window manager on it."""
+    """An X server without a screen; `name` is what DISPLAY is set to."""
 
     def __init__(self, name: str) -> None:
         from Xlib import display
 
         self.name = name
         self._x = display.Display(name)
+        WindowManager(name).start()
 
     def screenshot(self) -> UInt8Array:
         """(height, width, 3) uint8 RGB, without the mouse."""
@@ -66,12 +101,6 @@ class VirtualDisplay:
 
     def resize_window(self, title: str, width: int, height: int) -> None:
         self._window(title).configure(width=width, height=height)
-        self._x.sync()
-
-    def expose(self, title: str) -> None:
-        """Has the window paint itself, as window managers do: without one, Qt misses the first call at times."""
-        time.sleep(0.1)
-        self._window(title).clear_area(exposures=True)
         self._x.sync()
 
     def close(self) -> None:
