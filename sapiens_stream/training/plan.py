@@ -73,7 +73,7 @@ def read_plan(description: str | None) -> Plan:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument(
-        "--levels", type=float, nargs=2, default=(0.1, 1.0), help="difficulty at the start and from 60% on"
+        "--levels", type=float, nargs=2, default=(0.1, 1.0), help="difficulty at the start and from 60%% on"
     )
     parser.add_argument("--mixed", action="store_true", help="compute in bf16 where it is faster (AVX512-BF16, AMX)")
     parser.add_argument("--steady", action="store_true", help="keep the statistics of the batch norms (low rates)")
