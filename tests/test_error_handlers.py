@@ -223,6 +223,9 @@ class TestDamage:
         count = sum(self.flagged(damaged)[: len(marked) + record["frames"]["skipped"]])
         assert record["frames"]["damaged"] == sum(marked) == (0 if strict else count)
         assert record["frames"]["written"] == len(marked)
+        inputs = ["video", damaged, "-m", colour_torchscript, "-o", tmp_path, "--save", "json", "--resume", *arguments]
+        again = program(*inputs)
+        assert again.code == 3 and f"done already, but for {count} skipped or damaged" in again.stdout
 
 
 def test_a_real_file_with_damaged_sound(

@@ -10,7 +10,7 @@ from threading import Lock
 from sapiens_stream.cli.batch_display import BatchDisplay, BatchProgress
 from sapiens_stream.cli.display import Display
 from sapiens_stream.cli.leaving import leave_threads_behind
-from sapiens_stream.cli.runner import Runner, closing_line, stopped_by_signals
+from sapiens_stream.cli.runner import Runner, stopped_by_signals
 from sapiens_stream.errors import InputError, Stalled, cause
 from sapiens_stream.frame import Skipped
 from sapiens_stream.pipeline.batch import Batch, BatchInput, Jobs, Turn
@@ -197,10 +197,7 @@ class BatchRunner(Runner):
         else:
             self._done += run.passed_over or run.statistics.written + run.statistics.passed > 0
             self.interrupted = self.interrupted or turn.interrupted
-        if run.passed_over:
-            self.display.result(f"{run.name}: done already, in {self._place}")
-        elif run.statistics.segmented + run.statistics.passed:
-            self.display.result(closing_line(run, self._place))
+        self._close(run, self._place)
 
     def _settle(self) -> None:
         if self._file is not None:

@@ -22,7 +22,9 @@ def in_words(problem: typer.TyperException) -> str:
 def _better(said: str, found: dict[str, Any]) -> str:
     value = str(found.get("input"))
     what = _NUMBERS.get(str(found.get("type", "")).partition("_")[0])
-    return f"{value!r} is not {what}" if what is not None else said.replace(_VALUE, repr(value), 1).removeprefix(_PREFIX)
+    if what is not None:
+        return f"{value!r} is not {what}"
+    return said.replace(_VALUE, repr(value), 1).removeprefix(_PREFIX)
 
 
 def _first(cause: BaseException | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sapiens_stream.cli.display import Display, duration, rate, slowest_of
 from sapiens_stream.errors import FolderTaken, cause
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Run
+from sapiens_stream.pipeline.earlier_run import spoiled_before
 from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.record import as_line, rejection
 
@@ -63,8 +64,15 @@ class Runner:
         else:
             self._done += run.passed_over or run.statistics.written + run.statistics.passed > 0
             self.interrupted = run.status == "interrupted"
+        self._close(run, place)
+
+    def _close(self, run: Run, place: str) -> None:
+        """Says what came of a run. One that was done already has spoiled as many frames as it had then."""
         if run.passed_over:
-            self.display.result(f"{run.name}: done already, in {place}")
+            spoiled = spoiled_before(run.record())
+            self._spoiled += spoiled
+            but = f", but for {spoiled} skipped or damaged" if spoiled else ""
+            self.display.result(f"{run.name}: done already{but}, in {place}")
         elif run.statistics.segmented + run.statistics.passed:
             self.display.result(closing_line(run, place))
 

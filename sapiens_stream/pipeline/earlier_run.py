@@ -111,9 +111,18 @@ class EarlierRun:
 
 def written_before(record: Mapping[str, Any]) -> int:
     """How many frames a record tells of."""
+    return _counted(record, "written")
+
+
+def spoiled_before(record: Mapping[str, Any]) -> int:
+    """How many of them were skipped, or could be read in part only."""
+    return _counted(record, "skipped") + _counted(record, "damaged")
+
+
+def _counted(record: Mapping[str, Any], what: str) -> int:
     frames = record.get("frames")
-    written = frames.get("written") if isinstance(frames, dict) else None
-    return written if isinstance(written, int) else 0
+    count = frames.get(what) if isinstance(frames, dict) else None
+    return count if isinstance(count, int) else 0
 
 
 def _changed(path: Path) -> int:
