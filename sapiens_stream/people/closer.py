@@ -20,6 +20,7 @@ from sapiens_stream.inference.turns import Turn
 from sapiens_stream.models.detectors import DETECTORS, require
 from sapiens_stream.models.model import InputSpec, Model
 from sapiens_stream.people.boxes_file import BoxesFile
+from sapiens_stream.people.boxes_given import told_of
 from sapiens_stream.people.choice import Choice
 from sapiens_stream.people.crops import look_at
 from sapiens_stream.people.detection import Before, Detector, detector_for, largest_first, wait
@@ -85,7 +86,7 @@ class CloserToPeople:
 
     def record(self) -> dict[str, Any]:
         if self._given is not None:
-            return {"boxes": {"file": str(self._given.path)}}
+            return told_of(self._given.path)
         return {} if self._choice is None else {"people": self._choice.chosen}
 
     def _looks_at(self, alone: PendingBatch, seconds: float | None) -> list[Look]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sapiens_stream.errors import cause
 from sapiens_stream.frame import Damaged, Segmentation, Skipped
+from sapiens_stream.people.boxes_given import BoxesGiven
 from sapiens_stream.pipeline.earlier_run import EarlierRun, written_before
 from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.file_list import planned_files
@@ -124,10 +125,8 @@ class Run(LoggedRun):
             engine = self._resumption.engine
         self._workers = workers
         self._note = note
-        self._remarks = remarks
+        self._remarks = BoxesGiven(remarks)
         self.stopping = False
-        self._with_boxes = 0
-        """Frames, of this start."""
         self._on_skip = on_skip
         self._on_done = on_done
         self._skipping = Lock()
@@ -239,7 +238,7 @@ class Run(LoggedRun):
                     if place == 0:
                         self._note_space(result)
                     writers.write(result)
-                    self._with_boxes += bool(result.boxes)
+                    self._remarks.see(result)
                     if on_result:
                         on_result(self.statistics)
                     now = time.monotonic()
@@ -299,16 +298,11 @@ class Run(LoggedRun):
 
     def _conclude(self) -> None:
         """Makes sure that what was written is there."""
-        self._note_unused_boxes()
+        if self.statistics.segmented and (unused := self._remarks.unused(self._source.name)) is not None:
+            self._note(unused)
         if self._folder is not None:
             self._folder.finish(self.outputs)
             self._folder.require_complete()
-
-    def _note_unused_boxes(self) -> None:
-        """People whom somebody else found, and all of them elsewhere."""
-        given = self._remarks().get("boxes")
-        if given is not None and not self._with_boxes and self.statistics.segmented:
-            self._note(f"{given['file']} has no boxes for any frame of {self._source.name}: nobody was looked for")
 
     def _end(self) -> None:
         with self._log.ending():
@@ -348,7 +342,5 @@ class Run(LoggedRun):
             return dict(self._folder.previous)
         if self._resumption is not None:
             self.statistics.stored = self._resumption.engine.found
-        record = {**self._log.as_dict(self.statistics, self.outputs), **self._remarks()}
-        if "boxes" in record:
-            record["boxes"] = {**record["boxes"], "frames": self._with_boxes}
+        record = self._log.as_dict(self.statistics, self.outputs) | self._remarks.record()
         return record if self._refiner is None else record | self._refiner.record()

@@ -1,0 +1,42 @@
+"""What the record of a run tells of boxes that were given: their file, and how many of its frames had any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sapiens_stream.frame import Segmentation
+
+_BOXES = "boxes"
+
+
+def told_of(path: Path) -> dict[str, Any]:
+    """What an engine tells of its file, whichever clip it is at."""
+    return {_BOXES: {"file": str(path)}}
+
+
+class BoxesGiven:
+    """Adds to the `remarks` of an engine what became of its boxes in one clip, if it was given any."""
+
+    def __init__(self, remarks: Callable[[], Mapping[str, Any]]) -> None:
+        self._remarks = remarks
+        self._frames = 0
+
+    def see(self, result: Segmentation) -> None:
+        """The next result of the clip."""
+        self._frames += bool(result.boxes)
+
+    def record(self) -> dict[str, Any]:
+        """For the run record: the remarks, with how many frames had boxes so far."""
+        remarks = dict(self._remarks())
+        if _BOXES in remarks:
+            remarks[_BOXES] = {**remarks[_BOXES], "frames": self._frames}
+        return remarks
+
+    def unused(self, clip: str) -> str | None:
+        """A sentence where none were of any frame of the clip: they may be of another."""
+        given = self._remarks().get(_BOXES)
+        if given is None or self._frames:
+            return None
+        return f"{given['file']} has no boxes for any frame of {clip}: nobody was looked for"
