@@ -234,6 +234,27 @@ class TestCommand:
         assert (record["frames"]["damaged"], record["frames"]["skipped"], record["frames"]["written"]) == (1, 0, 2)
         assert record["damaged"][0]["name"] == str(folder / "b.jpg")
 
+    @pytest.mark.parametrize("save", ["classes,json", "foreground", "none"])
+    @pytest.mark.parametrize("forgets", ["nothing", "the lines", "the record"])
+    def test_it_is_told_again_by_a_run_that_goes_on(
+        self, save: str, forgets: str, program: Program, folder: Path, colour_torchscript: Path, tmp_path: Path
+    ) -> None:
+        inputs = ("images", colour_torchscript, folder, "-o", tmp_path / "out", "--save", save, "--shape", 64, 64)
+        first = program(*inputs)
+        assert first.code == 3
+        record = tmp_path / "out" / "photos_run.json"
+        if forgets == "the lines":
+            (tmp_path / "out" / "run.jsonl").unlink()
+        elif forgets == "the record":  # which says what it did some time before a kill
+            told = json.loads(record.read_text())
+            record.write_text(json.dumps({**told, "status": "interrupted", "damaged": []}))
+        for _ in range(2):
+            again = program(*inputs, "--resume")
+            assert again.code == 3, again
+            assert f"damaged {folder / 'b.jpg'}: " in again.stderr
+            frames = json.loads(record.read_text())["frames"]
+            assert (frames["written"], frames["damaged"]) == (2, 1)
+
     def test_strict_skips_it(self, program: Program, folder: Path, colour_torchscript: Path) -> None:
         outcome = program("images", colour_torchscript, "--input", folder, "--json", "--strict")
         assert outcome.code == 3

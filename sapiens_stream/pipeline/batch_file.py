@@ -18,6 +18,9 @@ from sapiens_stream.sinks.files import fitting, written_aside
 
 State = Literal["done", "resumed", "skipped", "failed", "interrupted"]
 
+DAMAGED = "damaged: "
+"""What the reason begins with of an input that was read in part only, and done."""
+
 _LARGEST = 1 << 28  # bytes; a damaged or forged one must not take all memory
 
 

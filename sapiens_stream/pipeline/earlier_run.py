@@ -6,13 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from sapiens_stream import settings
 from sapiens_stream.containers.label_video import LabelVideo
 from sapiens_stream.errors import InputError, OutputError
+from sapiens_stream.frame import Damaged, Skipped
+from sapiens_stream.pipeline.batch_file import DAMAGED, read_batch
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
 from sapiens_stream.pipeline.run_folder import RunFolder
@@ -65,12 +67,24 @@ class EarlierRun:
         if not self._is_same or not endings or any(sink.planned for sink in sinks):
             return {}
         done = {}
+        damaged = self._damaged_photos()
         for name in source.names:
-            if all(self._is_done(source, name, ending) for ending in endings):
+            if str(source.path_of(name)) not in damaged and all(
+                self._is_done(source, name, ending) for ending in endings
+            ):
                 told = self._told(name) if settings.JSON_FILE in endings else {"frame": None}
                 if told is not None and not told.get("damaged"):
                     done[name] = told.get("frame")
         return done
+
+    def _damaged_photos(self) -> set[str]:
+        """Those that were read in part only, which is to be said of them each time, by their paths.
+
+        The record names the first of them, and as of some seconds before a kill.
+        """
+        lines = read_batch(self._root / settings.BATCH_FILE)
+        told = {line["input"] for line in lines if str(line.get("reason")).startswith(DAMAGED)}
+        return told | {each.name for each in told_of(self._record, "damaged", Damaged)}
 
     def files_of(self, name: str, sinks: Sequence[Sink]) -> list[tuple[str, int]]:
         """Its files by ending and size."""
@@ -117,6 +131,19 @@ def written_before(record: Mapping[str, Any]) -> int:
 def spoiled_before(record: Mapping[str, Any]) -> int:
     """How many of them were skipped, or could be read in part only."""
     return _counted(record, "skipped") + _counted(record, "damaged")
+
+
+Item = TypeVar("Item", Skipped, Damaged)
+
+
+def told_of(record: Mapping[str, Any], what: str, kind: type[Item]) -> list[Item]:
+    """The inputs and frames that a record names as "skipped" or "damaged"."""
+    rows = record.get(what)
+    return [
+        kind(row["name"], str(row.get("reason")))
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, dict) and isinstance(row.get("name"), str)
+    ]
 
 
 def _counted(record: Mapping[str, Any], what: str) -> int:

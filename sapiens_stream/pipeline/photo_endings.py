@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from sapiens_stream.frame import Damaged, Skipped
-from sapiens_stream.pipeline.batch_file import Ending, State
+from sapiens_stream.pipeline.batch_file import DAMAGED, Ending, State
 from sapiens_stream.pipeline.run import Done
 from sapiens_stream.sources.source import Source
 
@@ -46,7 +46,7 @@ class PhotoEndings:
 
     def damaged(self, item: Damaged) -> None:
         """A photo could be read in part only, and is used."""
-        self._damage[item.name] = f"damaged: {item.reason}"
+        self._damage[item.name] = f"{DAMAGED}{item.reason}"
 
     def _end(self, path: str, name: str, status: State, reason: str | None, *, frames: int = 0, size: int = 0) -> None:
         with self._lock:
