@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from tests.heif import Coded, box, full_box, heif, tiled
-from tests.media import UInt8Array
+from tests.media import UInt8Array, make_video
 
 _ADAM7 = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
 
@@ -31,6 +31,16 @@ def damaged(content: bytes, rng: random.Random, size: int) -> bytes:
     at = rng.randrange(len(content) * 3 // 10, max(len(content) * 3 // 10 + 1, len(content) * 6 // 10))
     size = min(size, max(1, len(content) * 9 // 10 - at))
     return content[:at] + rng.randbytes(size) + content[at + size :]
+
+
+def broadcast_with_losses(path: Path) -> Path:
+    """An MPEG-TS of 60 frames that has sound, of which some packets are garbled."""
+    content = bytearray(make_video(path, codec="mpeg2video", frames=60, audio="mp2").read_bytes())
+    noise = np.random.default_rng(1)
+    for at in noise.integers(len(content) // 4, len(content) * 9 // 10, 12):
+        content[at : at + 40] = noise.integers(0, 256, 40, np.uint8).tobytes()
+    path.write_bytes(content)
+    return path
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:

@@ -14,8 +14,11 @@ from sapiens_stream.cluster.listing import Entry, entries_of, read_list
 from sapiens_stream.cluster.plan import Rates, cost_of
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Skipped
+from sapiens_stream.inference.options import InferenceOptions
+from sapiens_stream.sinks import Outputs
 from sapiens_stream.sources.parts import Part
 from sapiens_stream.sources.probe import Probe
+from tests.hostile import broadcast_with_losses
 from tests.media import make_video
 
 ENTRY = Entry("clip.mp4", "", "clip")
@@ -146,6 +149,36 @@ def test_frames_that_were_skipped_are_told():
     ledger = Ledger.of([ENTRY])
     ledger.finish(ledger.next(), Outcome(frames=3, skipped=[Skipped("clip.mp4", "damaged")]))
     assert ledger.skips == [Skipped("clip.mp4", "damaged")]
+
+
+@pytest.mark.parametrize("chunk_seconds", [300, 0.8], ids=["in one piece", "in chunks"])
+@pytest.mark.parametrize("strict", [False, True])
+def test_frames_that_are_damaged_are_told_once_and_again_when_all_was_done_before(
+    strict, chunk_seconds, colour_torchscript, tmp_path
+):
+    pytest.importorskip("fsspec", reason="the extra `ray` is not installed")
+    from sapiens_stream.cluster.worker import Job, Worker
+
+    path = broadcast_with_losses(tmp_path / "clip.ts")
+    entries, _ = entries_of([str(path)])
+    job = Job(
+        model=str(colour_torchscript),
+        inference=InferenceOptions(device="cpu"),
+        outputs=Outputs(save=frozenset({"labels"}), overlay="none"),
+        only=None,
+        place=str(tmp_path / "out"),
+        settings={"save": "labels", "strict": strict},
+        strict=strict,
+        chunk_seconds=chunk_seconds,
+    )
+    for again in (False, True):
+        ledger, worker, outcomes = Ledger.of(entries), Worker(job), []
+        while (task := ledger.next()) is not None:
+            outcomes.append(worker.do(task))
+            ledger.finish(task, outcomes[-1])
+        assert ledger.done == entries and outcomes[-1].passed is again
+        assert [each.name for each in ledger.skips] == [str(path)] * strict
+        assert [each.name for each in ledger.damages] == [str(path)] * (not strict)
 
 
 def test_a_missing_list_and_a_missing_cluster_are_one_line(program, tmp_path):

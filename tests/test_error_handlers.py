@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import pytest
 
 from sapiens_stream.errors import InputError, OutputError
@@ -20,6 +19,7 @@ from sapiens_stream.sinks.video import audio_track, companions, mp4, side_stream
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from sapiens_stream.sources import Video
 from sapiens_stream.sources.demux import Demuxer
+from tests.hostile import broadcast_with_losses
 from tests.media import make_video, number_of
 from tests.program import Program
 from tests.test_overlay_video import UNTOUCHED, background
@@ -192,13 +192,7 @@ class TestDamage:
 
     @pytest.fixture
     def damaged(self, tmp_path: Path) -> Path:
-        path = make_video(tmp_path / "clip.ts", codec="mpeg2video", frames=60, audio="mp2")
-        content = bytearray(path.read_bytes())
-        random = np.random.default_rng(1)
-        for at in random.integers(len(content) // 4, len(content) * 9 // 10, 12):
-            content[at : at + 40] = random.integers(0, 256, 40, np.uint8).tobytes()
-        path.write_bytes(content)
-        return path
+        return broadcast_with_losses(tmp_path / "clip.ts")
 
     def flagged(self, path: Path) -> list[bool]:
         with av.open(str(path)) as container:

@@ -120,8 +120,11 @@ def run(
         running.execute()
     for each in (*ledger.skips, *ledger.given_up):
         display.skipped(each)
+    for spoiled in ledger.damages:
+        display.damaged(spoiled)
+    ledger.given_up += refused
     _conclude(ledger, time.monotonic() - started, place, display)
-    raise typer.Exit(_exit_code(ledger, len(refused)))
+    raise typer.Exit(_exit_code(ledger))
 
 
 class _Teller:
@@ -161,6 +164,7 @@ def _conclude(ledger: Ledger, seconds: float, place: str, display: Display) -> N
         "seconds": round(seconds, 3),
         "repeated": ledger.repeated,
         "skipped": [{"name": each.name, "reason": each.reason} for each in (*ledger.skips, *ledger.given_up)],
+        "damaged": [{"name": each.name, "reason": each.reason} for each in ledger.damages],
     }
     display.json_line(json_format.dumps(told))
     rest = f", {_left(ledger)} left: start it again to go on" if ledger.stopped and _left(ledger) else ""
@@ -175,12 +179,12 @@ def _left(ledger: Ledger) -> int:
     return len({each.entry for each in ledger.waiting})
 
 
-def _exit_code(ledger: Ledger, refused: int) -> int:
+def _exit_code(ledger: Ledger) -> int:
     if ledger.stopped:
         return exit_codes.INTERRUPTED
     if not ledger.done:
         return exit_codes.FAILED
-    return exit_codes.SOME_SKIPPED if refused or ledger.given_up or ledger.skips else exit_codes.DONE
+    return exit_codes.SOME_SKIPPED if ledger.given_up or ledger.skips or ledger.damages else exit_codes.DONE
 
 
 def _found(model: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sapiens_stream.cluster.listing import Entry
-from sapiens_stream.frame import Skipped
+from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.sources.parts import Part
 
 STRIKES = 3
@@ -42,7 +42,9 @@ class Outcome:
     passed: bool = False
     """It was done before."""
     skipped: Sequence[Skipped] = ()
-    """Frames that could not be used."""
+    """Frames that could not be used, now or when it was done before."""
+    damaged: Sequence[Damaged] = ()
+    """Frames that could be read in part only."""
     parts: Sequence[Part] = ()
     error: str | None = None
     for_good: bool = True
@@ -63,6 +65,7 @@ class Ledger:
     done: list[Entry] = field(default_factory=list)
     given_up: list[Skipped] = field(default_factory=list)
     skips: list[Skipped] = field(default_factory=list)
+    damages: list[Damaged] = field(default_factory=list)
     frames: int = 0
     repeated: int = 0
     stopped: bool = False
@@ -92,7 +95,6 @@ class Ledger:
     def finish(self, task: Task, outcome: Outcome) -> None:
         """A worker came back."""
         self.running.discard(task)
-        self.skips += outcome.skipped
         if outcome.stopped:
             self.waiting.appendleft(task)
         elif outcome.error is not None and not outcome.for_good:
@@ -104,6 +106,9 @@ class Ledger:
             self._open[task.entry] = set(chunks)
             self.waiting.extendleft(reversed(chunks))
         else:
+            if task.kind != "chunk":  # the join meets them again
+                self.skips += outcome.skipped
+                self.damages += outcome.damaged
             self.frames += outcome.frames if task.kind != "join" and not outcome.passed else 0
             self._conclude(task)
 

@@ -14,10 +14,10 @@ from sapiens_stream.cluster.ledger import Outcome, Task
 from sapiens_stream.cluster.listing import Entry, is_remote
 from sapiens_stream.cluster.storage import Place
 from sapiens_stream.errors import FolderBusy, InputError, SapiensStreamError, UsageError, cause
-from sapiens_stream.frame import Skipped
+from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.pipeline import Run
-from sapiens_stream.pipeline.earlier_run import EarlierRun
+from sapiens_stream.pipeline.earlier_run import EarlierRun, told_of
 from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
@@ -69,6 +69,8 @@ class Worker:
         self._segmenter: Segmenter | None = None
         self._bridge: Bridge | None = None
         self._run: Run | None = None
+        self._skips: list[Skipped] = []
+        self._damages: list[Damaged] = []
         self._stopping = False
 
     def ready(self) -> str:
@@ -84,17 +86,18 @@ class Worker:
     def do(self, task: Task) -> Outcome:
         """Does it. What a user can mend, and what is wrong with the input, is in the outcome; all else is raised."""
         started = time.monotonic()
-        skips: list[Skipped] = []
+        self._skips, self._damages = [], []
         try:
-            does = {"video": self._video, "chunk": self._chunk, "join": self._join}[task.kind]
-            outcome = does(task, skips)
+            outcome = {"video": self._video, "chunk": self._chunk, "join": self._join}[task.kind](task)
         except SapiensStreamError as error:
             outcome = Outcome(error=cause(error), for_good=_is_for_good(error))
         finally:
             self._run = None
-        return replace(outcome, seconds=time.monotonic() - started, skipped=tuple(skips))
+        return replace(
+            outcome, seconds=time.monotonic() - started, skipped=tuple(self._skips), damaged=tuple(self._damages)
+        )
 
-    def _video(self, task: Task, skips: list[Skipped]) -> Outcome:
+    def _video(self, task: Task) -> Outcome:
         entry, segmenter = task.entry, self._opened()
         address = self._address(entry)
         with ExitStack() as stack:
@@ -103,8 +106,9 @@ class Worker:
             in_parts = self._is_long(source) and whole_because(self._job.inference, self._job.only) is None
             if self._place.is_remote or in_parts:
                 with self._place.work_in(entry.folder, [record]) as folder:
-                    if self._is_done(folder / record, entry, source):
-                        return Outcome(passed=True)
+                    told = read_record(folder / record)
+                    if told is not None and self._is_done(folder / record, told, entry, source):
+                        return self._passed(told)
             if in_parts:
                 assert source.info.duration is not None
                 count = max(1, round(float(source.info.duration) / self._job.chunk_seconds))
@@ -123,13 +127,14 @@ class Worker:
                 overwrite=self._job.overwrite,
                 resume=not self._job.overwrite,
                 settings=self._job.settings,
-                on_skip=skips.append,
+                on_skip=self._skips.append,
+                on_damage=self._damages.append,
                 strict=self._job.strict,
                 refiner=refiner_for(segmenter.model, steady=self._job.steady, every=self._job.every),
             )
             return self._execute(run)
 
-    def _chunk(self, task: Task, skips: list[Skipped]) -> Outcome:
+    def _chunk(self, task: Task) -> Outcome:
         assert task.part is not None
         entry, part, job = task.entry, task.part, self._job
         segmenter = self._opened()
@@ -150,12 +155,13 @@ class Worker:
                     refiner=refiner_for(segmenter.model, steady=job.steady, every=job.every),
                     overwrite=job.overwrite,
                     strict=job.strict,
-                    on_skip=skips.append,
+                    on_skip=self._skips.append,
+                    on_damage=self._damages.append,
                     warn=_silent,
                 )
                 return self._execute(run)
 
-    def _join(self, task: Task, skips: list[Skipped]) -> Outcome:
+    def _join(self, task: Task) -> Outcome:
         entry = task.entry
         names = self._chunk_names(entry)
         with self._place.work_in(entry.folder, names) as folder:
@@ -167,7 +173,8 @@ class Worker:
                     self._job.outputs, only=classes.ids(self._job.only.split(",")) if self._job.only else None
                 ),
                 overwrite=self._job.overwrite,
-                on_skip=skips.append,
+                on_skip=self._skips.append,
+                on_damage=self._damages.append,
                 warn=_silent,
             )
             outcome = self._execute(run)
@@ -189,7 +196,13 @@ class Worker:
             if not isinstance(run.error, Exception):
                 raise run.error
             return Outcome(error=cause(run.error), for_good=_is_for_good(run.error))
-        return Outcome(frames=run.statistics.written, passed=run.passed_over)
+        return self._passed(run.record()) if run.passed_over else Outcome(frames=run.statistics.written)
+
+    def _passed(self, record: Mapping[str, Any]) -> Outcome:
+        """What was done before is as spoiled as it was then."""
+        self._skips += told_of(record, "skipped", Skipped)
+        self._damages += told_of(record, "damaged", Damaged)
+        return Outcome(passed=True)
 
     def _chunk_names(self, entry: Entry) -> list[str]:
         """The files of all its chunks, which are at an address."""
@@ -209,10 +222,9 @@ class Worker:
     def _is_long(self, source: Source) -> bool:
         return source.info.duration is not None and source.info.duration > 1.5 * self._job.chunk_seconds
 
-    def _is_done(self, record_path: Path, entry: Entry, source: Source) -> bool:
+    def _is_done(self, record_path: Path, record: Mapping[str, Any], entry: Entry, source: Source) -> bool:
         """Whether the whole video's results are there, by their record, which its worker writes last."""
-        record = read_record(record_path)
-        if record is None or self._job.overwrite:
+        if self._job.overwrite:
             return False
         fingerprint = Fingerprint(source.info, self._opened().engine, self._job.settings)
         if self._place.is_remote:
