@@ -62,6 +62,10 @@ class TestOneBadInput:
         assert record_of(out)["status"] == "complete" and frames_of(out / "clip_overlay.mp4") == 4
         alone = program("video", bad, "-m", colour_torchscript, "-o", out, *FAST)
         assert alone.code == 1 and len(alone.complaints) == 1
+        again = program(
+            "video", bad, clip, "-m", colour_torchscript, "-o", out, *FAST, "--save", "json,labels", "--resume"
+        )
+        assert again.code == 3 and len(again.complaints) == 1 and says in again.complaints[0], again.stderr
 
     @pytest.mark.parametrize("kind", ["name of 255 bytes", "a folder in its place", "links in a circle"])
     def test_photo_never_costs_the_others(
@@ -85,6 +89,8 @@ class TestOneBadInput:
         assert there == {each.stem + ending for each in good for ending in endings} | {"photos_run.json", "run.jsonl"}
         record = record_of(photos / "output", "photos")
         assert record["frames"]["written"] == 2 and record["frames"]["skipped"] == 1
+        again = program("images", colour_torchscript, "--input", photos, "--resume")
+        assert again.code == 3 and again.complaints == outcome.complaints, again.stderr
 
     def test_a_photo_of_250_bytes_has_its_results(
         self, program: Program, tmp_path: Path, colour_torchscript: Path

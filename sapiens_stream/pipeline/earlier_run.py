@@ -20,7 +20,7 @@ from sapiens_stream.pipeline.fingerprint import Fingerprint
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.pipeline.stores import FirstOf, Store, VideoStore, class_map_files
 from sapiens_stream.pipeline.wholeness import is_whole
-from sapiens_stream.sinks.files import aside, path_below
+from sapiens_stream.sinks.files import aside, is_there, path_below
 from sapiens_stream.sinks.held_frames import sound_frames
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
@@ -96,7 +96,7 @@ class EarlierRun:
         paths += [self._root / path for path in FileList.from_dict(self._record.get("files")).single]
         found = [path for path in paths if path.name.endswith(settings.LABEL_VIDEO_FILE)]
         both = [each for path in found for each in (aside(path), path)]
-        return [path for path in dict.fromkeys(both) if path.is_file() and not path.is_symlink()]
+        return [path for path in dict.fromkeys(both) if is_there(path)]
 
     def _is_done(self, source: Source, name: str, ending: str) -> bool:
         with suppress(OutputError):

@@ -20,7 +20,7 @@ from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.known_files import read_record
 from sapiens_stream.pipeline.stores import MapFiles, Store, VideoStore, class_map_files
 from sapiens_stream.results.stored_facts import JsonFiles, JsonLinesFile, NothingTold, StoredFacts, Told
-from sapiens_stream.sinks.files import aside
+from sapiens_stream.sinks.files import aside, is_there
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class PastRun:
     def _single(self, ending: str) -> Path | None:
         for path in self.files.single:
             for each in (self.root / path, aside(self.root / path)) if path.endswith(ending) else ():
-                if each.is_file() and not each.is_symlink():
+                if is_there(each):
                     return each
         return None
 

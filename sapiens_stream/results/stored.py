@@ -18,7 +18,7 @@ from sapiens_stream.frame import Frame, IdArray, Skipped, UInt8Array
 from sapiens_stream.pipeline.stores import Store, VideoStore, class_map_files
 from sapiens_stream.results.past_run import PastRun, past_runs
 from sapiens_stream.results.stored_planes import PersonMapFiles, PersonMaps, PersonMapVideo, read_class_map
-from sapiens_stream.sinks.files import path_below
+from sapiens_stream.sinks.files import is_there, path_below
 from sapiens_stream.sources import Source
 
 OnSkip = Callable[[Skipped], None]
@@ -101,7 +101,7 @@ class StoredClip:
         if self.past is not None:
             return self.past.person_video()
         beside = self.root / f"{self.stem}{settings.PERSON_VIDEO_FILE}"
-        return beside if beside.is_file() and not beside.is_symlink() else None
+        return beside if is_there(beside) else None
 
     def _from_source(self, source: Source, on_skip: OnSkip) -> Iterator[StoredFrame]:
         store = self._open_store(source)

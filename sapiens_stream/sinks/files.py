@@ -111,6 +111,11 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file is there, and no link; not for a name that no file system takes."""
+    return os.path.isfile(path) and not path.is_symlink()  # noqa: PTH113  # Path.is_file raises for such a name
+
+
 def holds(path: Path, data: memoryview) -> bool:
     """Whether a file is there, no link, and holds just this."""
     try:
