@@ -20,9 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import Frame, IdArray, Segmentation, UInt8Array
-
-Field = npt.NDArray[np.float32]
-"""(h, w, 2): for each pixel of the newer picture, how far right and down it lay in the older one, pixels."""
+from sapiens_stream.inference.flow import Field as Field
+from sapiens_stream.inference.flow import Flow
 
 Values = TypeVar("Values", UInt8Array, IdArray)
 """Of a map, whose 0 is nobody: classes or people."""
@@ -49,7 +48,7 @@ class MaskPropagator:
     """Carries class maps of one camera along to its newest pictures. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = Flow(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._tracks: dict[int, _Track] = {}
         self._last: tuple[int, UInt8Array] | None = None
         self._carried: Field | None = None
@@ -76,7 +75,7 @@ class MaskPropagator:
         """Per pixel the flow, or none, by which the surroundings in both pictures differ least."""
         assert self._last is not None
         newest = self._last[1]
-        field = self._between(newest, base.grey)
+        field = self._flow(newest, base.grey)
         best = _difference(newest, _taken(base.grey, field))
         others = [(np.zeros_like(field), base.grey)]
         if base.steps is not None:
@@ -93,7 +92,7 @@ class MaskPropagator:
             self._last = None
             self._tracks.clear()
         if self._last is not None:
-            step = self._between(grey, self._last[1]) if self._tracks else None
+            step = self._flow(grey, self._last[1]) if self._tracks else None
             for track in self._tracks.values():
                 assert step is not None
                 track.steps = step if track.steps is None else _added(step, track.steps)
@@ -108,12 +107,9 @@ class MaskPropagator:
                 track = _Track(newest)
             else:
                 grey = low_resolution(frame)
-                track = _Track(grey, self._between(newest, grey))
+                track = _Track(grey, self._flow(newest, grey))
             self._tracks[frame.index] = track
         return self._tracks[frame.index]
-
-    def _between(self, newer: UInt8Array, older: UInt8Array) -> Field:
-        return np.asarray(self._flow.calc(newer, older, None), np.float32)  # type: ignore[call-overload]
 
 
 def low_resolution(frame: Frame, long_side: int = LONG_SIDE) -> UInt8Array:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import Frame, UInt8Array
+from sapiens_stream.inference.flow import Flow
 from sapiens_stream.inference.propagation import LONG_SIDE, Field, destinations, low_resolution
 
 _THREADS = 2
@@ -87,16 +88,15 @@ _local = threading.local()
 
 def _pair(later: Picture, earlier: Picture) -> Pair:
     if not hasattr(_local, "flow"):  # not for several threads at once
-        _local.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        _local.flow = Flow(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     return between(later.result(), earlier.result(), _local.flow)
 
 
-def between(new: UInt8Array, old: UInt8Array, flow: cv2.DISOpticalFlow) -> Pair:
+def between(new: UInt8Array, old: UInt8Array, flow: Flow) -> Pair:
     """The pair that two pictures, (h, w), make by that flow."""
     if new.shape != old.shape:
         return apart(new)
-    forth, back = (np.asarray(flow.calc(*each, None), np.float32) for each in ((new, old), (old, new)))  # type: ignore[call-overload]
-    return checked(forth, back, new, old)
+    return checked(flow(new, old), flow(old, new), new, old)
 
 
 def apart(new: UInt8Array) -> Pair:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from sapiens_stream.frame import Frame, UInt8Array
+from sapiens_stream.inference.flow import Flow
 from sapiens_stream.inference.propagation import low_resolution
 from sapiens_stream.people.motion import Pair, added, apart, between, checked, flow_threads, resized
 
@@ -52,12 +53,13 @@ class Steps:
 
 def _step(later: _Picture, earlier: _Picture) -> Pair:
     if not hasattr(_local, "flow"):  # not for several threads at once
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        flow.setFinestScale(_FINEST_SCALE)
-        flow.setPatchStride(_STRIDE)
-        flow.setGradientDescentIterations(_DESCENTS)
-        flow.setVariationalRefinementIterations(_REFINEMENTS)
-        _local.flow = flow
+        _local.flow = Flow(
+            cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+            finest_scale=_FINEST_SCALE,
+            stride=_STRIDE,
+            descents=_DESCENTS,
+            refinements=_REFINEMENTS,
+        )
     return between(later.result(), earlier.result(), _local.flow)
 
 
