@@ -29,6 +29,7 @@ CLIPS = {
     "open GOP, HEVC": ("clip.mp4", {"codec": "libx265", "options": HEVC}),
     "odd size, each a key frame": ("clip.mkv", {"codec": "ffv1", "size": (97, 161), "options": {"g": "1"}}),
     "no presentation times": ("clip.avi", {"codec": "mpeg4", "b_frames": 2, "options": {"g": "25"}}),
+    "no presentation times, H.264": ("clip.avi", {"b_frames": 2, "options": {"g": "25"}}),
     "a fragmented MP4": ("clip.mp4", {"options": {"g": "25"}, "fragmented": True}),
     "interlaced": ("clip.ts", {"codec": "mpeg2video", "interlaced": True, "options": {"g": "25"}}),
     "turned": ("clip.mp4", {"rotation": 90, "options": {"g": "25"}}),

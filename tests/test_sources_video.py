@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ VIDEOS: dict[str, tuple[str, dict[str, Any]]] = {
     "avi mjpeg": ("clip.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
     "avi mpeg4 odd size": ("clip.avi", {"codec": "mpeg4", "size": (97, 131)}),
     "avi mpeg4 with B-frames": ("clip.avi", {"codec": "mpeg4", "b_frames": 2, "first": Fraction(1, 25)}),
+    "avi h264 with B-frames": ("clip.avi", {"b_frames": 2, "first": Fraction(2, 25)}),
+    "avi h264 vfr": ("clip.avi", {"b_frames": 0, "vfr": True}),
     "ts mpeg2 interlaced": (
         "clip.ts",
         {"codec": "mpeg2video", "interlaced": True, "audio": "mp2", "first": Fraction(1, 25)},
@@ -256,6 +259,28 @@ def test_a_whole_file_is_not_called_cut_short(name: str, options: dict[str, Any]
     frames, skipped = read(make_video(tmp_path / name, frames=60, **options))
     assert len(frames) == 60
     assert skipped == []
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.webm", "clip.mp4", "clip.mov", "clip.avi"])
+def test_a_file_that_begins_late_is_whole_and_as_long_as_its_frames(name: str, tmp_path: Path) -> None:
+    """A Matroska file's duration is counted from 0, whenever it begins."""
+    codecs = {".webm": "libvpx", ".avi": "mpeg4"}
+    path = make_video(tmp_path / name, codec=codecs.get(name[4:], "libx264"), frames=12, start=Fraction(30))
+    with Video(path) as video:
+        assert abs((video.info.frame_count or 0) - 12) <= 1 or name == "clip.avi"  # which fills the time before
+        assert [type(each) for each in video.frames()] == [Frame] * 12
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e300, -5.0, float("nan")])
+def test_a_duration_that_cannot_be_is_no_number_of_frames(seconds: float, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.mkv", frames=FRAMES)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x44\x89\x88") + 3
+    content[place : place + 8] = struct.pack(">d", 1000 * seconds)
+    path.write_bytes(content)
+    with Video(path) as video:
+        assert video.info.frame_count is None
+        assert sum(isinstance(each, Frame) for each in video.frames()) == FRAMES
 
 
 def damaged(path: Path, packets: range) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -23,6 +23,8 @@ MISSING_SECONDS = 1
 """How much earlier than its header says a file may end and still count as whole."""
 
 _DECLARES_DURATION = {"mov", "matroska", "avi"}  # for others FFmpeg may guess it from the bit rate
+# Where most writers count it from 0, though the first packet may come later, and others from that packet.
+_COUNTS_FROM_ZERO = {"matroska"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Demuxer:
     Their times are on one line, see `Joins`.
 
     `missing` says, once all is read, that the end of the file is missing; None where it is not. `duration` is in
-    seconds, of the whole file. With `begin` the stream's packets before that mark are left out; where it can, it seeks.
+    seconds, from the first packet of the file to its end. With `begin` the stream's packets before that mark are left out; where it can, it seeks.
     `alive` is called as each packet comes, of whichever stream. Not for several threads at once.
 
     Raises InputError, nameless, where it has no video stream, or one with more than `max_pixels`.
@@ -78,7 +80,12 @@ class Demuxer:
             container.close()
             raise
         ticks = self.container.duration
-        self.duration = Fraction(ticks, av.time_base) if ticks else None
+        self._declared = Fraction(ticks, av.time_base) if ticks else None
+        self._start = Fraction(container.start_time or 0, av.time_base)
+        self._lead = max(self._start, Fraction(0)) if _is_of(container, _COUNTS_FROM_ZERO) else Fraction(0)
+        self.duration = self._declared
+        if self._declared is not None and self._declared > self._lead:
+            self.duration = self._declared - self._lead
         self.missing: str | None = None
         self._alive = alive
         self._joins = Joins(container)
@@ -86,8 +93,7 @@ class Demuxer:
 
     def packets(self) -> Iterator[av.Packet[Any]]:
         """The stream's packets, then for ever an empty one, which makes the decoder give what it holds back."""
-        start = Fraction(self.container.start_time or 0, av.time_base)
-        end = start
+        start = end = self._start
         suspect: av.Packet[Any] | None = None
         try:
             # All streams, because the header's duration is that of the longest.
@@ -109,9 +115,10 @@ class Demuxer:
             self.missing = f"it cannot be read beyond {seconds(end - start)}: {why}"
         if self.missing is None and suspect is not None:
             self.missing = f"it is cut short at {seconds(end - start)}"
-        declared = self.duration if _DECLARES_DURATION.intersection(self.container.format.name.split(",")) else None
-        if self.missing is None and declared is not None and end - start < declared - MISSING_SECONDS:
-            self.missing = f"it is cut short: it ends at {seconds(end - start)} of {seconds(declared)}"
+        declared = self._declared if _is_of(self.container, _DECLARES_DURATION) else None
+        reached = end - start + self._lead
+        if self.missing is None and declared is not None and reached < declared - MISSING_SECONDS:
+            self.missing = f"it is cut short: it ends at {seconds(reached)} of {seconds(declared)}"
         flush: av.Packet[Any] = av.Packet()
         flush.stream = self.stream
         flush.time_base = self.stream.time_base or Fraction(1, 1000)
@@ -172,6 +179,15 @@ class Demuxer:
 def seconds(time: Fraction) -> str:
     """For a message: "12.35 s"."""
     return f"{float(time):.2f} s"
+
+
+def holds_no_times_of_showing(container: InputContainer) -> bool:
+    """Whether its packets say when they are decoded and no more: what FFmpeg then adds is a guess, wrong for H.264."""
+    return _is_of(container, {"avi"})
+
+
+def _is_of(container: InputContainer, formats: Set[str]) -> bool:
+    return not formats.isdisjoint(container.format.name.split(","))
 
 
 def best_stream(container: InputContainer) -> VideoStream:

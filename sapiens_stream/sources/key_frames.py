@@ -17,7 +17,7 @@ from sapiens_stream.containers.opening import open_again
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame
 from sapiens_stream.settings import MAX_PIXELS
-from sapiens_stream.sources.demux import Mark, best_stream
+from sapiens_stream.sources.demux import Mark, best_stream, holds_no_times_of_showing
 from sapiens_stream.sources.parts import KeyFrames
 from sapiens_stream.sources.video import Video
 
@@ -94,6 +94,7 @@ def _of_index(stream: av.VideoStream, first: Frame) -> KeyFrames:
 def _of_packets(container: av.container.InputContainer, stream: av.VideoStream, name: str, first: Frame) -> KeyFrames:
     noted = _Noted()
     joins = Joins(container)
+    as_decoded = holds_no_times_of_showing(container)
     place, jumped = 0, False
     for packet in container.demux():
         if packet.dts is None and not packet.size:
@@ -103,7 +104,7 @@ def _of_packets(container: av.container.InputContainer, stream: av.VideoStream, 
         if packet.stream is not stream or not packet.size:
             continue
         jumped = jumped or (pts, dts) != (packet.pts, packet.dts)
-        shown = packet.pts if packet.pts is not None else packet.dts
+        shown = packet.dts if packet.pts is None or as_decoded else packet.pts
         noted.take(shown, packet.time_base, Mark(pts, dts, place), is_key=packet.is_keyframe)
         place += 1
     if not noted.marks:

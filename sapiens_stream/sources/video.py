@@ -19,7 +19,7 @@ from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.deinterlace import Deinterlacer
-from sapiens_stream.sources.demux import Demuxer, Mark
+from sapiens_stream.sources.demux import Demuxer, Mark, holds_no_times_of_showing
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.header import why_refused
 from sapiens_stream.sources.source import Source
@@ -147,7 +147,7 @@ class Video(Source):
         return SourceInfo(
             name=self._name,
             kind="video",
-            frame_count=stream.frames or (round(duration * rate) if duration and rate else None),
+            frame_count=self._possible(stream.frames or (round(duration * rate) if duration and rate else 0)),
             size=first.size,
             frame_rate=rate,
             duration=duration,
@@ -157,6 +157,11 @@ class Video(Source):
             sample_aspect_ratio=stream.sample_aspect_ratio,
             interlaced=self._interlaced,
         )
+
+    def _possible(self, count: int) -> int | None:
+        """A number of frames, if the file can hold so many; a header may say anything."""
+        path = self._spool.path if self._spool is not None else self._input.path
+        return count if count > 0 and (path is None or count <= path.stat().st_size) else None
 
     def _until_closed(self, frames: Iterable[Frame | Skipped]) -> Iterator[Frame | Skipped]:
         try:
@@ -170,7 +175,10 @@ class Video(Source):
     def _read(self) -> Iterator[Frame | Skipped]:
         index = 0
         matrix = DisplayMatrix()
-        for each in self._progressive(_timed(self._decoded(), self._demuxer.stream)):
+        decoded = self._decoded()
+        if holds_no_times_of_showing(self._demuxer.container):
+            decoded = _as_decoded(decoded)
+        for each in self._progressive(_timed(decoded, self._demuxer.stream)):
             if isinstance(each, Skipped):
                 yield each
                 continue
@@ -234,6 +242,14 @@ class Video(Source):
             else:
                 yield each
         yield from deinterlacer.flush()
+
+
+def _as_decoded(frames: Iterable[av.VideoFrame | Skipped]) -> Iterator[av.VideoFrame | Skipped]:
+    """Gives frames, which leave the decoder in the order in which they are shown, the times of decoding."""
+    for each in frames:
+        if not isinstance(each, Skipped):
+            each.pts = each.dts
+        yield each
 
 
 def _timed(frames: Iterable[av.VideoFrame | Skipped], stream: VideoStream) -> Iterator[av.VideoFrame | Skipped]:
