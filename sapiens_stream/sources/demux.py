@@ -59,8 +59,9 @@ class Demuxer:
     Their times are on one line, see `Joins`.
 
     `missing` says, once all is read, that the end of the file is missing; None where it is not. `duration` is in
-    seconds, from the first packet of the file to its end. With `begin` the stream's packets before that mark are left out; where it can, it seeks.
-    `alive` is called as each packet comes, of whichever stream. Not for several threads at once.
+    seconds, from the first packet of the file to its end. With `begin` the stream's packets before that mark are left
+    out; where it can, it seeks. `alive` is called as each packet comes, of whichever stream. Not for several threads at
+    once.
 
     Raises InputError, nameless, where it has no video stream, or one with more than `max_pixels`.
     """
