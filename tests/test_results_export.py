@@ -23,6 +23,7 @@ from sapiens_stream.results.mapping import read_mapping, shipped
 from sapiens_stream.results.stored import StoredClip, StoredFrame, stored_clips
 from sapiens_stream.sinks.instances import find_instances
 from sapiens_stream.sinks.person_maps import PersonVideoSink
+from tests.hostile import broadcast_with_losses
 from tests.media import make_video, picture
 from tests.program import WAIT, record_of
 from tests.test_label_video import write as write_label_video
@@ -386,6 +387,29 @@ def write_people(folder, kept):
         fingerprint = {"input": {"path": "clip.mp4", "sample": "x"}}
         (folder / "clip_run.json").write_text(json.dumps({**record, "input": "clip.mp4", "fingerprint": fingerprint}))
     return maps
+
+
+def test_frames_that_a_run_left_out_have_no_other_s_number(program, colour_torchscript, tmp_path):
+    path = broadcast_with_losses(tmp_path / "clip.ts")
+    options = ("-m", colour_torchscript, "--shape", 64, 64, "--overlay", "none", "--save", "labels,classes", "--strict")
+    assert program("video", path, *options, "-o", tmp_path / "out").code == 3
+    assert program("results", "export", tmp_path / "out", "--to", "npy", "-o", tmp_path / "npy").code == 0
+    ours, theirs = (
+        {each.name: each.read_bytes() for each in (tmp_path / folder).rglob("*_seg.npy")} for folder in ("npy", "out")
+    )
+    assert len(theirs) == 59 and "000048_seg.npy" not in theirs and ours == theirs
+
+
+def test_nor_has_anybody_in_them(tmp_path):
+    maps = write_people(tmp_path, "video")
+    single = {"clip_labels.mkv": 0, "clip_people.mkv": 0}
+    files = {"names": [["clip/000000", "clip/000001"], ["clip/000004", "clip/000005"]], "endings": {}, "single": single}
+    record = {"schema": "sapiens-stream-run/1", "model": {"classes": "Sapiens"}, "files": files}
+    (tmp_path / "clip_run.json").write_text(json.dumps({**record, "input": "clip.mp4"}))
+    [clip] = stored_clips(tmp_path)
+    found = list(clip.frames(pytest.fail))
+    assert [each.name for each in found] == [f"clip/{number:06d}" for number in (0, 1, 4, 5, 6)]
+    assert all(np.array_equal(each.person_map, there) for each, there in zip(found, maps, strict=True))
 
 
 @pytest.mark.parametrize("kept", ["video", "files"])

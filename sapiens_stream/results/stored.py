@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,14 @@ class StoredClip:
 
     def _with_people(self, frames: Iterator[StoredFrame], on_skip: OnSkip) -> Iterator[StoredFrame]:
         """Adds the maps of people, where they were kept."""
+        places = enumerate(self._numbers())
+        place, number = next(places)
         with closing(self._person_maps()) as maps:
             for frame in frames:
+                while number < frame.index:
+                    place, number = next(places)
                 try:
-                    yield replace(frame, person_map=maps.of(frame.index, frame.name, frame.size))
+                    yield replace(frame, person_map=maps.of(place, frame.name, frame.size))
                 except InputError as error:
                     on_skip(Skipped(frame.name, f"its people are not told apart: {error}"))
                     yield frame
@@ -130,18 +135,29 @@ class StoredClip:
         return class_map_files(self.root)
 
     def _from_video(self, path: Path, on_skip: OnSkip) -> Iterator[StoredFrame]:
+        numbers = self._numbers()
         with LabelVideo(path) as video:
-            index = 0
-            while index < len(video):
+            place = 0
+            while place < len(video):
                 try:
-                    for class_map, time in zip(video[index:], video.times[index:], strict=True):
-                        yield StoredFrame(
-                            index=index, name=settings.frame_name(self.stem, index), class_map=class_map, time=time
-                        )
-                        index += 1
+                    for class_map, time in zip(video[place:], video.times[place:], strict=True):
+                        index = next(numbers)
+                        name = settings.frame_name(self.stem, index)
+                        yield StoredFrame(index=index, name=name, class_map=class_map, time=time)
+                        place += 1
                 except InputError as error:
-                    on_skip(Skipped(settings.frame_name(self.stem, index), str(error)))
-                    index += 1
+                    on_skip(Skipped(settings.frame_name(self.stem, next(numbers)), str(error)))
+                    place += 1
+
+    def _numbers(self) -> Iterator[int]:
+        """Those of a video's frames, in order and without an end: the run may have left some of them out."""
+        number = -1
+        folder = settings.frame_name(self.stem, 0).rpartition("/")[0]
+        for name in self.past.files.names() if self.past is not None and not self.is_of_photos else ():
+            if name.rpartition("/")[0] == folder:
+                number = _number(name)
+                yield number
+        yield from count(number + 1)
 
     def _from_files(self, on_skip: OnSkip) -> Iterator[StoredFrame]:
         assert self.past is not None
