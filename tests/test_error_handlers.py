@@ -220,6 +220,8 @@ class TestDamage:
         inputs = ["video", damaged, "-m", colour_torchscript, "-o", tmp_path, "--save", "json", "--resume", *arguments]
         again = program(*inputs)
         assert again.code == 3 and f"done already, but for {count} skipped or damaged" in again.stdout
+        told = json.loads(program("results", "status", tmp_path, "--json").stdout)["frames"]
+        assert (told["skipped"], told["damaged"]) == ((count, 0) if strict else (0, count))
 
 
 def test_a_real_file_with_damaged_sound(

@@ -23,8 +23,8 @@ results.command("join")(join)
 results.command("export")(export)
 results.command("report")(report)
 
-_COLUMNS = ("input", "state", "frames", "skipped", "frames/s", "space", "record")
-_NUMBERS = ("frames", "skipped", "frames/s", "space")
+_COLUMNS = ("input", "state", "frames", "skipped", "damaged", "frames/s", "space", "record")
+_NUMBERS = ("frames", "skipped", "damaged", "frames/s", "space")
 _WIDE = 200  # columns, where no terminal sets a limit
 
 
@@ -68,6 +68,7 @@ def status(
             each.state,
             f"{each.written} of {each.expected}" if each.expected is not None else str(each.written),
             str(each.skipped),
+            str(each.damaged),
             f"{each.frames_per_second:.1f}" if each.frames_per_second is not None else "-",
             byte_size(each.bytes),
             one_line(each.record.name) if each.record is not None else "-",

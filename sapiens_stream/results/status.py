@@ -30,6 +30,7 @@ class RunStatus:
     written: int
     expected: int | None
     skipped: int
+    damaged: int
     frames_per_second: float | None
     bytes: int
     """What its files take now."""
@@ -41,7 +42,12 @@ class RunStatus:
             "record": str(self.record) if self.record is not None else None,
             "input": self.input,
             "state": self.state,
-            "frames": {"expected": self.expected, "written": self.written, "skipped": self.skipped},
+            "frames": {
+                "expected": self.expected,
+                "written": self.written,
+                "skipped": self.skipped,
+                "damaged": self.damaged,
+            },
             "frames_per_second": self.frames_per_second,
             "bytes": self.bytes,
             "error": self.error,
@@ -118,6 +124,7 @@ def _refused(folder: Path) -> dict[str, RunStatus]:
             written=0,
             expected=None,
             skipped=0,
+            damaged=0,
             frames_per_second=None,
             bytes=0,
             error=str(line.get("reason")),
@@ -135,6 +142,7 @@ def _left(asked: Asked) -> RunStatus:
         written=0,
         expected=asked.frames,
         skipped=0,
+        damaged=0,
         frames_per_second=None,
         bytes=0,
         error=None,
@@ -151,6 +159,7 @@ def _status(past: PastRun) -> RunStatus:
         written=_number(frames.get("written")) or 0,
         expected=_number(frames.get("expected")),
         skipped=_number(frames.get("skipped")) or 0,
+        damaged=_number(frames.get("damaged")) or 0,
         frames_per_second=_real(past.record.get("frames_per_second")),
         bytes=past.files.bytes_in(past.root),
         error=error if isinstance(error, str) else None,
