@@ -337,6 +337,7 @@ class TestRecording:
             assert times == pytest.approx(expected, abs=0.002)
         found = [json.loads(path.read_text()) for path in sorted((tmp_path / "cam").glob("*.json"))]
         assert len(found) == recorded["frames"]["written"]  # type: ignore[index]
+        assert record["frames"]["written"] == max(len(times), len(found))
         ages = {each["frame"]: each.get("carried", 0) for each in found}
         shown = {index: age for [(index, age)] in setting.watcher.shown}
         assert ages.items() <= shown.items() and any(ages.values())

@@ -68,7 +68,8 @@ class Metrics:
         statistics.decoded, statistics.segmented, statistics.dropped = (
             counts[name] for name in ("received", "inferred", "dropped")
         )
-        statistics.written = sum(recorded[kind]["written"] for kind in ("video", "frames") if kind in recorded)
+        written = [recorded[kind]["written"] for kind in ("video", "frames") if kind in recorded]
+        statistics.written = max(written, default=0)  # the same frames, in a video and in files of their own
         statistics.skipped = self._inference.unreadable
         busy = self._engine.timings
         statistics.seconds = {stage: busy[stage] - before for stage, before in self._busy_before.items()}
