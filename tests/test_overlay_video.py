@@ -287,6 +287,16 @@ def test_pixels_keep_their_shape(tmp_path, rotation, expected):
         assert container.streams.video[0].sample_aspect_ratio == expected
 
 
+@pytest.mark.parametrize("kind", ["live", "video"])
+def test_pixels_keep_the_shape_that_the_source_says(tmp_path, kind):
+    """Also where there is no file to look into, or another of its streams would be taken."""
+    file = make_video(tmp_path / "a.mp4", frames=2, sar=Fraction(2))
+    info = info_of(file, kind=kind, sample_aspect_ratio=Fraction(4, 3), **({"path": None} if kind == "live" else {}))
+    overlay(file, tmp_path / "overlay.mp4", info=info)
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+
+
 def test_a_change_of_size_is_scaled_to_the_first_and_said_once(tmp_path):
     warnings = []
     sink = OverlayVideo(

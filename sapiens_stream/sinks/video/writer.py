@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 from av.codec.context import Flags
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -113,7 +113,7 @@ class VideoWriter:
             stack.enter_context(self._companions)
             options = header_options(path.suffix, self._clock.time_base, self._companions.sample_rate)
             self._output = stack.enter_context(av.open(file_url(path), "w", container_options=dict(options)))
-            self._stream = self._add_video(settings, first, self._companions.original)
+            self._stream = self._add_video(settings, first, source)
             if settings.codec == "libx264" and source.kind != "live":
                 # Several frames at a time in place of slices of one: more overlaps and fewer bytes, but frames wait.
                 self._stream.codec_context.thread_type = "FRAME"
@@ -171,7 +171,7 @@ class VideoWriter:
                     raise
                 self._side.refused(error)
 
-    def _add_video(self, settings: EncoderSettings, first: Frame, original: InputContainer | None) -> VideoStream:
+    def _add_video(self, settings: EncoderSettings, first: Frame, source: SourceInfo) -> VideoStream:
         options = dict(settings.options)
         if self._frames.deep:
             options |= hdr_options(settings.codec, first, options)
@@ -185,9 +185,12 @@ class VideoWriter:
         context.flags |= Flags.frame_duration
         if settings.tag is not None:
             context.codec_tag = settings.tag
+        original = self._companions.original
         video = original.streams.best("video") if original is not None else None
-        if isinstance(video, VideoStream) and video.sample_aspect_ratio:
+        ratio = source.sample_aspect_ratio
+        if ratio is None and isinstance(video, VideoStream):
             ratio = video.sample_aspect_ratio
+        if ratio:
             context.sample_aspect_ratio = 1 / ratio if first.quarter_turns % 2 else ratio
         return stream
 
