@@ -206,6 +206,20 @@ class TestNearlyExact:
             assert result.alpha is not None and grey.dtype == np.uint16
             assert np.array_equal(grey, np.rint(result.alpha.full() * 65535))
 
+    @pytest.mark.parametrize("premultiplied", [False, True])
+    @pytest.mark.parametrize("kind", ["prores4444", "vp9"])
+    def test_a_picture_of_full_range_keeps_its_colours(self, kind: str, premultiplied: bool, tmp_path: Path) -> None:
+        rgb = np.full((64, 96, 3), (250, 30, 90), np.uint8)
+        full = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format="yuv420p", dst_color_range=2)
+        full.color_range = 2
+        [frame] = pictures(1, size=(64, 96))
+        result = result_of(replace(frame, decoded=full))
+        size = replace(INFO, size=(64, 96))
+        [path] = write(tmp_path, kind, [result], size, edge="hard", premultiplied=premultiplied)
+        [shown] = decoded(path, "rgb24", "libvpx-vp9" if kind == "vp9" else None)
+        inside = cv2.erode((result.class_map > 0).astype(np.uint8), np.ones((9, 9))) > 0
+        assert np.abs(shown[inside].astype(int) - (250, 30, 90)).mean() < 5
+
     @pytest.mark.parametrize("kind", ["prores4444", "vp9"])
     def test_a_matte_alone_is_a_grey_picture(self, kind: str, tmp_path: Path) -> None:
         results = [result_of(each) for each in pictures(size=(64, 96))]

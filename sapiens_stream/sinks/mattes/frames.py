@@ -42,8 +42,9 @@ class MatteFrames(PlanarFrames):
         format: str,
         alone: bool,
         premultiplied: bool,
+        limited: bool = False,
     ) -> None:
-        super().__init__(first.size, warn, format=_WITHOUT_ALPHA.get(format, format))
+        super().__init__(first.size, warn, format=_WITHOUT_ALPHA.get(format, format), limited=limited)
         self._maker = maker
         self._encoded = format
         self._alone = alone

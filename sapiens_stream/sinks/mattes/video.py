@@ -16,6 +16,7 @@ from sapiens_stream.sinks.mattes.told import described
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.companions import which_audio
 from sapiens_stream.sinks.video.encoded import EncodedVideo
+from sapiens_stream.sinks.video.encoders import LIMITED_RANGE_ALONE
 from sapiens_stream.sinks.video.writer import EncoderSettings
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class MatteVideo(EncodedVideo):
             format=self._format(first),
             alone=self._alone,
             premultiplied=self._premultiplied,
+            limited=self._kind.codec in LIMITED_RANGE_ALONE,
         )
 
     def settings_for(self, first: Frame) -> EncoderSettings:

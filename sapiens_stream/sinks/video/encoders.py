@@ -112,6 +112,10 @@ ENCODERS: Mapping[str, Encoder] = {
 }
 
 
+LIMITED_RANGE_ALONE = frozenset({"prores_ks"})
+"""Encoders in whose videos nothing can say that pixels are of full range."""
+
+
 def encoder_named(codec: str) -> Encoder:
     """Raises UsageError for a name that is not in `ENCODERS`, naming those that work here."""
     if codec not in ENCODERS:

@@ -17,6 +17,7 @@ from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.companions import which_audio
 from sapiens_stream.sinks.video.encoded import EncodedVideo
 from sapiens_stream.sinks.video.encoders import (
+    LIMITED_RANGE_ALONE,
     container_for,
     encoder_named,
     pixel_format,
@@ -98,7 +99,14 @@ class OverlayVideo(EncodedVideo):
     def frames_like(self, first: Frame) -> FramePainter:
         encoded = pixel_format(self._codec, deep=first.colour.bits > 8)
         form = painted_format(encoded, first)
-        return FramePainter(self._painter, first.size, self._warn, format=form, colouring=self._colouring)
+        return FramePainter(
+            self._painter,
+            first.size,
+            self._warn,
+            format=form,
+            limited=self._codec in LIMITED_RANGE_ALONE,
+            colouring=self._colouring,
+        )
 
     def settings_for(self, first: Frame) -> EncoderSettings:
         return self._settings

@@ -33,14 +33,17 @@ class PlanarFrames(ABC):
 
     What is decoded to another format than `format` is brought to it first; the matrix and the range of the source are
     kept, and RGB becomes BT.601 in limited range. In 8 bits, HDR and wide-gamut pictures become SDR of BT.709, and are
-    tagged so; in more they stay what they are.
+    tagged so; in more they stay what they are. With `limited`, full range becomes limited.
     """
 
-    def __init__(self, size: tuple[int, int], warn: Callable[[str], None], *, format: str = _EIGHT_BIT) -> None:
+    def __init__(
+        self, size: tuple[int, int], warn: Callable[[str], None], *, format: str = _EIGHT_BIT, limited: bool = False
+    ) -> None:
         self._size = size
         self._warn = warn
         self._warned = False
         self._format = format
+        self._limited = limited
 
     @property
     def deep(self) -> bool:
@@ -63,9 +66,14 @@ class PlanarFrames(ABC):
             decoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(decoded), "rgb24")
         height, width = self._size[::-1] if frame.quarter_turns % 2 else self._size
         name = decoded.format.name
+        rgb = decoded.format.is_rgb or decoded.format.has_palette
+        if self._limited and not rgb and colour_of(decoded).full_range:
+            return decoded.reformat(
+                width, height, self._format, src_color_range=FULL_RANGE, dst_color_range=LIMITED_RANGE
+            )
         if _SAME.get(name, name) == self._format and (decoded.height, decoded.width) == (height, width):
             return decoded
-        if not (decoded.format.is_rgb or decoded.format.has_palette):
+        if not rgb:
             return decoded.reformat(width, height, self._format)
         return decoded.reformat(
             width,
@@ -98,9 +106,10 @@ class FramePainter(PlanarFrames):
         warn: Callable[[str], None],
         *,
         format: str = _EIGHT_BIT,
+        limited: bool = False,
         colouring: Colouring | None = None,
     ) -> None:
-        super().__init__(size, warn, format=format)
+        super().__init__(size, warn, format=format, limited=limited)
         self._painter = painter
         self._colouring = colouring or Colouring()
 
