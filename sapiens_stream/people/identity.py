@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
@@ -52,27 +53,72 @@ class Identities:
         self._begin()
 
     def _begin(self) -> None:
+        self._given = 0
         self._ids = count(1)
         self._known: list[Known] = []
         self._before: _Seen | None = None
         self._doubles = Doubles()
+        self._way, self._zero = 1, Fraction(0)
 
     def follow(self, result: Segmentation) -> Segmentation:
         """The same with its people, if they were looked for."""
         if result.boxes is None:
             return result
-        frame = result.frame
-        if frame.time is None:
+        if result.frame.time is None:
             self._begin()
-        now = frame.time or Fraction(0)
-        picture = _picture(result)
+        return self._told(result, self._see(result.frame, _picture(result)))
+
+    def begin(self, results: Sequence[Segmentation]) -> list[Segmentation]:
+        """The first frames of a scene with their people, as `follow` tells them one by one, but with what comes later.
+
+        They are gone over to the last one and back, so that those who are together at first are known apart by then.
+        """
+        self._known, self._before = [], None
+        seen = [result for result in results if result.boxes is not None]
+        if len(seen) < 2:
+            return [self.follow(result) for result in results]
+        pictures = [_picture(result) for result in seen]
+        for result, picture in zip(seen, pictures, strict=True):
+            self._see(result.frame, picture)
+        self._turn()
+        for result, picture in zip(seen[-2:0:-1], pictures[-2:0:-1], strict=True):
+            self._see(result.frame, picture)
+        places = self._see(seen[0].frame, pictures[0])
+        self._turn()
+        self._number(places)
+        told = {seen[0].frame.index: self._told(seen[0], places)}
+        for result, picture in zip(seen[1:], pictures[1:], strict=True):
+            told[result.frame.index] = self._told(result, self._see(result.frame, picture))
+        return [told.get(result.frame.index, result) for result in results]
+
+    def _turn(self) -> None:
+        """From here on frames come the other way round; the time of those who are known goes on."""
+        assert self._before is not None
+        self._zero += 2 * self._way * (self._before.frame.time or 0)
+        self._way = -self._way
+
+    def _number(self, places: Cells) -> None:
+        """Numbers those who are known anew: none was told yet. Those who are there come first."""
+        there = set(np.unique(places).tolist())
+        order = sorted(range(len(self._known)), key=lambda each: (each + 1 not in there, self._known[each].id))
+        self._ids, self._doubles = count(self._given + 1), Doubles()
+        for place in order:
+            self._known[place].id = next(self._ids)
+
+    def _see(self, frame: Frame, picture: Picture) -> Cells:
+        """Whose each cell of the next frame is: the place in `_known`, and 1."""
+        now = self._zero + self._way * (frame.time or 0)
         known = [person for person in self._known if now - person.seen <= PATIENCE]
         self._known = sorted(known, key=lambda person: person.seen, reverse=True)[:_MOST]
         brought = self._brought(frame, picture.foreground)
         places = self._places(picture, brought, now)
         self._learn(picture, brought, places, now)
         self._before = _Seen(frame, places, tuple(self._known))
+        return places
+
+    def _told(self, result: Segmentation, places: Cells) -> Segmentation:
         table = np.array([0, *(person.id for person in self._known)], np.int32)
+        self._given = max(self._given, int(table.max()))
         there = np.unique(places).tolist()
         scores = {self._known[place - 1].id: round(self._known[place - 1].score, 4) for place in there if place}
         return with_people(result, table[places], scores)
@@ -83,18 +129,20 @@ class Identities:
         nobody = Brought(np.zeros(size, np.int32), np.zeros(size, np.bool_), None)
         if self._before is None or self._before.places.shape != size:
             return nobody
-        pair = pair_of(frame, self._before.frame).result()
+        back = self._way < 0
+        pair = (pair_of(self._before.frame, frame) if back else pair_of(frame, self._before.frame)).result()
         if pair.cut:
             self._known = []
             return nobody
-        field = pair.forth.field
+        motion = pair.back if back else pair.forth
+        field = motion.field
         scale = np.array([size[1] / field.shape[1], size[0] / field.shape[0]], np.float32)
         field = np.asarray(cv2.resize(field, size[::-1]) * scale, np.float32)
         now = {person.id: place for place, person in enumerate(self._known, 1)}
         table = np.array([0, *(now.get(person.id, 0) for person in self._before.people)], np.int32)
         before = table[self._before.places].astype(np.int16)
         came = cv2.remap(before, destinations(field), None, cv2.INTER_NEAREST)  # type: ignore[call-overload]
-        sure = cv2.resize(pair.forth.sure, size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+        sure = cv2.resize(motion.sure, size[::-1], interpolation=cv2.INTER_NEAREST) > 0
         return Brought(np.where(foreground, came, 0).astype(np.int32), sure, field)
 
     def _places(self, picture: Picture, brought: Brought, now: Fraction) -> Cells:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
-from sapiens_stream.people.identity import Identities
+from sapiens_stream.people.naming import Naming
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.inference import Inference, processor_seconds
 from sapiens_stream.pipeline.statistics import Statistics
@@ -58,7 +58,7 @@ class Stream:
         self._on_damage = on_damage
         self._strict = strict
         self._refiner = refiner
-        self._identities = Identities()
+        self._naming = Naming()
         self._live = source.info.kind == "live"
         capacity = 1 if self._live else 2 * engine.batch_size
         self._frames: Channel[Frame] = Channel(capacity, newest_wins=self._live)
@@ -69,7 +69,7 @@ class Stream:
         self._computing: int | None = None
 
     def stop(self) -> None:
-        """Reads no more frames; those that were read still come out."""
+        """Reads no more frames; those that were read still come out, but for people's who are not named yet."""
         self._stopping.set()
 
     def abandon(self) -> None:
@@ -141,8 +141,10 @@ class Stream:
                     self.statistics.seconds[stage] = seconds - before[stage]
                 for result in results:
                     self.statistics.segmented += 1
-                    self._results.put(self._identities.follow(result))
+                    self._hand_on(self._naming.follow(result))
                 self._compute()
+            if not self._stopping.is_set():  # else who goes on sees them with what follows them
+                self._hand_on(self._naming.rest())
             if self._read_error is not None:
                 raise self._read_error
         except Cancelled:
@@ -153,6 +155,10 @@ class Stream:
             self._wait()
             self._results.close()
             self._frames.cancel()
+
+    def _hand_on(self, results: Sequence[Segmentation]) -> None:
+        for result in results:
+            self._results.put(result)
 
     def _compute(self) -> None:
         """From here on the engine is at work."""
