@@ -8,6 +8,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
@@ -248,15 +249,23 @@ class TestAnotherRun:
         assert "--resume keeps what is there and --overwrite removes it" in outcome.stderr
 
 
-def test_a_full_disk_is_gone_on_from(clip, model, small_disk, tmp_path):
+def test_a_full_disk_is_gone_on_from(clip, model, small_disk, monkeypatch, tmp_path):
     out, filler = small_disk / "out", small_disk / "filler"
     outputs = Outputs(overlay="none", save=frozenset({"labels"}))
+    full, submit = Event(), Engine.submit
 
     def fill():
         with suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(512))
+        full.set()
 
+    def submit_later(self, frames, *rest):
+        if any(frame.index >= 20 for frame in frames):  # what is left to write does not fit
+            full.wait(60)
+        return submit(self, frames, *rest)
+
+    monkeypatch.setattr(Engine, "submit", submit_later)
     run = execute(clip, out, model, outputs, more=[EndsAfter(15, fill)])
     assert isinstance(run.error, OutputError) and "No space left" in str(run.error)
     filler.unlink()
