@@ -94,11 +94,9 @@ def small(frame: Frame, long_side: int) -> Frame:
 def inferred(clip: Path, segmenter: Segmenter, long_side: int) -> Iterator[Segmentation]:
     """Every frame of a clip, at that size, with the model's own map."""
     with Video(clip) as video:
-        for each in video.frames():
-            if isinstance(each, Frame):
-                frame = small(each, long_side)
-                result = segmenter(frame.rgb)
-                yield Segmentation(frame=frame, class_map=result.class_map, classes=result.classes)
+        frames = (small(each, long_side) for each in video.frames() if isinstance(each, Frame))
+        for [result] in segmenter.engine.run([frame] for frame in frames):
+            yield result
 
 
 def agreements(results: list[Segmentation]) -> dict[int, dict[str, Agreement]]:
@@ -128,7 +126,9 @@ def cost(results: list[Segmentation], segmenter: Segmenter) -> float:
     propagator = MaskPropagator()
     cv2.setNumThreads(1)
     frame = results[3].frame
-    return compare(lambda: propagator.carry(results[0], frame), lambda: segmenter(frame.rgb), repeats=15).speedup
+    return compare(
+        lambda: propagator.carry(results[0], frame), lambda: list(segmenter.engine.run([[frame]])), repeats=15
+    ).speedup
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ No display is needed: the window's process is a script that behaves as a case sa
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import json
 import logging
@@ -101,10 +102,11 @@ def test_a_system_that_has_no_room_for_it_is_one_line(
     monkeypatch.setattr(*where[fails], refuse)
     with pytest.raises(DeviceError, match="no window can be opened: out of memory; --web"):
         opener(WAITS)
-    assert open_files() == held
+    assert open_files() <= held
 
 
 def open_files() -> int:
+    gc.collect()  # what tests before left open would be closed meanwhile
     here = Path("/proc/self/fd")
     return len(list(here.iterdir())) if here.exists() else 0
 
