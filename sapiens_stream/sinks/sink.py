@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from sapiens_stream.frame import Segmentation
-from sapiens_stream.sinks.files import holds, path_below, written_aside
+from sapiens_stream.sinks.files import holds, is_there, path_below, written_aside
 from sapiens_stream.sinks.numbered import Numbered
 
 
@@ -148,7 +147,7 @@ class Sink(ABC):
         `of` is the name of the result, if that is another.
         """
         path = path_below(root, name, ending)
-        if self.resumed and os.path.isfile(path):  # noqa: PTH113  # Path.is_file raises for a name too long
+        if self.resumed and is_there(path):
             again = BytesIO()
             yield again
             size = again.tell()
