@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -62,14 +62,23 @@ def _boxes(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> list[Person
     ]
 
 
-def ids_of(*walkers: Walker) -> list[list[int]]:
+def one_by_one(clip: Sequence[Segmentation]) -> list[Segmentation]:
+    """As they are told where nothing waits."""
+    identities = Identities()
+    return [identities.follow(result) for result in clip]
+
+
+def ids_of(
+    *walkers: Walker, told: Callable[[Sequence[Segmentation]], list[Segmentation]] = one_by_one
+) -> list[list[int]]:
     """For each walker the ids that most of what is seen of them has had, one after the other."""
-    identities, found = Identities(), [list[int]() for _ in walkers]
-    for index in range(len(walkers[0].path)):
-        segmentation, truth = frame_of(walkers, index)
-        result = identities.follow(segmentation)
-        assert result.person_map is not None
+    made = [frame_of(walkers, index) for index in range(len(walkers[0].path))]
+    results, found = told([segmentation for segmentation, _ in made]), [list[int]() for _ in walkers]
+    assert [result.frame.index for result in results] == list(range(len(made)))
+    for result, (segmentation, truth) in zip(results, made, strict=True):
+        assert result.person_map is not None and result.people is not None
         assert np.array_equal(result.person_map > 0, segmentation.class_map > 0)
+        assert {person.id for person in result.people} == set(np.unique(result.person_map).tolist()) - {0}
         for number, ids in enumerate(found, 1):
             seen = result.person_map[truth == number]
             if seen.size >= HEIGHT * WIDTH // 2:

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.people import naming
 from sapiens_stream.people.naming import Naming
-from tests.test_people_looks import BLACK, BLUE, GREEN, HEIGHT, RATE, RED, WIDTH, Walker, away, frame_of, way
+from tests.test_people_looks import BLACK, BLUE, GREEN, RATE, RED, Walker, away, frame_of, ids_of, way
 
 WHITE, YELLOW = (230, 230, 225), (210, 180, 50)
 
 
-def told(clip: list[Segmentation]) -> list[Segmentation]:
+def told(clip: Sequence[Segmentation]) -> list[Segmentation]:
     people = Naming()
     results = [each for result in clip for each in people.follow(result)]
     return [*results, *people.rest()]
-
-
-def ids_of(*walkers: Walker) -> list[list[int]]:
-    """For each walker the ids that most of what is seen of them has had, one after the other."""
-    made = [frame_of(walkers, index) for index in range(len(walkers[0].path))]
-    results, found = told([segmentation for segmentation, _ in made]), [list[int]() for _ in walkers]
-    assert [result.frame.index for result in results] == list(range(len(made)))
-    for result, (segmentation, truth) in zip(results, made, strict=True):
-        assert result.person_map is not None and result.people is not None
-        assert np.array_equal(result.person_map > 0, segmentation.class_map > 0)
-        assert {person.id for person in result.people} == set(np.unique(result.person_map).tolist()) - {0}
-        for number, ids in enumerate(found, 1):
-            seen = result.person_map[truth == number]
-            if seen.size >= HEIGHT * WIDTH // 2:
-                identity = int(np.bincount(seen).argmax())
-                if not ids or ids[-1] != identity:
-                    ids.append(identity)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -50,7 +32,7 @@ def ids_of(*walkers: Walker) -> list[list[int]]:
     ids=["two cross", "over each other in the first frame", "one behind another at first", "comes back elsewhere"],
 )
 def test_each_has_one_id(walkers: list[Walker]) -> None:
-    found = ids_of(*walkers)
+    found = ids_of(*walkers, told=told)
     assert sorted(identity for ids in found for identity in ids) == list(range(1, len(walkers) + 1))
 
 
@@ -59,7 +41,7 @@ def test_ids_of_people_who_cross_hardly_switch() -> None:
     clothes = [(RED, BLACK), (BLUE, WHITE), (GREEN, RED), (YELLOW, BLUE)]
     ways = [(20, 220), (90, 90), (160, 100), (215, 30)]
     paths = [way(start, end, 40) + way(end, start, 40) for start, end in ways]
-    found = ids_of(*(Walker(*worn, path) for worn, path in zip(clothes, paths, strict=True)))
+    found = ids_of(*(Walker(*worn, path) for worn, path in zip(clothes, paths, strict=True)), told=told)
     assert sum(len(ids) - 1 for ids in found) <= 1
     assert len({ids[0] for ids in found}) == len(found)
 
