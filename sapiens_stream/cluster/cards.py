@@ -30,7 +30,8 @@ _MODELS = {
 REACHED = 0.4
 """The share of a card's matrix rate that is taken to be reached.
 
-Measured on an H200, sapiens-0.3b from a video to masks: 0.35, compiled 0.42. Assumed for other cards and models.
+Measured of sapiens-0.3b from a video to masks: on an H200 0.35, compiled 0.42, on an H100 0.33. Assumed for other cards
+and models; larger models reach more.
 """
 
 
