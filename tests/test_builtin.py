@@ -183,8 +183,7 @@ class TestComposer:
         assert (worn[..., :3].max(-1) <= worn[..., 3].astype(int) + 1).all()  # premultiplied
 
     def test_nearer_people_hide_farther_ones(self, composer, monkeypatch):
-        from sapiens_stream.training import compose
-        from sapiens_stream.training.compose import _Place
+        from sapiens_stream.training.compose import Shares, _Place
         from sapiens_stream.training.shards import Cutout
 
         def person(part):
@@ -194,7 +193,7 @@ class TestComposer:
         places = {id(near): _Place(64, 80, 90, 90, 0.0), id(far): _Place(64, 80, 60, 60, 0.0)}
         monkeypatch.setattr(composer, "_place", lambda cutout, *_: places[id(cutout)])
         monkeypatch.setattr(composer, "_occlude", lambda *_: None)
-        monkeypatch.setattr(compose, "ROWS", 0)
+        composer.shares = Shares(rows=0)
         seen = 0
         for _ in range(40):
             order = iter([near, far, near, far])
@@ -205,10 +204,10 @@ class TestComposer:
                 assert label[40, 32] == ID["Left_Hand"]
         assert seen > 30
 
-    def test_people_stand_in_rows_and_nobody_lies_on_their_table(self, composer, monkeypatch):
-        from sapiens_stream.training import compose
+    def test_people_stand_in_rows_and_nobody_lies_on_their_table(self, composer):
+        from sapiens_stream.training.compose import Shares
 
-        monkeypatch.setattr(compose, "ROWS", 1)
+        composer.shares = Shares(rows=1)
         shares, tables = [], 0
         for _ in range(30):
             canvas, label = np.zeros((160, 192, 3), np.float32), np.zeros((80, 96), np.uint8)

@@ -265,6 +265,27 @@ class TestStreetPhotos:
         assert any(ID["Hair"] in each for each in seen) and any(ID["Upper_Clothing"] in each for each in seen)
         assert all(np.isin(each, [*range(len(SAPIENS)), IGNORE]).all() for each in seen)
 
+    @pytest.mark.parametrize("name", ["photos", "photographed"])
+    def test_as_many_as_the_plan_says(self, photos, tmp_path, monkeypatch, name):
+        import sys
+
+        from sapiens_stream.training.backgrounds import Backgrounds
+        from sapiens_stream.training.compose import Composer
+        from sapiens_stream.training.plan import read_plan
+        from sapiens_stream.training.shards import Cutouts, write_shard
+
+        rgba, label = np.full((1, 128, 96, 4), 255, np.uint8), np.full((1, 128, 96), ID["Hair"], np.uint8)
+        write_shard(tmp_path / "cutouts", "0000", rgba, label)
+        cutouts, nobody = Cutouts([tmp_path / "cutouts"], held_out=False), np.zeros((200, 200, 3), np.uint8)
+        clothed = []
+        for share in ("0", "1"):
+            shares = [part for each in ("photos", "rows", "photographed") for part in (f"--share-{each}", "0")]
+            told = ["train", "--cutouts", "c", "--backgrounds", "b", "--out", "o", *shares, f"--share-{name}", share]
+            monkeypatch.setattr(sys, "argv", told)
+            composer = Composer(cutouts, Backgrounds((nobody,), ()), 1, photos, read_plan(None).shares)
+            clothed.append(sum(ID["Upper_Clothing"] in composer.draw(160, 128, 0.0)[1] for _ in range(12)))
+        assert clothed[0] == 0 and clothed[1] > 6
+
     @pytest.mark.usefixtures("one_thread")
     def test_trains_on_them_and_keeps_the_batch_norms_statistics(self, photos, tmp_path, capsys, monkeypatch):
         from safetensors.torch import load_file

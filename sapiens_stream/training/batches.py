@@ -21,9 +21,10 @@ ASPECTS = (0.57, 0.67, 0.78, 1.0, 1.25, 1.4, 1.75)
 """Widths over heights of the batches; one a batch, each of about the same number of pixels."""
 SCALES = (0.85, 1.0, 1.0, 1.2)
 """Of a batch's sides, at random."""
-FEW_ASPECTS = (0.7, 1.4)
-"""The same where pictures are varied on a device, in their scale too. cuDNN plans its work anew for each shape of a
-batch, for 10 to 20 seconds: few shapes, which stay the same to the end."""
+FEW_SHAPES = ((0.7, 1.0), (1.4, 0.85))
+"""The same where pictures are varied on a device, and their scale. cuDNN plans its work anew for each shape of a batch,
+for 10 to 20 seconds: few shapes, which stay the same to the end. Wide pictures are mostly frames of clips, which are
+seen at fewer pixels than photos."""
 
 PIECE = 16
 """Pictures that come at once where batches are drawn of what several workers composed."""
@@ -47,13 +48,15 @@ class Composites(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         worker = torch.utils.data.get_worker_info()
         seed = [self.plan.seed, worker.id if worker else 0, int(self.progress * 1e6)]
-        composer = Composer(*self.data, int(np.random.SeedSequence(seed).generate_state(1)[0]), self.photos)
+        drawn_from = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        composer = Composer(*self.data, drawn_from, self.photos, self.plan.shares)
         (low, high), (first, last) = self.plan.levels, self.plan.sides
         count = PIECE if self.plan.echo else self.plan.batch
         while True:
             progress = float(self.progress)
             if self.plan.echo:
-                aspect, side = composer.rng.choice(FEW_ASPECTS), last
+                aspect, scale = composer.rng.choice(FEW_SHAPES)
+                side = last * scale
             else:
                 aspect = composer.rng.choice(ASPECTS)
                 side = (first + (last - first) * progress) * composer.rng.choice(SCALES)

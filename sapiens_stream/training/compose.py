@@ -25,12 +25,18 @@ STRETCH = 0.17
 """Standard deviation of the logarithm of a picture's stretch in width."""
 CUT_HEIGHT = 2.5
 """A whole person's height over what is seen of one whom the frame cuts off, about."""
-PHOTOS = 0.3
-"""Share of the pictures that are pieces of photographs, where there are any."""
-ROWS = 0.2
-"""Share of the difficult composites in which several people stand or sit side by side."""
-PHOTOGRAPHED = 0.3
-"""Chance that somebody in a composite is cut out of a photograph."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """How much there is of what, 0 to 1."""
+
+    photos: float = 0.3
+    """Of the pictures, pieces of photographs, where there are any."""
+    rows: float = 0.2
+    """Of the difficult composites, those in which several people stand or sit side by side."""
+    photographed: float = 0.3
+    """Of the people in composites, those who are cut out of a photograph."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +57,26 @@ class Composer:
     """
 
     def __init__(
-        self, cutouts: Cutouts, backgrounds: Backgrounds, seed: int, photos: StreetPhotos | None = None
+        self,
+        cutouts: Cutouts,
+        backgrounds: Backgrounds,
+        seed: int,
+        photos: StreetPhotos | None = None,
+        shares: Shares = Shares(),
     ) -> None:
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.shares = np.random.default_rng(seed), shares
         self.cutouts, self.scenery, self.photos = cutouts, Scenery(backgrounds, self.rng), photos
         self.outfits = Outfits(self.scenery, self.rng)
 
     def draw(self, height: int, width: int, level: float) -> tuple[UInt8Array, UInt8Array]:
         """Image (height, width, 3) uint8 RGB and label (height / 2, width / 2) uint8, as the network's output lies."""
         rng = self.rng
-        if self.photos is not None and rng.random() < PHOTOS:
+        if self.photos is not None and rng.random() < self.shares.photos:
             canvas, label = self.photos.crop(height, width, rng)
             return shoot(canvas, level * 0.6, rng), label
         canvas = self.scenery.draw(height, width, level)
         label = np.zeros((height // 2, width // 2), np.uint8)
-        if rng.random() < ROWS * level:
+        if rng.random() < self.shares.rows * level:
             self._row(canvas, label)
             return shoot(canvas, level, rng), label
         chances = np.array([0.04, 0.9 - 0.34 * level, 0.04 + 0.16 * level, 0.02 + 0.1 * level, 0.08 * level])
@@ -175,7 +186,7 @@ class Composer:
     def _dressed(self) -> Cutout:
         """A person of either handedness, at times in a thick garment."""
         rng = self.rng
-        photographed = self.photos is not None and rng.random() < PHOTOGRAPHED
+        photographed = self.photos is not None and rng.random() < self.shares.photographed
         cutout = self.photos.cutout(rng) if self.photos is not None and photographed else self.cutouts.draw(rng)
         rgba: UInt8Array = cutout.rgba
         ids: UInt8Array = cutout.label

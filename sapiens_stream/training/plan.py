@@ -6,6 +6,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from sapiens_stream.training.compose import Shares
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -27,6 +29,7 @@ class Plan:
     workers: int
     seed: int
     device: str = "cpu"
+    shares: Shares = Shares()
     echo: int = 0
     agree: float = 0.0
     average: float = 0.99
@@ -89,6 +92,13 @@ def read_plan(description: str | None) -> Plan:
     parser.add_argument(
         "--agree", type=float, default=0.0, help="weight of what a picture and its shifted, grainy like differ in"
     )
+    for name, what in (
+        ("photos", "pictures that are pieces of photographs"),
+        ("rows", "difficult composites with people side by side"),
+        ("photographed", "people in composites who are cut out of photographs"),
+    ):
+        usual = getattr(Shares, name)
+        parser.add_argument(f"--share-{name}", type=float, default=usual, metavar="SHARE", help=f"of {what} ({usual})")
     parser.add_argument("--average", type=float, default=0.99, help="of the weights that are kept, a step")
     parser.add_argument("--say", type=float, default=60.0, metavar="SECONDS", help="between two lines")
     parser.add_argument("--save", type=float, default=60.0, metavar="SECONDS", help="between two checkpoints")
@@ -113,6 +123,7 @@ def read_plan(description: str | None) -> Plan:
         workers=given.workers,
         seed=given.seed,
         device=given.device,
+        shares=Shares(photos=given.share_photos, rows=given.share_rows, photographed=given.share_photographed),
         echo=given.echo,
         agree=given.agree,
         average=given.average,
