@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sapiens_stream.training.compose import Shares
@@ -29,7 +29,7 @@ class Plan:
     workers: int
     seed: int
     device: str = "cpu"
-    shares: Shares = Shares()
+    shares: Shares = field(default_factory=Shares)
     echo: int = 0
     agree: float = 0.0
     average: float = 0.99
