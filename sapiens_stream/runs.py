@@ -11,10 +11,11 @@ import numpy.typing as npt
 _WORDS = 1 << 15
 """Words of eight pixels looked at together: maps that are all noise take no more memory."""
 
-_BLOCK, _SAMPLED = 1 << 16, 509
-"""Words in which anybody is looked for at once, and one of how many is looked at first."""
+_SAMPLED = 509
+"""One of how many words is looked at to see whether there is anybody."""
 
 _Bytes = npt.NDArray[np.uint8]
+_Words = npt.NDArray[np.uint64]
 _Places = npt.NDArray[np.int64]
 _Sides = npt.NDArray[np.int32]
 
@@ -40,8 +41,18 @@ class Runs:
 def find_runs(class_map: _Bytes) -> Iterator[Runs]:
     """The runs of (H, W) uint8, in as many pieces as keep memory small; each lies below the one before."""
     pixels = np.ascontiguousarray(class_map).reshape(-1)
-    for value, start, end in _along(pixels):
-        yield _in_rows(value, start, end, class_map.shape[1])
+    width, size = class_map.shape[1], pixels.size
+    if size % 8:  # of few pictures
+        pixels = np.append(pixels, np.repeat(pixels[-1:], -size % 8))
+    words = pixels.view("<u8")
+    if not (words[::_SAMPLED].any() or words.any()):
+        return
+    pieces = _begins(words)
+    value, start = next(pieces)
+    for value_behind, start_behind in pieces:
+        yield _in_rows(value, np.append(start, start_behind[0]), width)
+        value, start = value_behind, start_behind
+    yield _in_rows(value, np.append(start, size), width)
 
 
 def join_runs(pieces: Sequence[Runs]) -> Runs:
@@ -61,66 +72,47 @@ def join_runs(pieces: Sequence[Runs]) -> Runs:
     return Runs(value[order], row[order], left[order], right[order])
 
 
-def _along(pixels: _Bytes) -> Iterator[tuple[_Bytes, _Places, _Places]]:
-    """The value, start and end of the runs of equal pixels, row after row as if they were one, in a few pieces."""
-    if not pixels.size:
+def _begins(words: _Words) -> Iterator[tuple[_Bytes, _Places]]:
+    """The values of the runs of equal pixels, row after row as if they were one, and where they begin, in pieces."""
+    bounds = np.concatenate([[0], np.flatnonzero(words[1:] != words[:-1]) + 1, [len(words)]])
+    for first in range(0, len(bounds) - 1, _WORDS):
+        for value, start in _in_words(words, bounds[first : first + _WORDS + 1]):
+            if len(value):
+                yield value, start
+
+
+def _in_words(words: _Words, bounds: _Places) -> Iterator[tuple[_Bytes, _Places]]:
+    """The same of some of the words, which are alike from each of the bounds to before the next."""
+    own = words[bounds[:-1]]
+    before = np.empty_like(own)
+    before[1:] = own[:-1]
+    before[0] = words[bounds[0] - 1] if bounds[0] else ~(own[0] << 56)  # at the very first pixel a run begins
+    differing = own << 8
+    differing |= before >> 56
+    differing ^= own  # each pixel and the one before it
+    if ((differing > 255) & (np.diff(bounds) > 1)).any():
+        # Stripes that come again after eight pixels: runs begin in words that are like the one before.
+        for first in range(int(bounds[0]), int(bounds[-1]), _WORDS):
+            yield from _in_words(words, np.arange(first, min(first + _WORDS, int(bounds[-1])) + 1))
         return
-    words = pixels[: pixels.size // 8 * 8].view("<u8")
-    paired = max(0, len(words) - 1)
-    differing = _differing(words, pixels[1 : 8 * paired + 1].view("<u8"))
-    value, start = pixels[:1], np.zeros(1, np.int64)
-    for first in range(0, len(differing), _WORDS):
-        if first:
-            yield value[:-1], start[:-1], start[1:]
-            value, start = value[-1:], start[-1:]
-        at = differing[first : first + _WORDS]
-        own = words[at]
-        after = (own >> 8 | words[at + 1] << 56).view(np.uint8)
-        begins = np.flatnonzero(own.view(np.uint8) != after)
-        value = np.concatenate([value, after[begins]])
-        start = np.concatenate([start, at[begins >> 3] * 8 + (begins & 7) + 1])
-    rest = np.flatnonzero(pixels[8 * paired + 1 :] != pixels[8 * paired : -1]) + 8 * paired + 1
-    value, start = np.concatenate([value, pixels[rest]]), np.concatenate([start, rest])
-    yield value, start, np.append(start[1:], pixels.size)
+    some = np.flatnonzero(differing != 0)  # every second
+    begins = np.flatnonzero(differing[some].view(np.uint8) != 0)
+    yield own[some].view(np.uint8)[begins], bounds[some][begins >> 3] * 8 + (begins & 7)
 
 
-def _differing(words: npt.NDArray[np.uint64], behind: npt.NDArray[np.uint64]) -> _Places:
-    """Where words differ from those of a pixel further on: there a run begins at the second to ninth pixel of a word.
-
-    Numpy gathers what is not aligned slowly.
-    """
-    found = [
-        np.flatnonzero(words[first:last] != behind[first:last]) + first for first, last in _occupied(words, len(behind))
-    ]
-    return found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.int64), *found])
-
-
-def _occupied(words: npt.NDArray[np.uint64], count: int) -> Iterator[tuple[int, int]]:
-    """The parts of the first `count` words in which there is anybody: to look for that takes half as long."""
-    begin = None
-    for first in range(0, count, _BLOCK):
-        block = words[first : first + _BLOCK + 1]  # with that which the last one is compared to
-        if block[::_SAMPLED].any() or block.max():
-            begin = first if begin is None else begin
-        elif begin is not None:
-            yield begin, first
-            begin = None
-    if begin is not None:
-        yield begin, count
-
-
-def _in_rows(value: _Bytes, start: _Places, end: _Places, width: int) -> Runs:
+def _in_rows(value: _Bytes, bounds: _Places, width: int) -> Runs:
     """Those that are of a class, cut at the ends of the rows."""
-    of_class = np.flatnonzero(value)
-    of_class = of_class[np.argsort(value[of_class], kind="stable")]
-    value, start, end = value[of_class], start[of_class], end[of_class]
-    row, last = start // width, (end - 1) // width
-    left, right = start - row * width, end - last * width
-    if not np.array_equal(row, last):
+    of_class = np.argsort(value, kind="stable")[len(value) - np.count_nonzero(value) :]
+    value, start, end = value[of_class], bounds[of_class], bounds[of_class + 1]
+    row = start // width
+    left = start - row * width
+    right = left + (end - start)
+    if len(right) and right.max() > width:
+        last = (end - 1) // width
         count = last - row + 1
         run = np.repeat(np.arange(len(count)), count)
         rows = row[run] + np.arange(len(run)) - (np.cumsum(count) - count)[run]
         left = np.where(rows == row[run], left[run], 0)
-        right = np.where(rows == last[run], right[run], width)
+        right = np.where(rows == last[run], (end - last * width)[run], width)
         value, row = value[run], rows
     return Runs(value, row.astype(np.int32), left.astype(np.int32), right.astype(np.int32))

@@ -49,9 +49,16 @@ def crowd(seed, size=(300, 420)):
     return class_map
 
 
-def stripes(width):
-    """Columns of a pattern that eight pixels are too short, or just long enough, to tell."""
-    return np.tile(np.arange(width, dtype=np.uint8) // 2 % 4, (9, 1))
+def stripes(width, rows=9):
+    """Columns of a pattern that comes again after eight pixels."""
+    return np.tile(np.arange(width, dtype=np.uint8) // 2 % 4, (rows, 1))
+
+
+def striped(seed, size=(60, 168)):
+    """A crowd, some of which wear stripes."""
+    class_map = crowd(seed, size)
+    class_map[class_map == 1] = stripes(size[1], size[0])[class_map == 1]
+    return class_map
 
 
 SIZES = [(1, 1), (1, 7), (7, 1), (1, 8), (8, 1), (1, 9), (9, 1), (2, 16), (17, 33), (61, 127), (64, 64), (101, 200)]
@@ -61,6 +68,7 @@ MAPS = {
     **{f"one class, {value}, {size}": np.full(size, value, np.uint8) for value in (0, 7, 255) for size in SIZES},
     **{f"stripes, {width}": stripes(width) for width in (8, 16, 24, 40, 41)},
     **{f"crowd {seed}": crowd(seed) for seed in range(10)},
+    **{f"striped crowd {seed}": striped(seed) for seed in range(5)},
     **{f"pixels far apart, {seed}": (np.random.default_rng(seed).random((60, 50)) < 0.002).astype(np.uint8) * 7
        for seed in range(5)},
     "a few far away": np.pad(crowd(7, (9, 11)), ((40, 30), (60, 50))),
@@ -75,8 +83,6 @@ MAPS = {
 LIMITS = {
     "as it is": (),
     "a few words at once": ((runs, "_WORDS", 8),),
-    "people looked for in few words at once": ((runs, "_BLOCK", 3), (runs, "_SAMPLED", 2)),
-    "people looked for in each word": ((runs, "_BLOCK", 1),),
     "a word at once, and too many runs": ((runs, "_WORDS", 1), (labels, "_RUNS_KEPT", 40)),
 }
 

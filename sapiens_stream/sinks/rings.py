@@ -33,7 +33,10 @@ def find_rings(runs: Runs, size: tuple[int, int]) -> dict[int, list[Ring]]:
     classes = runs.value[columns.top[walk.columns]].tolist()
     of_class: dict[int, list[Ring]] = {}
     for first, *holes in reversed(walk.pieces):
-        of_class.setdefault(classes[first], []).extend(outlines[ring] for ring in (first, *reversed(holes)))
+        rings = of_class.setdefault(classes[first], [])
+        rings.append(outlines[first])
+        if holes:
+            rings += [outlines[hole] for hole in reversed(holes)]
     return of_class
 
 
@@ -52,7 +55,7 @@ class _Columns:
 
 
 def _columns(runs: Runs, height: int) -> _Columns:
-    row = runs.value * np.int64(height + 1) + runs.row
+    row = runs.value * np.int32(height + 1) + runs.row
     first = np.append(0, np.flatnonzero(row[1:] != row[:-1]) + 1)  # runs of a row
     count = np.append(first[1:], len(runs)) - first
     row = row[first]
