@@ -107,10 +107,7 @@ class Engine:
     @property
     def ahead(self) -> int:
         """How many batches are to be queued so that every device is busy."""
-        workers = self._workers.all
-        # Results are handed on in order: where there are several, one that is done waits for another that is not.
-        waiting = 1 if len(workers) > 1 else 0
-        return sum(worker.depth + 1 + waiting for worker in workers)
+        return self._ahead(None)
 
     @property
     def timings(self) -> dict[Stage, float]:
@@ -137,8 +134,8 @@ class Engine:
         """Queues a batch on the device with the least to do; its results come in the order of `frames`.
 
         A batch may be larger than `batch_size`; it is then computed in parts. With a `refiner`, which has taken the
-        frames, the results are those that it has ready, and all goes to one device, where its logits lie; no frames at
-        all are the end of its clip.
+        frames, the results are those that it has ready, in the order in which batches are queued, and all goes to one
+        device, where its logits lie; no frames at all are the end of its clip.
 
         The future raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where
         the device runs out of memory for a single frame, InputError for a frame that cannot be converted.
@@ -158,7 +155,7 @@ class Engine:
         Returns:
             An iterator of a list of results for each batch. It raises what the futures of `submit` do.
         """
-        ahead = self.ahead if refiner is None else self._workers.all[0].depth + 1
+        ahead = self._ahead(refiner)
         pending: deque[Results] = deque()
         try:
             for frames in batches:
@@ -179,6 +176,12 @@ class Engine:
     def close(self) -> None:
         """Ends the threads after what is queued, and lets go of the network; may be called again."""
         self._end()
+
+    def _ahead(self, refiner: Refiner | None) -> int:
+        workers = [thread.worker for thread in self._workers.sharing(refiner)]
+        # Results are handed on in order: where there are several, one that is done waits for another that is not.
+        waiting = 1 if len(workers) > 1 else 0
+        return sum(worker.depth + 1 + waiting for worker in workers)
 
 
 def _worker(

@@ -30,6 +30,8 @@ class PendingBatch:
     carried: Sequence[int] = ()
     """Of each frame, how many frames before it the one was whose logits were carried to it, 0 if they are its own;
     empty where all are."""
+    sources: Sequence[Frame] = ()
+    """Of each frame, the one whose logits, and people, were carried to it; empty where all are their own."""
     finishing: Sequence[Callable[[Tensor], Tensor]] = ()
     """Of each frame, what its class map goes through at last, in their order and perhaps again; empty where nothing."""
 
@@ -42,6 +44,7 @@ class PendingBatch:
                 places=[self.places[index]],
                 logits=self.logits[index : index + 1],
                 carried=self.carried[index : index + 1],
+                sources=self.sources[index : index + 1],
                 finishing=self.finishing[index : index + 1],
             )
             for index, frame in enumerate(self.frames)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import torch
 
 from sapiens_stream.errors import DeviceError
-from sapiens_stream.frame import Frame, PersonBox, Segmentation, UInt8Array
+from sapiens_stream.frame import Frame, Segmentation, UInt8Array
 from sapiens_stream.inference.closer import Closer, Look
 from sapiens_stream.inference.forward import ForwardPass
 from sapiens_stream.inference.memory import out_of_memory
@@ -20,7 +20,7 @@ from sapiens_stream.inference.placed_model import PlacedModel, reason
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.soft import probabilities_for
 from sapiens_stream.inference.streams import streams_for
-from sapiens_stream.inference.turns import Turn, Turns
+from sapiens_stream.inference.turns import Refining, Turn, Turns
 from sapiens_stream.models.model import Model
 
 Stage = Literal["preprocess", "infer", "class_map"]
@@ -62,8 +62,6 @@ class Worker:
         self._forward = ForwardPass(self._placed, self._streams, fit=options.fit)
         self._closer = closer(device) if closer is not None else None
         self._seconds_a_look: float | None = None
-        self._boxes: tuple[PersonBox, ...] | None = None
-        """Of the last frame that was inferred."""
         self._infer_seconds = self._class_map_seconds = 0.0
         self._placed.settle()
 
@@ -105,15 +103,16 @@ class Worker:
     def finish(
         self,
         pending: list[PendingBatch],
-        refiner: Refiner | None = None,
+        refining: Refining | None = None,
         turn: Turn | None = None,
         *,
         ends: bool = True,
     ) -> list[Segmentation]:
-        """The results of what was started, in order, or what `refiner` has ready of them; waits for them alone.
+        """The results of what was started, in order, or what a refiner has ready of them; waits for them alone.
 
         A batch whose logits are not finite is computed again in a precision of a wider range. The closer looks at the
-        batches of several workers in `turn`, which ends once it has, if this `ends` it; None: there are no others.
+        batches of several workers in `turn`, which ends once it has, if this `ends` it; None: there are no others. So
+        does the refiner in its own, which lasts until there are class maps: these may follow from those before them.
 
         Raises DeviceError where the memory is short or the device fails, ModelError where logits are not finite in any
         precision.
@@ -123,21 +122,23 @@ class Worker:
         for batch in pending:
             is_last = ends and batch is pending[-1]
             ready = self._looked_closer(batch, turn, is_last)
-            if ready is not None and refiner is not None:
-                ready = self._refined(refiner, ready)
+            if ready is not None and refining is not None:
+                refining.turn.wait()
+                ready = self._refined(refining.refiner, ready)
             maps = self._retried(partial(self._reduce, ready, batch), batch.frames) if ready is not None else None
             self._infer_seconds += batch.span.seconds
             if ready is None or maps is None:
                 if batch.dtype == self.dtype:  # else the batch before it has seen to that
                     self._placed.widen()
-                results += self.finish(self.start(batch.frames), refiner, turn, ends=is_last)
+                results += self.finish(self.start(batch.frames), refining, turn, ends=is_last)
             else:
                 results += self._segmentations(ready, maps)
         return results
 
-    def rest(self, refiner: Refiner) -> list[Segmentation]:
-        """The results that `refiner` has left at the end of its clip. Raises DeviceError as `finish` does."""
-        ready = self._retried(partial(self._refine_rest, refiner), ())
+    def rest(self, refining: Refining) -> list[Segmentation]:
+        """The results that a refiner has left at the end of its clip. Raises DeviceError as `finish` does."""
+        refining.turn.wait()
+        ready = self._retried(partial(self._refine_rest, refining.refiner), ())
         if not ready:
             return []
         maps = self._retried(
@@ -256,22 +257,16 @@ class Worker:
                 classes=self.model.classes,
                 model=self.model.name,
                 carried=carried,
-                boxes=self._boxes_of(frame, carried),
+                boxes=self._closer.boxes(source) if self._closer is not None else None,
                 alpha=alpha,
                 ranked=ranked,
             )
             for batch in batches
-            for frame, carried, (alpha, ranked) in zip(
-                batch.frames, batch.carried or [0] * len(batch.frames), soft, strict=False
+            for frame, source, carried, (alpha, ranked) in zip(
+                batch.frames, batch.sources or batch.frames, batch.carried or repeat(0), soft, strict=False
             )
         ]
 
     def record(self) -> dict[str, Any]:
         """What was chosen on the way."""
         return self._closer.record() if self._closer is not None else {}
-
-    def _boxes_of(self, frame: Frame, carried: int) -> tuple[PersonBox, ...] | None:
-        """Of a frame that was not inferred those of the one before it that was."""
-        if self._closer is not None and not carried:
-            self._boxes = self._closer.boxes(frame)
-        return self._boxes

@@ -16,8 +16,7 @@ import torch
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.lost_device import is_lost
 from sapiens_stream.inference.pending import PendingBatch
-from sapiens_stream.inference.refiner import Refiner
-from sapiens_stream.inference.turns import Turn
+from sapiens_stream.inference.turns import Refining, Turn
 from sapiens_stream.inference.worker import Worker
 
 Batch = Sequence[Frame]
@@ -30,7 +29,7 @@ class Job:
 
     results: Results
     frames: Batch
-    refiner: Refiner | None
+    refining: Refining | None
     turn: Turn
 
     def begin(self) -> bool:
@@ -40,6 +39,22 @@ class Job:
         if self.results.done() and not self.results.cancelled():  # by a worker that seemed to hang
             return False
         return self.results.set_running_or_notify_cancel()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for others."""
+        return self.turn.is_waiting or (self.refining is not None and self.refining.turn.is_waiting)
+
+    @property
+    def lost(self) -> str | None:
+        """Why its refiner cannot go on; None if it can."""
+        return self.refining.turn.turns.lost if self.refining is not None else None
+
+    def end_turns(self) -> None:
+        """The next may come."""
+        self.turn.end()
+        if self.refining is not None:
+            self.refining.turn.end()
 
     def resolve(self, found: list[Segmentation]) -> None:
         """Hands its results over, unless there are some, or an error."""
@@ -136,9 +151,9 @@ def _finish(life: Life, worker: Worker) -> None:
     job, pending = life.started[0]
     life.at = job
     try:
-        found = worker.finish(pending, job.refiner, job.turn)
-        if job.refiner is not None and not job.frames:
-            found = worker.rest(job.refiner)
+        found = worker.finish(pending, job.refining, job.turn)
+        if job.refining is not None and not job.frames:
+            found = worker.rest(job.refining)
     except BaseException as error:
         _fail(life, job, error)
     else:

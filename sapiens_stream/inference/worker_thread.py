@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock
-from weakref import WeakSet
 
 import torch
 
 from sapiens_stream.errors import DeviceError, UsageError
-from sapiens_stream.inference.refiner import Refiner
-from sapiens_stream.inference.turns import Turns
+from sapiens_stream.inference.turns import Refining, Turns
 from sapiens_stream.inference.worker import Stage, Worker
 from sapiens_stream.inference.worker_loop import Batch, Job, Life, Results, serve
 from sapiens_stream.threads import ThreadGroup
@@ -50,7 +48,6 @@ class WorkerThread:
         self._ended = False
         self.load = 0
         """Batches that are queued or being computed."""
-        self._spoiled: WeakSet[Refiner] = WeakSet()
         self._life = Life()
         self._begin()
 
@@ -73,17 +70,16 @@ class WorkerThread:
         """What each stage has taken so far."""
         return {stage: spent + self._before.get(stage, 0.0) for stage, spent in self.worker.seconds.items()}
 
-    def submit(self, frames: Batch, refiner: Refiner | None, turns: Turns) -> Results:
+    def submit(self, frames: Batch, refining: Refining | None, turns: Turns) -> Results:
         """Queues a batch, whose turn is the next. Raises UsageError once ended."""
-        results: Results = Future()
-        turn = turns.next()
-        results.add_done_callback(lambda _results: turn.end())  # however it ends
+        job = Job(Future(), frames, refining, turns.next())
+        job.results.add_done_callback(lambda _results: job.end_turns())  # however it ends
         try:
-            self.take(Job(results, frames, refiner, turn))
+            self.take(job)
         except UsageError:
-            turn.end()
+            job.end_turns()
             raise
-        return results
+        return job.results
 
     def take(self, job: Job) -> None:
         """Queues what was another's. Raises UsageError once ended."""
@@ -92,13 +88,10 @@ class WorkerThread:
                 raise UsageError("the Segmenter is closed; make another one")
             self.load += 1
             job.results.add_done_callback(self._done)
-            if job.refiner is not None and job.refiner in self._spoiled:
-                spoiled = True
-            else:
-                spoiled = False
+            if (lost := job.lost) is None:
                 self._jobs.put(job)
-        if spoiled:
-            job.fail(_logits_lost(self.device))
+        if lost is not None:
+            job.fail(DeviceError(lost))
 
     def restart(self, error: BaseException | None = None) -> None:
         """Makes another worker, in another thread, that goes on with the queue, what was in flight first.
@@ -116,9 +109,10 @@ class WorkerThread:
         with self._lock:
             self._ended = True
         queued = self._queued()
+        self._lose_logits(queued)
         for job in queued:
             job.turn.end()
-        return jobs + queued
+        return jobs + _without_lost(queued)
 
     def end(self) -> None:
         """Ends the thread after what is queued."""
@@ -141,7 +135,7 @@ class WorkerThread:
     def waits(self) -> bool:
         """Whether it is at a batch that waits for those of others."""
         at = self._life.at
-        return at is not None and at.turn.is_waiting
+        return at is not None and at.waits
 
     def _begin(self) -> None:
         lost = partial(self._on_lost, self)
@@ -154,23 +148,26 @@ class WorkerThread:
         jobs = [job for job, _ in life.started]
         jobs += [life.at] if life.at is not None and life.at not in jobs else []
         jobs += life.again
+        self._lose_logits(jobs)  # before these end, and others have their turn
         for job in jobs:  # which may come after others now
             job.turn.end()
         if error is not None and life.at is not None:
             jobs.remove(life.at)
             life.at.fail(error)
-        with self._lock:
-            self._spoiled.update(job.refiner for job in jobs if job.refiner is not None)
-        queued = self._queued()
-        for job in queued:
-            if job.refiner is None or job.refiner not in self._spoiled:
-                self._jobs.put(job)
+        for job in _without_lost(self._queued()):
+            self._jobs.put(job)
         if self._ended:
             self._jobs.put(None)
-        for job in [*jobs, *queued]:
-            if job.refiner is not None and job.refiner in self._spoiled:
-                job.fail(_logits_lost(self.device))
-        return [job for job in jobs if job.refiner is None]
+        return _without_lost(jobs)
+
+    def _lose_logits(self, jobs: Sequence[Job]) -> None:
+        """Those of the frames before each: where it has a refiner, neither it nor what comes after can be done."""
+        for job in jobs:
+            if job.refining is not None:
+                job.refining.turn.turns.lose(
+                    f"{self.device} was lost, and with it the logits of the frames before: --steady and --every cannot"
+                    " go on; --resume begins the clip anew"
+                )
 
     def _queued(self) -> list[Job]:
         jobs: list[Job] = []
@@ -185,8 +182,9 @@ class WorkerThread:
             self.load -= 1
 
 
-def _logits_lost(device: torch.device) -> DeviceError:
-    return DeviceError(
-        f"{device} was lost, and with it the logits of the frames before: --steady and --every cannot go on;"
-        " --resume begins the clip anew"
-    )
+def _without_lost(jobs: Sequence[Job]) -> list[Job]:
+    """Those that can be done; the others fail."""
+    for job in jobs:
+        if (lost := job.lost) is not None:
+            job.fail(DeviceError(lost))
+    return [job for job in jobs if job.lost is None]

@@ -10,14 +10,14 @@ from functools import partial
 from itertools import count
 from threading import Lock, RLock
 from typing import Any, Literal
-from weakref import WeakMethod
+from weakref import WeakKeyDictionary, WeakMethod
 
 import torch
 
 from sapiens_stream.errors import DeviceError, SapiensStreamError, UsageError
 from sapiens_stream.inference.placed_model import reason
 from sapiens_stream.inference.refiner import Refiner
-from sapiens_stream.inference.turns import Turns
+from sapiens_stream.inference.turns import Refining, Turns
 from sapiens_stream.inference.worker import Stage, Worker
 from sapiens_stream.inference.worker_loop import Batch, Results
 from sapiens_stream.inference.worker_thread import WorkerThread
@@ -71,6 +71,7 @@ class Workers:
         self._submitted = count()
         self._recovering = RLock()
         self._turns = Turns()
+        self._clips: WeakKeyDictionary[Refiner, Turns] = WeakKeyDictionary()
         self._submitting = Lock()  # so that each queue is in the order of the turns
 
     @property
@@ -92,21 +93,27 @@ class Workers:
         return None if None in found else sum(filter(None, found))
 
     def submit(self, frames: Batch, refiner: Refiner | None) -> Results:
-        """Queues a batch where there is least to do, or on the first, where a refiner's logits lie.
+        """Queues a batch where there is least to do; a refiner sees those of its clip one by one, as they were queued.
 
         Raises DeviceError where no device is left.
         """
         while True:
             if self._gone is not None:
                 raise DeviceError(self._gone)
-            threads = [*self.threads]
-            thread = threads[0] if refiner is not None else self._least_busy(threads)
+            thread = self._least_busy(self.sharing(refiner))
             try:
                 with self._submitting:
-                    return thread.submit(frames, refiner, self._turns)
+                    clip = self._clips.setdefault(refiner, Turns()) if refiner is not None else None
+                    refining = Refining(refiner, clip.next()) if refiner is not None and clip is not None else None
+                    return thread.submit(frames, refining, self._turns)
             except UsageError:
                 if thread in self.threads:
                     raise
+
+    def sharing(self, refiner: Refiner | None) -> list[WorkerThread]:
+        """Those that batches go to; where a refiner's logits lie on a device, the first alone."""
+        threads = [*self.threads]
+        return threads if refiner is None or threads[0].device.type == "cpu" else threads[:1]
 
     def replace_hung(self, error: SapiensStreamError) -> None:
         """Makes other workers for those that are at something, which fails with `error`; the rest is done by them."""

@@ -107,6 +107,7 @@ def together(batches: Sequence[PendingBatch]) -> list[PendingBatch]:
             places=[*before.places, *batch.places],
             logits=torch.cat((before.logits, batch.logits)),
             carried=[*_ages(before), *_ages(batch)],
+            sources=[*(before.sources or before.frames), *(batch.sources or batch.frames)],
             finishing=[*before.finishing, *batch.finishing],
         )
     return joined

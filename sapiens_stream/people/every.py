@@ -132,7 +132,8 @@ class Every:
         """A frame between two that were inferred."""
         assert waiting.left is not None and waiting.right is not None
         age = waiting.place - left.place
-        own, share = replace(left.batch, frames=[waiting.frame], carried=[age]), age / (right.place - left.place)
+        own = replace(left.batch, frames=[waiting.frame], carried=[age], sources=left.batch.frames)
+        share = age / (right.place - left.place)
         likely = None
         for key, motion, weight in (
             (left, waiting.left.result().forth, 1 - share),
