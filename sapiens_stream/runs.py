@@ -90,10 +90,16 @@ def _in_words(words: _Words, bounds: _Places) -> Iterator[tuple[_Bytes, _Places]
     differing = own << 8
     differing |= before >> 56
     differing ^= own  # each pixel and the one before it
-    if ((differing > 255) & (np.diff(bounds) > 1)).any():
-        # Stripes that come again after eight pixels: runs begin in words that are like the one before.
-        for first in range(int(bounds[0]), int(bounds[-1]), _WORDS):
-            yield from _in_words(words, np.arange(first, min(first + _WORDS, int(bounds[-1])) + 1))
+    length = np.diff(bounds)
+    again = (differing > 255) & (length > 1)
+    if again.any():
+        # What comes again after eight pixels, as stripes do: runs begin in words that are like the one before.
+        count = np.where(again, length, 1)
+        end = np.cumsum(count)
+        at = np.repeat(bounds[:-1] - (end - count), count) + np.arange(end[-1])
+        bounds = np.append(at, bounds[-1])
+        for first in range(0, len(at), _WORDS):
+            yield from _in_words(words, bounds[first : first + _WORDS + 1])
         return
     some = np.flatnonzero(differing != 0)  # every second
     begins = np.flatnonzero(differing[some].view(np.uint8) != 0)

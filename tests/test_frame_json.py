@@ -125,3 +125,17 @@ def test_outlines_of_every_small_shape_are_as_they_were(density):
 
 def test_an_empty_map_holds_nothing():
     assert segmentation(np.zeros((0, 5), np.uint8)).labels == segmentation(np.zeros((5, 0), np.uint8)).labels == ()
+
+
+def test_a_few_stripes_do_not_have_the_whole_picture_looked_at(monkeypatch):
+    in_words, looked_at = runs._in_words, []
+
+    def counted(words, bounds):
+        looked_at.append(len(bounds))
+        return in_words(words, bounds)
+
+    monkeypatch.setattr(runs, "_in_words", counted)
+    class_map = np.ones((200, 400), np.uint8)
+    class_map[50, 80:112] = stripes(32, 1)
+    assert sum(map(len, runs.find_runs(class_map))) == 200 - 1 + 2 + 12
+    assert sum(looked_at) < class_map.size / 8 / 100
