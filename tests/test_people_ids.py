@@ -190,6 +190,19 @@ def test_a_speck_is_theirs_in_whose_box_it_is() -> None:
     assert result.person_map[[301, 301, 1], [331, 901, 1]].tolist() == [1, 2, 0]
 
 
+@pytest.mark.parametrize(("side", "people"), [(5, 1), (9, 2)], ids=["a speck", "a head far away"])
+def test_a_speck_that_looks_like_hair_is_nobody(side: int, people: int) -> None:
+    frame = rendered([], 0, photo=True)[0].frame
+    class_map = np.zeros(SIZE, np.uint8)
+    class_map[60:175, 40:180], class_map[10:60, 90:130] = 22, SAPIENS.names.index("Face_Neck")
+    class_map[20 : 20 + side, 50 : 50 + side] = SAPIENS.names.index("Hair")
+    boxes = (PersonBox(40, 10, 140, 165), PersonBox(48, 18, side + 4, side + 4))
+    result = Identities().follow(Segmentation(frame=frame, class_map=class_map, classes=SAPIENS, boxes=boxes))
+    assert len(result.people or ()) == people
+    assert result.person_map is not None
+    assert np.array_equal(result.person_map > 0, class_map > 0)
+
+
 def test_each_photo_counts_from_one() -> None:
     identities = Identities()
     for index in range(3):

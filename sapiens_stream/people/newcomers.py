@@ -15,6 +15,7 @@ from sapiens_stream.people.single import LEAST_HEAD, Figures
 
 _YOUNG = Fraction(1, 2)  # seconds for which somebody who comes into view becomes more of a person
 _NEAR = 0.25  # of somebody's height, that what has no head may be away from whose part it is
+_SPECK = 0.002  # of somebody in whose box it lies, that is no person, though it may look like a head
 _LEAST_PART = 4  # cells
 _FRAGMENT = 0.2  # of somebody, that is there at least if it is them without their head
 
@@ -35,7 +36,7 @@ def named(known: list[Known], figures: Figures, places: Cells, now: Fraction, id
     unknown = [each for each in unknown if each not in back]
     for number in sorted(unknown, key=lambda each: (not figures.headed[each], figures.boxes[each, 0])):
         box = figures.boxes[number]
-        near = None if figures.headed[number] else _near(box, figures, places, len(known))
+        near = _near(number, figures, places, len(known))
         if near:
             figures.give(number, places, 0, near)
             continue
@@ -91,13 +92,24 @@ def _back(
     return back
 
 
-def _near(box: Edges, figures: Figures, places: Cells, count: int) -> int | None:
-    """Whose part something beside them is: of those with heads the nearest."""
-    boxes = boxes_of(places, count + 1)
+def _near(number: int, figures: Figures, places: Cells, count: int) -> int | None:
+    """Whose part something beside them is: of those with heads the nearest. A head of its own must be a speck of them."""
+    box, boxes = figures.boxes[number], boxes_of(places, count + 1)
     headed: Collection[int] = np.unique(places[figures.picture.heads]).tolist()
     far = {place: _distance(box, boxes[place]) / max(1.0, boxes[place, 3] - boxes[place, 1]) for place in headed}
     near = {place: away for place, away in far.items() if place and away <= _NEAR}
+    if figures.headed[number]:
+        areas = np.bincount(places.ravel(), minlength=count + 1)
+        near = {
+            place: away
+            for place, away in near.items()
+            if figures.areas[number] < _SPECK * areas[place] and _within(box, boxes[place])
+        }
     return min(near, key=lambda place: near[place], default=None)
+
+
+def _within(inner: Edges, outer: Edges) -> bool:
+    return bool((inner[:2] >= outer[:2]).all() and (inner[2:] <= outer[2:]).all())
 
 
 def _distance(one: Edges, other: Edges) -> float:
