@@ -72,10 +72,10 @@ def test_it_finds_the_person_at_any_input_size(astronaut, shape):
 def test_it_is_as_good_on_labelled_photos_as_its_card_says(shared):
     agreement = measure(Segmenter("builtin", device="cpu"), shared / "labelled")
     assert agreement.foreground > 0.95
-    assert agreement.mean > 0.7
+    assert agreement.mean > 0.72
     assert agreement.merged(HEAD) > 0.88
-    assert agreement.swapped < 0.01
-    least = {"Left_Hand": 0.92, "Right_Hand": 0.69, "Left_Shoe": 0.54, "Right_Shoe": 0.8}
+    assert agreement.swapped < 0.008
+    least = {"Left_Hand": 0.93, "Right_Hand": 0.71, "Left_Shoe": 0.54, "Right_Shoe": 0.8}
     assert {name: found for name, found in agreement.by_class.items() if found < least.get(name, 0)} == {}
 
 
