@@ -93,7 +93,7 @@ def _back(
 
 
 def _near(number: int, figures: Figures, places: Cells, count: int) -> int | None:
-    """Whose part something beside them is: of those with heads the nearest. A head of its own must be a speck of them."""
+    """Whose part something beside them is: of those with heads the nearest. What has a head must be a speck of them."""
     box, boxes = figures.boxes[number], boxes_of(places, count + 1)
     headed: Collection[int] = np.unique(places[figures.picture.heads]).tolist()
     far = {place: _distance(box, boxes[place]) / max(1.0, boxes[place, 3] - boxes[place, 1]) for place in headed}
