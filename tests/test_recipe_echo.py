@@ -2,11 +2,13 @@
 
 import time
 from collections import Counter
-from itertools import islice
+from itertools import count, islice
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, IterableDataset
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.training import vary
@@ -152,6 +154,13 @@ def numbered(start, count=4, height=8):
     return images, torch.zeros(count, height // 2, 4, dtype=torch.uint8)
 
 
+class Endless(IterableDataset):
+    """Pieces without end, for other processes."""
+
+    def __iter__(self):
+        return map(numbered, count())
+
+
 class TestEcho:
     def test_where_composing_is_slow_each_picture_is_used_as_often_as_is_said(self):
         pieces = [numbered(start) for start in range(0, 48, 4)]  # no more than are held
@@ -164,7 +173,7 @@ class TestEcho:
 
         def composed():
             for piece in range(600):
-                while piece > 8 * drawn + 12:
+                while piece > 8 * drawn + 12 and drawn < 60:
                     time.sleep(0.001)
                 yield numbered(4 * piece % 240)
 
@@ -175,6 +184,15 @@ class TestEcho:
             while echo._arrived.empty():
                 time.sleep(0.001)
         assert len(seen) > 60  # of the first ones held there are 48
+
+    def test_the_processes_that_compose_end_with_it(self):
+        batches = iter(Echo(DataLoader(Endless(), batch_size=None, num_workers=1), 4, 2, CPU))
+        for _ in range(3):
+            next(batches)
+        children = set(active_children())
+        assert children
+        batches.close()
+        assert not children & set(active_children())
 
     def test_a_batch_has_one_shape(self):
         pieces = [numbered(0, height=8 * (1 + k % 3)) for k in range(30)]

@@ -61,7 +61,7 @@ class Echo:
         self._ended = self._left = False
 
     def __iter__(self) -> Iterator[Batch]:
-        fetching = ThreadGroup(self._leave)  # not waited for at the end: it may itself wait for a picture
+        fetching = ThreadGroup(self._leave, log_late=False)  # it may wait for a picture that takes long
         fetching.start("echo", self._fetch)
         try:
             while True:
@@ -70,7 +70,7 @@ class Echo:
                 pool.uses -= self._size
                 yield pool.draw(self._size)
         finally:
-            fetching.cancel()
+            fetching.close()  # with it go the processes that compose, which complain of a program that ends before them
 
     def _leave(self) -> None:
         self._left = True
