@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -174,3 +176,24 @@ def test_a_refiner_that_hangs_is_not_asked_again(let_go: threading.Event) -> Non
     let_go.set()
     assert len(results(subject, clip(5), Watched())) == 5
     assert [each for each in refiner.order if each != 2] == [0, 1]
+
+
+@pytest.mark.parametrize("refiner", [None, Watched()], ids=["alone", "refined"])
+def test_frames_are_let_go_as_they_come_out(refiner: Watched | None) -> None:
+    """At once, not when Python looks for circles: those of a clip in 4K are 25 MB each."""
+    subject, there = engine(slow_at(), batch_size=1), weakref.WeakSet[Frame]()
+
+    def batches() -> Iterator[list[Frame]]:
+        for index in range(40):
+            [frame] = clip(1, index=index)
+            there.add(frame)
+            yield [frame]
+            del frame
+
+    gc.disable()
+    try:
+        most = max(len(there) for _ in subject.run(batches(), refiner))
+    finally:
+        gc.enable()
+    subject.close()
+    assert most < 12

@@ -92,3 +92,10 @@ class Refining:
 
     refiner: Refiner
     turn: Turn
+
+
+def end_turns(turn: Turn, refining: Refining | None) -> None:
+    """Those of a batch that is over: the next may come."""
+    turn.end()
+    if refining is not None:
+        refining.turn.end()

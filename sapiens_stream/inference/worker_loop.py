@@ -50,12 +50,6 @@ class Job:
         """Why its refiner cannot go on; None if it can."""
         return self.refining.turn.turns.lost if self.refining is not None else None
 
-    def end_turns(self) -> None:
-        """The next may come."""
-        self.turn.end()
-        if self.refining is not None:
-            self.refining.turn.end()
-
     def resolve(self, found: list[Segmentation]) -> None:
         """Hands its results over, unless there are some, or an error."""
         with suppress(InvalidStateError):

@@ -14,7 +14,7 @@ from threading import Lock
 import torch
 
 from sapiens_stream.errors import DeviceError, UsageError
-from sapiens_stream.inference.turns import Refining, Turns
+from sapiens_stream.inference.turns import Refining, Turns, end_turns
 from sapiens_stream.inference.worker import Stage, Worker
 from sapiens_stream.inference.worker_loop import Batch, Job, Life, Results, serve
 from sapiens_stream.threads import ThreadGroup
@@ -73,11 +73,12 @@ class WorkerThread:
     def submit(self, frames: Batch, refining: Refining | None, turns: Turns) -> Results:
         """Queues a batch, whose turn is the next. Raises UsageError once ended."""
         job = Job(Future(), frames, refining, turns.next())
-        job.results.add_done_callback(lambda _results: job.end_turns())  # however it ends
+        ends = partial(end_turns, job.turn, refining)  # not of the job, which would hold itself, and its frames
+        job.results.add_done_callback(lambda _results: ends())  # however it ends
         try:
             self.take(job)
         except UsageError:
-            job.end_turns()
+            ends()
             raise
         return job.results
 
