@@ -197,3 +197,21 @@ def test_frames_are_let_go_as_they_come_out(refiner: Watched | None) -> None:
         gc.enable()
     subject.close()
     assert most < 12
+
+
+def test_no_more_frames_wait_for_those_that_are_inferred_than_memory_holds() -> None:
+    """Eight workers have a dozen of those in hand, which would be 240 frames."""
+    torch.set_num_threads(8)
+    subject, picture = engine(slow_at(), batch_size=1), clip(1)[0]
+    given, found, most = 0, 0, 0
+
+    def batches() -> Iterator[list[Frame]]:
+        nonlocal given
+        for given in range(1, 401):
+            yield [replace(picture, index=given - 1)]
+
+    for several in subject.run(batches(), refiner_for(subject.model, every=20)):
+        most = max(most, given - found)
+        found += len(several)
+    subject.close()
+    assert found == 400 and 40 <= most <= 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ from sapiens_stream.inference.worker import Stage, Worker
 from sapiens_stream.inference.worker_loop import Batch, Results
 from sapiens_stream.inference.workers import DeviceEvent, Workers
 from sapiens_stream.models.model import Model
+
+_MOST_HELD = 64
+"""Frames of a clip that wait for its refiner; beyond, no more is queued than keeps one device busy. In 4K 1.6 GB."""
 
 
 class Engine:
@@ -155,14 +159,18 @@ class Engine:
         Returns:
             An iterator of a list of results for each batch. It raises what the futures of `submit` do.
         """
-        ahead = self._ahead(refiner)
+        ahead, least = self._ahead(refiner), self._workers.all[0].depth + 1
+        held, most_held = 0, _MOST_HELD if refiner is not None else math.inf
         pending: deque[Results] = deque()
         try:
             for frames in batches:
+                held += len(frames)
                 if taken := (refiner.take(frames) if refiner is not None and frames else frames):
                     pending.append(self.submit(taken, refiner))
-                while len(pending) > (ahead if frames else 0):
-                    yield pending.popleft().result()
+                while len(pending) > (0 if not frames else ahead if held <= most_held else least):
+                    found = pending.popleft().result()
+                    held -= len(found)
+                    yield found
             if refiner is not None:
                 if last := refiner.last():
                     pending.append(self.submit(last, refiner))
