@@ -19,6 +19,8 @@ from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
+from sapiens_stream.inference.worker_loop import Job
+from sapiens_stream.inference.worker_thread import WorkerThread
 from sapiens_stream.models.model import Model
 from sapiens_stream.people.chain import refiner_for
 from sapiens_stream.people.closer import CloserToPeople, Seen
@@ -176,6 +178,33 @@ def test_a_refiner_that_hangs_is_not_asked_again(let_go: threading.Event) -> Non
     let_go.set()
     assert len(results(subject, clip(5), Watched())) == 5
     assert [each for each in refiner.order if each != 2] == [0, 1]
+
+
+def test_what_is_queued_while_a_worker_is_replaced_comes_after_what_was(
+    let_go: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    hangs = threading.Event()
+    subject = engine(slow_at(first=lambda later: hangs.set() or let_go.wait(WAIT)), batch_size=1)
+    refiner, (black, *frames) = Watched(), clip(4)
+    subject.submit([black])
+    assert hangs.wait(WAIT)
+    futures = [subject.submit([frame], refiner) for frame in frames[:2]]
+    queued = WorkerThread._queued
+
+    def meanwhile(thread: WorkerThread) -> list[Job]:
+        found = queued(thread)
+        other = threading.Thread(target=lambda: futures.append(subject.submit([frames[2]], refiner)))
+        other.start()
+        other.join(0.2)  # as far as it gets
+        return found
+
+    monkeypatch.setattr(WorkerThread, "_queued", meanwhile)
+    subject.replace_hung(DeviceError("the model has hung"))
+    let_go.set()
+    assert [each.exception(10) for each in futures[:2]] == [None, None]
+    assert len(results(subject, clip(5)[4:], refiner)) == 2  # with what the one before left
+    assert refiner.order == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("refiner", [None, Watched()], ids=["alone", "refined"])

@@ -155,10 +155,14 @@ class WorkerThread:
         if error is not None and life.at is not None:
             jobs.remove(life.at)
             life.at.fail(error)
-        for job in _without_lost(self._queued()):
-            self._jobs.put(job)
-        if self._ended:
-            self._jobs.put(None)
+        with self._lock:  # what is submitted meanwhile comes behind these, whose turns are before its own
+            queued = self._queued()
+            for job in queued:
+                if job.lost is None:
+                    self._jobs.put(job)
+            if self._ended:
+                self._jobs.put(None)
+        _without_lost(queued)
         return _without_lost(jobs)
 
     def _lose_logits(self, jobs: Sequence[Job]) -> None:
