@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -154,6 +154,24 @@ def test_who_steps_out_from_behind_another_is_somebody_else() -> None:
         Walker(GREEN, BLUE, away(6) + way(60, 140, 20)), Walker(RED, BLACK, way(60, 60, 6) + way(60, 20, 20))
     )
     assert (behind[-1], before) == (2, [1])
+
+
+def test_a_foot_that_is_seen_of_somebody_is_not_all_there_is_of_them() -> None:
+    walkers = Walker(RED, BLACK, way(40, 108, 17) + way(110, 110, 14)), Walker(BLUE, GREEN, way(110, 110, 31))
+    identities, foot = Identities(), (slice(FEET - 8, FEET), slice(124, 132))
+    for index in range(31):
+        segmentation, _ = frame_of(walkers, index)
+        if index > 18:
+            segmentation.frame.decoded[foot], segmentation.class_map[foot] = (
+                BLACK,
+                SAPIENS.names.index("Lower_Clothing"),
+            )  # type: ignore[index]
+            segmentation = replace(segmentation, boxes=(*(segmentation.boxes or ()), PersonBox(123, FEET - 9, 10, 10)))
+        identities.follow(segmentation)
+    (hidden,) = (person for person in identities._known if person.id == 1)
+    assert hidden.seen == Fraction(30, RATE)
+    assert hidden.height > 0.9 * HEIGHT
+    assert hidden.speed[0] > 15  # as they were seen to go last
 
 
 def test_twins_who_cross_are_two() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import UInt8Array
-from sapiens_stream.people.known import Cells, Edges, Field, Known, boxes_of, window
+from sapiens_stream.people.known import Cells, Edges, Field, Known, boxes_of, hull, window
 from sapiens_stream.people.looks import Codes
 
 # Logarithms of likelihoods.
@@ -59,8 +59,8 @@ def claimed(known: Sequence[Known], picture: Picture, brought: Brought, now: Fra
     boxes = boxes_of(brought.places, len(known) + 1)
     for place, person in enumerate(known, 1):
         reach, farthest = person.reach(now), person.reach(now, 2)
-        around = reach if not carried[place] else _around(reach, _within(boxes[place], farthest))
-        part = window(around, size)
+        extent = reach if not carried[place] else hull(reach, _within(boxes[place], farthest))
+        part = window(extent, size)
         if part[0].start >= part[0].stop or part[1].start >= part[1].stop:
             continue
         on, own = there[part], brought.places[part] == place
@@ -115,10 +115,6 @@ def _keep_back(
         dropped = mask & ~kept[pieces]
         places[part][dropped] = second[1][part][dropped]
         best[part][dropped] = second[0][part][dropped]
-
-
-def _around(one: Edges, other: Edges) -> Edges:
-    return np.concatenate([np.minimum(one[:2], other[:2]), np.maximum(one[2:], other[2:])])
 
 
 def _within(one: Edges, other: Edges) -> Edges:

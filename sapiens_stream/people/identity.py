@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.propagation import destinations
 from sapiens_stream.people.claims import Brought, Picture, claimed
-from sapiens_stream.people.known import PATIENCE, Cells, Known, boxes_of, window
+from sapiens_stream.people.known import PATIENCE, Cells, Known, boxes_of, hull, window
 from sapiens_stream.people.looks import Look, codes_of
 from sapiens_stream.people.members import with_people
 from sapiens_stream.people.motion import pair_of
@@ -28,6 +28,8 @@ _MOST = 255  # people who are remembered at a time
 _SEEN = 4  # pixels at that size, of somebody, from which on they are there
 _SHIFT_LEAST = 8  # such pixels whose flow tells how somebody moves
 _BESIDE, _TOUCHED = 3, 0.02  # such pixels around somebody's box, and of somebody, that others may have there
+_WHOLE = 0.5  # of somebody: where less is seen, who stands where they must be hides them
+_GLIMPSE = 0.2  # of somebody: less does not tell where they go, for much of it may be another's
 _HEADS = ("Face_Neck", "Hair")
 
 
@@ -176,12 +178,15 @@ class Identities:
         for place, person in enumerate(self._known, 1):
             if areas[place] < _SEEN:
                 continue
-            part = window(boxes[place], size, _BESIDE)
+            share = areas[place] / person.area
+            extent = boxes[place] if share >= _WHOLE else hull(boxes[place], person.expected(now))
+            part = window(extent, size, _BESIDE)
             mask = places[part] == place
             touched = np.count_nonzero((places[part] > 0) & ~mask) > _TOUCHED * areas[place]
             came = mask & (brought.places[part] == place)
             shift = None
-            if brought.field is not None and np.count_nonzero(came) >= _SHIFT_LEAST:
+            tells = np.count_nonzero(came) >= _SHIFT_LEAST and (share >= _GLIMPSE or not touched)
+            if brought.field is not None and tells:
                 shift = -np.median(brought.field[part][came], axis=0).astype(np.float64)
             owner = np.bincount(picture.owner[part][mask], minlength=1)
             person.score = picture.scores[int(owner.argmax())]

@@ -125,6 +125,11 @@ def middle(box: Edges) -> npt.NDArray[np.float64]:
     return (box[:2] + box[2:]) / 2
 
 
+def hull(one: Edges, other: Edges) -> Edges:
+    """The box around two."""
+    return np.concatenate([np.minimum(one[:2], other[:2]), np.maximum(one[2:], other[2:])])
+
+
 def window(box: Edges, size: tuple[int, ...], around: int = 0) -> tuple[slice, slice]:
     """The cells in a box, of (h, w)."""
     left, top, right, bottom = box.tolist()
