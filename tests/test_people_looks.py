@@ -156,21 +156,22 @@ def test_who_steps_out_from_behind_another_is_somebody_else() -> None:
     assert (behind[-1], before) == (2, [1])
 
 
-def test_a_foot_that_is_seen_of_somebody_is_not_all_there_is_of_them() -> None:
+@pytest.mark.parametrize("left", [124, 118], ids=["by itself", "that touches who hides them"])
+def test_a_foot_that_is_seen_of_somebody_is_not_all_there_is_of_them(left: int) -> None:
     walkers = Walker(RED, BLACK, way(40, 108, 17) + way(110, 110, 14)), Walker(BLUE, GREEN, way(110, 110, 31))
-    identities, foot = Identities(), (slice(FEET - 8, FEET), slice(124, 132))
+    identities, foot = Identities(), (slice(FEET - 8, FEET), slice(left, left + 8))
+    own_box = [PersonBox(left - 1, FEET - 9, 10, 10)] if left > 120 else []
     for index in range(31):
         segmentation, _ = frame_of(walkers, index)
         if index > 18:
-            segmentation.frame.decoded[foot], segmentation.class_map[foot] = (
-                BLACK,
-                SAPIENS.names.index("Lower_Clothing"),
-            )  # type: ignore[index]
-            segmentation = replace(segmentation, boxes=(*(segmentation.boxes or ()), PersonBox(123, FEET - 9, 10, 10)))
+            segmentation.frame.decoded[foot] = BLACK  # type: ignore[index]
+            segmentation.class_map[foot] = SAPIENS.names.index("Lower_Clothing")
+            segmentation = replace(segmentation, boxes=(*(segmentation.boxes or ()), *own_box))
         identities.follow(segmentation)
     (hidden,) = (person for person in identities._known if person.id == 1)
     assert hidden.seen == Fraction(30, RATE)
     assert hidden.height > 0.9 * HEIGHT
+    assert hidden.headed >= 5  # frames; that a foot has no head tells nothing
     assert hidden.speed[0] > 15  # as they were seen to go last
 
 
