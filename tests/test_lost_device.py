@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -252,6 +253,37 @@ class TestSeveralDevices:
                 assert self.lost_at(subject, devices, "cuda:0", 3) == EXPECTED
                 assert subject.device == "cpu" and subject.dtype == torch.float32
                 assert [each.event for each in subject.device_events][-1] == "instead"
+        finally:
+            subject.close()
+
+    def test_what_comes_while_the_cpu_is_made_ready_waits_for_it(self, cuda: SimulatedCuda, devices: Devices) -> None:
+        frames = list(NumberedSource(2).frames())
+        came: list[Future[list[Segmentation]] | BaseException] = []
+
+        def submit() -> None:
+            try:
+                came.append(subject.submit([frames[1]]))  # type: ignore[list-item]
+            except BaseException as error:
+                came.append(error)
+
+        def slowly(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+            if device.type == "cpu":
+                submitting.start()
+                submitting.join(0.5)  # it waits for this
+            return place(device, dtype)
+
+        submitting, model = Thread(target=submit), devices.model()
+        place = model.place
+        object.__setattr__(model, "place", slowly)
+        options = InferenceOptions(device="cuda:0", batch_size=1, precision="fp16", fallback="cpu")
+        subject = Engine(model, options, warn=lambda sentence: None)
+        try:
+            devices.dead.add("cuda:0")
+            first = subject.submit([frames[0]])  # type: ignore[list-item]
+            assert levels(first.result(60)) == [(0, 0)]
+            submitting.join(60)
+            [second] = came
+            assert isinstance(second, Future) and levels(second.result(60)) == [(1, 1)]
         finally:
             subject.close()
 

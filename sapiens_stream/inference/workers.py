@@ -107,8 +107,9 @@ class Workers:
                     refining = Refining(refiner, clip.next()) if refiner is not None and clip is not None else None
                     return thread.submit(frames, refining, self._turns)
             except UsageError:
-                if thread in self.threads:
-                    raise
+                with self._recovering:  # others may just be taking its place
+                    if thread in self.threads and self._gone is None:
+                        raise
 
     def sharing(self, refiner: Refiner | None) -> list[WorkerThread]:
         """Those that batches go to; where a refiner's logits lie on a device, the first alone."""
