@@ -103,8 +103,9 @@ class Workers:
             thread = self._least_busy(self.sharing(refiner))
             try:
                 with self._submitting:
-                    clip = self._clips.setdefault(refiner, Turns()) if refiner is not None else None
-                    refining = Refining(refiner, clip.next()) if refiner is not None and clip is not None else None
+                    refining = None
+                    if refiner is not None:
+                        refining = Refining(refiner, self._clips.setdefault(refiner, Turns()).next())
                     return thread.submit(frames, refining, self._turns)
             except UsageError:
                 with self._recovering:  # others may just be taking its place

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.propagation import destinations
 from sapiens_stream.people.claims import Brought, Picture, claimed
-from sapiens_stream.people.known import PATIENCE, Cells, Known, boxes_of, hull, window
+from sapiens_stream.people.known import PATIENCE, WHOLE, Cells, Known, boxes_of, hull, window
 from sapiens_stream.people.looks import Look, codes_of
 from sapiens_stream.people.members import with_people
 from sapiens_stream.people.motion import pair_of
@@ -28,7 +28,6 @@ _MOST = 255  # people who are remembered at a time
 _SEEN = 4  # pixels at that size, of somebody, from which on they are there
 _SHIFT_LEAST = 8  # such pixels whose flow tells how somebody moves
 _BESIDE, _TOUCHED = 3, 0.02  # such pixels around somebody's box, and of somebody, that others may have there
-_WHOLE = 0.5  # of somebody: where less is seen, who stands where they must be hides them
 _GLIMPSE = 0.2  # of somebody: less does not tell where they go, for much of it may be another's
 _HEADS = ("Face_Neck", "Hair")
 
@@ -179,7 +178,7 @@ class Identities:
             if areas[place] < _SEEN:
                 continue
             share = areas[place] / person.area
-            extent = boxes[place] if share >= _WHOLE else hull(boxes[place], person.expected(now))
+            extent = boxes[place] if share >= WHOLE else hull(boxes[place], person.expected(now))
             part = window(extent, size, _BESIDE)
             mask = places[part] == place
             touched = np.count_nonzero((places[part] > 0) & ~mask) > _TOUCHED * areas[place]

@@ -17,6 +17,7 @@ Cells = npt.NDArray[np.int32]
 Field = npt.NDArray[np.float32]
 
 PATIENCE = Fraction(2)  # seconds that somebody may be gone
+WHOLE = 0.5  # of somebody, that is seen at least where nobody hides them
 _STEADY = 0.8  # of somebody's speed, that stays from frame to frame
 _AROUND = 0.2  # of somebody's height, that they may be beside where they are expected; half as much above and below
 _GROWTH = 0.8  # the same, for each second that they are not seen

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.people.claims import LEAST, Picture
-from sapiens_stream.people.known import Cells, Known, boxes_of, middle, window
+from sapiens_stream.people.known import WHOLE, Cells, Known, boxes_of, middle, window
 
 LEAST_HEAD = 4  # cells
 _AGAIN = 3  # frames in a row that two people have one id before they have two
 _STRAY = 0.04  # of a piece, that is somebody else's by mistake
 _LARGE = 0.2  # of a piece, that its person has of it at least
-_HIDDEN = 0.5  # of somebody: less of them may well have no head
 _ALL = 0.95  # of a piece, that is one person's: nobody else is there
 _ISLAND, _LEAST_ISLAND = 0.03, 6  # of somebody, and cells, that are too few to be apart from the rest
 
@@ -141,7 +140,7 @@ def alone_in_pieces(known: Sequence[Known], figures: Figures, places: Cells) -> 
             if other == main:
                 continue
             mostly_here = counts[other] >= 0.9 * areas[other]
-            if mostly_here and counts[other] >= _HIDDEN * known[other - 1].area:
+            if mostly_here and counts[other] >= WHOLE * known[other - 1].area:  # else their head may be hidden
                 known[other - 1].has_head(own=False)
             if not known[other - 1].is_own and mostly_here:
                 absorbed.add(other)
