@@ -270,7 +270,7 @@ class TestStreetPhotos:
         import sys
 
         from sapiens_stream.training.backgrounds import Backgrounds
-        from sapiens_stream.training.compose import Composer
+        from sapiens_stream.training.compose import Composer, Shares
         from sapiens_stream.training.plan import read_plan
         from sapiens_stream.training.shards import Cutouts, write_shard
 
@@ -279,10 +279,13 @@ class TestStreetPhotos:
         cutouts, nobody = Cutouts([tmp_path / "cutouts"], held_out=False), np.zeros((200, 200, 3), np.uint8)
         clothed = []
         for share in ("0", "1"):
-            shares = [part for each in ("photos", "rows", "photographed") for part in (f"--share-{each}", "0")]
-            told = ["train", "--cutouts", "c", "--backgrounds", "b", "--out", "o", *shares, f"--share-{name}", share]
+            shares = {"photos": "0", "photographed": "0", "rows": "0.7", name: share}
+            told = ["train", "--cutouts", "c", "--backgrounds", "b", "--out", "o"]
+            told += [part for each, value in shares.items() for part in (f"--share-{each}", value)]
             monkeypatch.setattr(sys, "argv", told)
-            composer = Composer(cutouts, Backgrounds((nobody,), ()), 1, photos, read_plan(None).shares)
+            read = read_plan(None).shares
+            assert read == Shares(**{each: float(value) for each, value in shares.items()})
+            composer = Composer(cutouts, Backgrounds((nobody,), ()), 1, photos, read)
             clothed.append(sum(ID["Upper_Clothing"] in composer.draw(160, 128, 0.0)[1] for _ in range(12)))
         assert clothed[0] == 0 and clothed[1] > 6
 
