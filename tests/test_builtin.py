@@ -135,12 +135,16 @@ class TestComposer:
     def composer(self, tmp_path):
         from sapiens_stream.training.backgrounds import Backgrounds
         from sapiens_stream.training.compose import Composer
+        from sapiens_stream.training.joints import JOINTS
         from sapiens_stream.training.shards import Cutouts, write_shard
 
         rgba, label = np.zeros((2, 128, 96, 4), np.uint8), np.zeros((2, 128, 96), np.uint8)
         rgba[:, 20:110, 10:90] = 255
         label[:, 20:110, 10:50], label[:, 20:110, 50:90] = ID["Left_Hand"], ID["Right_Hand"]
-        write_shard(tmp_path, "0000", rgba, label)
+        joints = np.zeros((2, len(JOINTS), 3), np.float32)
+        joints[:, JOINTS.index("wrist.L")] = 30 / 96, 65 / 128, 6 / 128
+        joints[:, JOINTS.index("wrist.R")] = 70 / 96, 65 / 128, 6 / 128
+        write_shard(tmp_path, "0000", rgba, label, joints)
         black = np.zeros((200, 200, 3), np.uint8)
         composer = Composer(Cutouts([tmp_path], held_out=False), Backgrounds((black,), ()), seed=1)
         composer.scenery.draw = lambda height, width, level: np.zeros((height, width, 3), np.float32)
@@ -149,7 +153,7 @@ class TestComposer:
     def test_labels_lie_where_the_people_are(self, composer):
         overlaps = []
         for _ in range(30):
-            image, label = composer.draw(160, 128, 0.0)
+            image, (label, _) = composer.draw(160, 128, 0.0)
             assert image.shape == (160, 128, 3) and label.shape == (80, 64)
             person, grey = label > 0, cv2.resize(image, (64, 80), interpolation=cv2.INTER_AREA).mean(-1)
             if person.any() and not person.all():
@@ -161,7 +165,7 @@ class TestComposer:
     def test_a_mirrored_person_has_their_sides_swapped(self, composer):
         both = 0
         for _ in range(30):
-            _, label = composer.draw(160, 128, 0.0)
+            _, (label, _) = composer.draw(160, 128, 0.0)
             left, right = (np.nonzero(label == ID[name])[1] for name in ("Left_Hand", "Right_Hand"))
             if len(left) > 50 and len(right) > 50 and np.unique(label[:, -1]).tolist() == [0]:
                 both += 1
@@ -169,13 +173,19 @@ class TestComposer:
         assert both > 5
 
     def test_a_thick_garment_covers_clothes_and_spares_hands(self, composer):
+        from sapiens_stream.training.joints import JOINTS
         from sapiens_stream.training.outfits import UPPER
+        from sapiens_stream.training.shards import Cutout
 
         rgba, ids = np.full((60, 40, 4), 255, np.uint8), np.full((60, 40), ID["Left_Hand"], np.uint8)
         ids[20:40, 10:30] = UPPER
         rgba[:10], ids[:10] = 0, 0
-        worn, labels = composer.outfits.wrap(rgba, ids, (False, False, False, False))
+        joints = np.tile(np.array([0.75, 0.5, 0.1], np.float32), (len(JOINTS), 1))
+        found = composer.outfits.wrap(Cutout(rgba, ids, (False,) * 4, joints))
+        worn, labels = found.rgba, found.label
         margin = (labels.shape[0] - 60) // 2
+        places = found.joints * (*labels.shape[::-1], labels.shape[0])
+        np.testing.assert_allclose(places, np.tile([30 + margin, 30 + margin, 6], (len(JOINTS), 1)), rtol=1e-5)
         inner = labels[margin : margin + 60, margin : margin + 40]
         assert margin > 0 and worn.shape == (*labels.shape, 4)
         assert (inner[20:40, 10:30] == UPPER).all()
@@ -198,7 +208,7 @@ class TestComposer:
         for _ in range(40):
             order = iter([near, far, near, far])
             monkeypatch.setattr(composer, "_dressed", lambda order=order: next(order))
-            _, label = composer.draw(160, 128, 1.0)
+            _, (label, _) = composer.draw(160, 128, 1.0)
             if (label > 0).any():
                 seen += 1
                 assert label[40, 32] == ID["Left_Hand"]
@@ -210,16 +220,16 @@ class TestComposer:
         composer.shares = Shares(rows=1)
         shares, tables = [], 0
         for _ in range(30):
-            canvas, label = np.zeros((160, 192, 3), np.float32), np.zeros((80, 96), np.uint8)
+            canvas, label = np.zeros((160, 192, 3), np.float32), np.zeros((2, 80, 96), np.uint8)
             composer._row(canvas, label)
-            shares.append((label.max(0) > 0).mean())
+            shares.append((label[0].max(0) > 0).mean())
             before = label.copy()
             composer._table(canvas, label)
-            tables += bool((before[60:] > 0).any() and not (label[77:] > 0).any())
-            assert set(np.unique(label)) <= {0, ID["Left_Hand"], ID["Right_Hand"]}
+            tables += bool((before[:, 60:] > 0).any() and not (label[:, 77:] > 0).any())
+            assert set(np.unique(label[0])) <= {0, ID["Left_Hand"], ID["Right_Hand"]}
         assert np.median(shares) > 0.6  # of the picture's columns somebody stands in
         assert tables > 10
-        assert composer.draw(160, 192, 1.0)[1].shape == (80, 96)
+        assert composer.draw(160, 192, 1.0)[1].shape == (2, 80, 96)
 
     def test_a_cast_shadow_lies_on_the_floor_before_the_feet(self, composer):
         canvas, alpha = np.full((160, 128, 3), 200, np.float32), np.zeros((60, 30), np.float32)
@@ -289,13 +299,13 @@ class TestRecipe:
         from sapiens_stream.training.render import render
         from sapiens_stream.training.shards import write_shard
 
-        rgba, label = (np.stack(arrays) for arrays in zip(*render(ASSETS, 9, seed=4), strict=True))
+        rgba, label, joints = map(np.stack, zip(*render(ASSETS, 9, seed=4), strict=True))
         folder = tmp_path_factory.mktemp("cutouts")
-        write_shard(folder, "0000", np.concatenate([rgba] * 7), np.concatenate([label] * 7))
-        return folder, rgba, label
+        write_shard(folder, "0000", *(np.concatenate([each] * 7) for each in (rgba, label, joints)))
+        return folder, rgba, label, joints
 
     def test_renders_people_with_the_classes_of_their_pixels(self, cutouts):
-        _, rgba, label = cutouts
+        _, rgba, label, _ = cutouts
         assert rgba.shape == (9, 256, 192, 4) and label.shape == (9, 256, 192)
         inside = rgba[..., 3] > 250
         assert 0.03 < inside.mean() < 0.8
@@ -304,6 +314,35 @@ class TestRecipe:
         assert set(np.unique(label)) <= set(range(len(SAPIENS)))
         assert {ID["Face_Neck"], ID["Hair"], ID["Upper_Clothing"], ID["Lower_Clothing"]} <= set(np.unique(label))
         assert (rgba[..., :3].max(-1) <= rgba[..., 3].astype(int) + 1).all()  # premultiplied
+
+    def test_joints_lie_where_their_limbs_are(self, cutouts):
+        from sapiens_stream.training.joints import BONES, JOINTS
+
+        _, rgba, label, joints = cutouts
+        assert joints.shape == (9, len(JOINTS), 3)
+        near, far = [], []
+        for picture, classes, places in zip(rgba, label, joints, strict=True):
+            for (x, y, radius), name in zip(places, JOINTS, strict=True):
+                column, row = int(x * 192), int(y * 256)
+                if not (0 <= column < 192 and 0 <= row < 256 and picture[row, column, 3] > 250):
+                    continue
+                reach = max(2, int(radius * 256))
+                around = classes[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
+                part = {"wrist": "Hand", "foot": "Foot"}.get(name.split(".")[0], "")
+                sides = ("Left_", "Right_") if name.endswith("L") else ("Right_", "Left_")
+                if part:
+                    own, other = (
+                        (
+                            np.isin(
+                                around, [ID[side + each] for each in (part, "Shoe", "Sock", "Lower_Arm", "Lower_Leg")]
+                            )
+                        )
+                        for side in sides
+                    )
+                    near.append(own.any())
+                    far.append(other.any() and not own.any())
+        assert len(BONES) * 2 == len(JOINTS) and len(near) > 12
+        assert np.mean(near) > 0.6 and np.mean(far) < 0.2
 
     def test_trains_a_few_steps_and_resumes(self, cutouts, tmp_path):
         from dataclasses import replace

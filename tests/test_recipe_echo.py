@@ -14,6 +14,7 @@ from sapiens_stream.classes import SAPIENS
 from sapiens_stream.training import vary
 from sapiens_stream.training.batches import TRIES, drawn
 from sapiens_stream.training.echo import Echo
+from sapiens_stream.training.joints import JOINTS
 from sapiens_stream.training.labels import IGNORE
 from sapiens_stream.training.vary import disagreement, moved, seen_again, varied, with_guests
 
@@ -32,7 +33,15 @@ def scene(count=16, height=96, width=64):
     targets = torch.zeros(count, height // 2, width // 2, dtype=torch.uint8)
     targets[:, 8:20, 8:24] = ID["Left_Hand"]
     targets[:, 24:40, 14:28] = ID["Right_Hand"]
-    return painted(targets), targets
+    return painted(targets), with_joints(targets)
+
+
+def with_joints(targets):
+    """(N, 2, H, W): a left wrist's code throughout the left hand, a right one's in the right one."""
+    joints = torch.zeros_like(targets)
+    for name, joint in (("Left_Hand", "wrist.L"), ("Right_Hand", "wrist.R")):
+        joints[targets == ID[name]] = JOINTS.index(joint) + 1
+    return torch.stack([targets, joints], 1)
 
 
 def painted(targets):
@@ -53,7 +62,9 @@ def swapped(targets):
 class TestMoved:
     def test_targets_move_with_their_pixels(self):
         pixels, targets = scene(64)
-        seen, found = moved(pixels, targets)
+        seen, both = moved(pixels, targets)
+        found = both[:, 0]
+        assert torch.equal(with_joints(found), both)  # mirrored, a left wrist is a right one
         small = torch.nn.functional.avg_pool2d(seen[:, :1], 2)[:, 0]
         wrong = 0
         for image, label in zip(small, found, strict=True):
@@ -66,7 +77,7 @@ class TestMoved:
 
     def test_half_are_mirrored_with_their_sides(self):
         _, found = moved(*scene(200))
-        upper = [set(label[: label.shape[0] // 2].unique().tolist()) for label in found]
+        upper = [set(label[: label.shape[0] // 2].unique().tolist()) for label in found[:, 0]]
         mirrored = sum(ID["Right_Hand"] in each and ID["Left_Hand"] not in each for each in upper)
         assert 40 < mirrored < 140
 
@@ -74,17 +85,17 @@ class TestMoved:
         monkeypatch.setattr(vary, "UNMOVED", 1.0)
         pixels, targets = scene()
         seen, found = moved(pixels, targets)
-        for image, label, before, codes in zip(seen, found, pixels, targets, strict=True):
+        for image, label, before, codes in zip(seen, found[:, 0], pixels, targets[:, 0], strict=True):
             flipped = not torch.equal(label, codes)
             expected = (before.flip(2), swapped(codes).flip(1)) if flipped else (before, codes)
             assert torch.allclose(image, expected[0], atol=0.1) and torch.equal(label, expected[1])
 
     def test_nothing_from_beyond_the_picture_is_shown(self):
-        inside = torch.full((64, 48, 40), ID["Hair"], dtype=torch.uint8)
+        inside = with_joints(torch.full((64, 48, 40), ID["Hair"], dtype=torch.uint8))
         edge = torch.zeros(64, 3, 96, 80)
         edge[:, :, 1:-1, 1:-1] = 100
         seen, found = moved(edge, inside)
-        assert (found == ID["Hair"]).all()
+        assert (found[:, 0] == ID["Hair"]).all()
         assert (seen > 50).float().mean() > 0.93
 
 
@@ -92,9 +103,11 @@ class TestGuests:
     def test_they_stand_before_the_host_with_their_classes(self, monkeypatch):
         monkeypatch.setattr(vary, "GUESTS", 1.0)
         pixels, targets = scene(32)
-        empty = torch.zeros_like(targets)
+        empty = torch.zeros_like(targets[:, 0])
         pixels[::2], targets[::2] = painted(empty)[::2], 0
-        seen, found = with_guests(pixels, targets)
+        seen, both = with_guests(pixels, targets)
+        found = both[:, 0]
+        assert torch.equal(with_joints(found), both)
         came = [bool(label.any()) for label in found[::2]]
         assert sum(came) > 8
         agree = (painted(found)[:, 0, ::2, ::2] - torch.nn.functional.avg_pool2d(seen[:, :1], 2)[:, 0]).abs() < 60
@@ -105,8 +118,8 @@ class TestGuests:
         targets = torch.zeros(8, 48, 32, dtype=torch.uint8)
         targets[:, 10:20, 14:18] = IGNORE
         pixels = torch.full((8, 3, 96, 64), 50.0)
-        seen, found = with_guests(pixels, targets)
-        assert torch.equal(seen, pixels) and (found == IGNORE).any()
+        seen, found = with_guests(pixels, with_joints(targets))
+        assert torch.equal(seen, pixels) and (found[:, 0] == IGNORE).any()
 
     def test_what_is_ignored_between_their_parts_comes_with_them(self, monkeypatch):
         monkeypatch.setattr(vary, "GUESTS", 1.0)
@@ -114,15 +127,15 @@ class TestGuests:
         targets[0, 10:30, 4:24], targets[0, 19:21, 4:24] = ID["Hair"], IGNORE
         pixels = torch.zeros(2, 3, 96, 64)
         pixels[0] = 200
-        seen, found = with_guests(pixels, targets)
-        came = (found[1] == IGNORE).repeat_interleave(2, 0).repeat_interleave(2, 1)
+        seen, found = with_guests(pixels, with_joints(targets))
+        came = (found[1, 0] == IGNORE).repeat_interleave(2, 0).repeat_interleave(2, 1)
         assert came.any() and seen[1, 0][came].median() == 200
 
     def test_crowds_stay_at_home(self, monkeypatch):
         monkeypatch.setattr(vary, "GUESTS", 1.0)
         pixels, targets = torch.rand(4, 3, 64, 64) * 255, torch.full((4, 32, 32), ID["Hair"], dtype=torch.uint8)
         targets[::2] = 0
-        assert torch.equal(with_guests(pixels, targets)[1], targets)
+        assert torch.equal(with_guests(pixels, with_joints(targets))[1], with_joints(targets))
 
 
 class TestVaried:
@@ -252,7 +265,8 @@ def test_pictures_varied_on_a_device_have_two_shapes_to_the_end(tmp_path, monkey
     monkeypatch.setattr(batches, "PIECE", 1)
     noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "wall.png"), noise)
-    write_shard(tmp_path, "0000", np.full((2, 64, 48, 4), 255, np.uint8), np.full((2, 64, 48), 1, np.uint8))
+    rgba, label = np.full((2, 64, 48, 4), 255, np.uint8), np.full((2, 64, 48), 1, np.uint8)
+    write_shard(tmp_path, "0000", rgba, label, np.zeros((2, len(JOINTS), 3), np.float32))
     folders = (tmp_path,)
     plan = Plan(
         cutouts=folders,
@@ -299,7 +313,10 @@ def test_weights_that_are_no_numbers_do_not_replace_those_that_are(tmp_path):
         agree=0.5,
     )
     training = Training(plan)
-    images, targets = torch.randint(256, (4, 96, 96, 3), dtype=torch.uint8), torch.zeros(4, 48, 48, dtype=torch.uint8)
+    images, targets = (
+        torch.randint(256, (4, 96, 96, 3), dtype=torch.uint8),
+        torch.zeros(4, 2, 48, 48, dtype=torch.uint8),
+    )
     before = training.network.head.weight.detach().clone()
     loss = training.step(images, targets, torch.ones(len(SAPIENS)))
     assert loss.isfinite() and not torch.equal(before, training.network.head.weight)

@@ -255,13 +255,14 @@ class TestStreetPhotos:
     def test_composites_of_them_are_trained_on(self, photos, tmp_path):
         from sapiens_stream.training.backgrounds import Backgrounds
         from sapiens_stream.training.compose import Composer
+        from sapiens_stream.training.joints import JOINTS
         from sapiens_stream.training.shards import Cutouts, write_shard
 
         rgba, label = np.full((1, 128, 96, 4), 255, np.uint8), np.full((1, 128, 96), ID["Hair"], np.uint8)
-        write_shard(tmp_path / "cutouts", "0000", rgba, label)
+        write_shard(tmp_path / "cutouts", "0000", rgba, label, np.zeros((len(rgba), len(JOINTS), 3), np.float32))
         backgrounds = Backgrounds((*photos.backgrounds(), np.zeros((200, 200, 3), np.uint8)), ())
         composer = Composer(Cutouts([tmp_path / "cutouts"], held_out=False), backgrounds, 1, photos)
-        seen = [np.unique(composer.draw(160, 128, 0.5)[1]) for _ in range(40)]
+        seen = [np.unique(composer.draw(160, 128, 0.5)[1][0]) for _ in range(40)]
         assert any(ID["Hair"] in each for each in seen) and any(ID["Upper_Clothing"] in each for each in seen)
         assert all(np.isin(each, [*range(len(SAPIENS)), IGNORE]).all() for each in seen)
 
@@ -271,11 +272,12 @@ class TestStreetPhotos:
 
         from sapiens_stream.training.backgrounds import Backgrounds
         from sapiens_stream.training.compose import Composer, Shares
+        from sapiens_stream.training.joints import JOINTS
         from sapiens_stream.training.plan import read_plan
         from sapiens_stream.training.shards import Cutouts, write_shard
 
         rgba, label = np.full((1, 128, 96, 4), 255, np.uint8), np.full((1, 128, 96), ID["Hair"], np.uint8)
-        write_shard(tmp_path / "cutouts", "0000", rgba, label)
+        write_shard(tmp_path / "cutouts", "0000", rgba, label, np.zeros((len(rgba), len(JOINTS), 3), np.float32))
         cutouts, nobody = Cutouts([tmp_path / "cutouts"], held_out=False), np.zeros((200, 200, 3), np.uint8)
         clothed = []
         for share in ("0", "1"):
@@ -286,7 +288,7 @@ class TestStreetPhotos:
             read = read_plan(None).shares
             assert read == Shares(**{each: float(value) for each, value in shares.items()})
             composer = Composer(cutouts, Backgrounds((nobody,), ()), 1, photos, read)
-            clothed.append(sum(ID["Upper_Clothing"] in composer.draw(160, 128, 0.0)[1] for _ in range(12)))
+            clothed.append(sum(ID["Upper_Clothing"] in composer.draw(160, 128, 0.0)[1][0] for _ in range(12)))
         assert clothed[0] == 0 and clothed[1] > 6
 
     @pytest.mark.usefixtures("one_thread")
@@ -295,13 +297,14 @@ class TestStreetPhotos:
 
         from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
         from sapiens_stream.training import measured as recipe
+        from sapiens_stream.training.joints import JOINTS
         from sapiens_stream.training.plan import Plan
         from sapiens_stream.training.shards import write_shard
         from sapiens_stream.training.train import train
 
         monkeypatch.setattr(recipe, "HELD_OUT_PICTURES", 2)
         rgba, label = np.full((60, 96, 64, 4), 255, np.uint8), np.full((60, 96, 64), ID["Hair"], np.uint8)
-        write_shard(tmp_path / "cutouts", "0000", rgba, label)
+        write_shard(tmp_path / "cutouts", "0000", rgba, label, np.zeros((len(rgba), len(JOINTS), 3), np.float32))
         (tmp_path / "backgrounds").mkdir()
         noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
         cv2.imwrite(str(tmp_path / "backgrounds" / "noise.png"), noise)

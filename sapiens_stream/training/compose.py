@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sapiens_stream.training.backgrounds import Backgrounds, Scenery
 from sapiens_stream.training.camera import shoot
 from sapiens_stream.training.furnishings import hung
+from sapiens_stream.training.joints import joint_plane, mirrored_joints, unknown_joints
 from sapiens_stream.training.outfits import Outfits
 from sapiens_stream.training.photos import StreetPhotos
 from sapiens_stream.training.shards import Cutout, Cutouts
@@ -69,13 +70,14 @@ class Composer:
         self.outfits = Outfits(self.scenery, self.rng)
 
     def draw(self, height: int, width: int, level: float) -> tuple[UInt8Array, UInt8Array]:
-        """Image (height, width, 3) uint8 RGB and label (height / 2, width / 2) uint8, as the network's output lies."""
+        """Image (height, width, 3) uint8 RGB and label (2, height / 2, width / 2) uint8, as the network's output lies:
+        the targets, and the joints."""
         rng = self.rng
         if self.photos is not None and rng.random() < self.shares.photos:
-            canvas, label = self.photos.crop(height, width, rng)
-            return shoot(canvas, level * 0.6, rng), label
+            canvas, targets = self.photos.crop(height, width, rng)
+            return shoot(canvas, level * 0.6, rng), np.stack([targets, unknown_joints(targets)])
         canvas = self.scenery.draw(height, width, level)
-        label = np.zeros((height // 2, width // 2), np.uint8)
+        label = np.zeros((2, height // 2, width // 2), np.uint8)
         if rng.random() < self.shares.rows * level:
             self._row(canvas, label)
             return shoot(canvas, level, rng), label
@@ -127,7 +129,7 @@ class Composer:
             self._hide(label, hung(canvas, self.scenery.surface, (left, left + wide), (edge, bottom), rng))
         else:
             canvas[edge:] = self.scenery.surface(height - edge, width)
-            label[edge // 2 :] = 0
+            label[:, edge // 2 :] = 0
         for _ in range(int(rng.integers(0, 5))):
             self._obstacle(canvas, label, 0.05, 0.25)
 
@@ -142,7 +144,7 @@ class Composer:
     @staticmethod
     def _hide(label: UInt8Array, mask: UInt8Array) -> None:
         """What is behind a thing of this mask, (height, width), 0..255, is nobody's."""
-        label[cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_AREA) > 127] = 0
+        label[:, cv2.resize(mask, label.shape[:0:-1], interpolation=cv2.INTER_AREA) > 127] = 0
 
     def _place(self, cutout: Cutout, height: int, width: int, people: int, stretch: float, level: float) -> _Place:
         rng = self.rng
@@ -188,14 +190,12 @@ class Composer:
         rng = self.rng
         photographed = self.photos is not None and rng.random() < self.shares.photographed
         cutout = self.photos.cutout(rng) if self.photos is not None and photographed else self.cutouts.draw(rng)
-        rgba: UInt8Array = cutout.rgba
-        ids: UInt8Array = cutout.label
-        cut = cutout.cut
         if rng.random() < 0.5:
-            rgba, ids, cut = rgba[:, ::-1], LEFT_RIGHT[ids[:, ::-1]], (cut[0], cut[1], cut[3], cut[2])
-        if not photographed and rng.random() < 0.2:
-            rgba, ids = self.outfits.wrap(rgba, ids, cut)
-        return Cutout(rgba, ids, cut)
+            top, bottom, left, right = cutout.cut
+            joints = None if cutout.joints is None else mirrored_joints(cutout.joints)
+            ids = LEFT_RIGHT[cutout.label[:, ::-1]]
+            cutout = Cutout(cutout.rgba[:, ::-1], ids, (top, bottom, right, left), joints)
+        return self.outfits.wrap(cutout) if not photographed and rng.random() < 0.2 else cutout
 
     def _paste(self, canvas: FloatArray, label: UInt8Array, cutout: Cutout, place: _Place) -> None:
         rng = self.rng
@@ -235,7 +235,9 @@ class Composer:
         under *= 1 - alpha
         under += np.minimum(colour, 255 * alpha)
         inside = cv2.resize(alpha, label_size, interpolation=cv2.INTER_AREA) > 0.5
-        label[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2][inside] = warped_ids[inside]
+        from_box = to_label @ np.diag([columns, rows, 1])
+        found = joint_plane(cutout.joints, from_box, place.height / 2, warped_ids.shape)
+        label[:, y0 // 2 : y1 // 2, x0 // 2 : x1 // 2][:, inside] = np.stack([warped_ids, found])[:, inside]
 
     def _light(self, colour: FloatArray) -> FloatArray:
         """Brightness, tint and saturation of the person's own, and light that falls off across them."""

@@ -12,7 +12,7 @@ import torch
 from sapiens_stream.threads import ThreadGroup
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-"""(N, H, W, 3) uint8 pictures and (N, H / 2, W / 2) uint8 targets."""
+"""(N, H, W, 3) uint8 pictures and (N, 2, H / 2, W / 2) uint8 targets and joints."""
 
 WAITING = 8
 """Batches that wait to be taken up."""

@@ -126,7 +126,8 @@ def held_out(cutouts: Iterable[Path], backgrounds: Iterable[Path], count: int) -
     from sapiens_stream.training.shards import Cutouts
 
     composer = Composer(Cutouts(cutouts, held_out=True), load_backgrounds(backgrounds), HELD_OUT_SEED)
-    return [composer.draw(*HELD_OUT_SIZE, HELD_OUT_LEVEL) for _ in range(count)]
+    drawn = (composer.draw(*HELD_OUT_SIZE, HELD_OUT_LEVEL) for _ in range(count))
+    return [(image, label) for image, (label, _) in drawn]
 
 
 def main() -> None:

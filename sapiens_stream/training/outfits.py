@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.training.backgrounds import Scenery, slope_to_light
+from sapiens_stream.training.joints import joints_within
+from sapiens_stream.training.shards import Cutout
 
 # float32 and uint8: OpenCV's stubs cannot tell.
 FloatArray = npt.NDArray[Any]
@@ -27,15 +29,16 @@ class Outfits:
     def __init__(self, scenery: Scenery, rng: np.random.Generator) -> None:
         self.scenery, self.rng = scenery, rng
 
-    def wrap(
-        self, rgba: UInt8Array, ids: UInt8Array, cut: tuple[bool, bool, bool, bool]
-    ) -> tuple[UInt8Array, UInt8Array]:
+    def wrap(self, cutout: Cutout) -> Cutout:
         """A thick garment over the others: a padded jacket, a gown, a suit in one piece, with patches and straps."""
-        rng = self.rng
-        reach = 1 + int(rng.uniform(0.005, 0.06) * max(ids.shape))
-        top, bottom, left, right = (0 if side else reach for side in cut)
-        rgba = np.pad(rgba, ((top, bottom), (left, right), (0, 0)))
-        ids = np.pad(ids, ((top, bottom), (left, right)))
+        rng, joints = self.rng, cutout.joints
+        rows, columns = cutout.label.shape
+        reach = 1 + int(rng.uniform(0.005, 0.06) * max(rows, columns))
+        top, bottom, left, right = (0 if side else reach for side in cutout.cut)
+        rgba: UInt8Array = np.pad(cutout.rgba, ((top, bottom), (left, right), (0, 0)))
+        ids: UInt8Array = np.pad(cutout.label, ((top, bottom), (left, right)))
+        if joints is not None:
+            joints = joints_within(joints, (rows, columns), (-top, rows + bottom, -left, columns + right))
         thick = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
 
         def around(parts: list[int]) -> UInt8Array:
@@ -58,7 +61,7 @@ class Outfits:
         worn = np.dstack([np.clip(colour * shade[..., None], 0, 255), np.full((height, width), 255)])
         share = cv2.GaussianBlur(free.astype(np.float32), (0, 0), 0.6)[..., None]
         ids = np.where(free, np.where(jacket > 0, UPPER, LOWER), ids).astype(np.uint8)
-        return np.asarray(rgba + (worn - rgba) * share, np.uint8), ids
+        return Cutout(np.asarray(rgba + (worn - rgba) * share, np.uint8), ids, cutout.cut, joints)
 
     def redress(self, rgba: UInt8Array, ids: UInt8Array) -> UInt8Array:
         """Other colours for clothes and hair: darkened, tinted, or overlaid with a piece of a photograph."""

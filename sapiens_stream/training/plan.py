@@ -32,6 +32,7 @@ class Plan:
     shares: Shares = field(default_factory=Shares)
     echo: int = 0
     agree: float = 0.0
+    joints: float = 0.2
     average: float = 0.99
     said_seconds: float = 60.0
     saved_seconds: float = 60.0
@@ -92,6 +93,7 @@ def read_plan(description: str | None) -> Plan:
     parser.add_argument(
         "--agree", type=float, default=0.0, help="weight of what a picture and its shifted, grainy like differ in"
     )
+    parser.add_argument("--joints", type=float, default=0.2, help="weight of where left and right joints are")
     for name, what in (
         ("photos", "pictures that are pieces of photographs"),
         ("rows", "difficult composites with people side by side"),
@@ -126,6 +128,7 @@ def read_plan(description: str | None) -> Plan:
         shares=Shares(photos=given.share_photos, rows=given.share_rows, photographed=given.share_photographed),
         echo=given.echo,
         agree=given.agree,
+        joints=given.joints,
         average=given.average,
         said_seconds=given.say,
         saved_seconds=given.save,

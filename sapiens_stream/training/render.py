@@ -16,12 +16,14 @@ import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.training.dressing import pose
+from sapiens_stream.training.joints import seen_joints
 from sapiens_stream.training.person import Casting
 from sapiens_stream.training.photographer import Photographer
 from sapiens_stream.training.scene import Canvas
 from sapiens_stream.training.shards import PICTURES_A_BODY, write_shard
 
 UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
 
 WIDTH, HEIGHT = 192, 256
 SHARD = 40 * PICTURES_A_BODY
@@ -30,21 +32,23 @@ SHARD = 40 * PICTURES_A_BODY
 
 def render(
     assets: Path, count: int, seed: int, width: int = WIDTH, height: int = HEIGHT
-) -> Iterator[tuple[UInt8Array, UInt8Array]]:
-    """Yields rgba (height, width, 4), premultiplied, and label (height, width); the same ones for the same seed."""
+) -> Iterator[tuple[UInt8Array, UInt8Array, FloatArray]]:
+    """Yields rgba (height, width, 4), premultiplied, label (height, width), and the joints as `seen_joints` gives
+    them; the same ones for the same seed."""
     rng = np.random.default_rng(seed)
     casting, photographer, canvas = Casting(assets, rng), Photographer(width / height, rng), Canvas(width, height)
     for index in range(count):
         if index % PICTURES_A_BODY == 0:
             person = casting.person()
         posed = pose(casting, person)
-        yield canvas.draw(posed.parts, photographer.shoot(posed.vertices, posed.joints, posed.neck_at))
+        shot = photographer.shoot(posed.vertices, posed.joints, posed.neck_at)
+        yield *canvas.draw(posed.parts, shot), seen_joints(posed.joints, shot.camera)
 
 
-def contact_sheet(pictures: list[tuple[UInt8Array, UInt8Array]], columns: int = 8) -> UInt8Array:
+def contact_sheet(pictures: list[tuple[UInt8Array, UInt8Array, FloatArray]], columns: int = 8) -> UInt8Array:
     """RGB: the pictures over grey, their classes beneath."""
     tiles = []
-    for rgba, label in pictures:
+    for rgba, label, _ in pictures:
         over_grey = rgba[..., :3] + (255 - rgba[..., 3:].astype(int)) * 130 // 255
         tiles.append(np.vstack([over_grey.astype(np.uint8), SAPIENS.palette[label]]))
     rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles) // columns * columns, columns)]
@@ -71,8 +75,7 @@ def main() -> None:
         if given.sheet and done == min(given.count, 48):
             cv2.imwrite(str(given.sheet), contact_sheet(waiting)[..., ::-1])
         if len(waiting) == SHARD or done == given.count:
-            rgba, label = (np.stack(arrays) for arrays in zip(*waiting, strict=True))
-            write_shard(given.out, f"{given.seed:04d}_{shard:04d}", rgba, label)
+            write_shard(given.out, f"{given.seed:04d}_{shard:04d}", *map(np.stack, zip(*waiting, strict=True)))
             shard, waiting = shard + 1, []
             print(f"{done} pictures, {done / (time.monotonic() - started):.2f}/s", flush=True)
 

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.training.joints import joints_within
 from sapiens_stream.training.views import views_of
 
 UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
 
 PICTURES_A_BODY = 3
 """Cut-outs of the same person, one after the other."""
@@ -28,33 +30,39 @@ class Cutout:
     """A person cut to their bounding box.
 
     `rgba` (H, W, 4) uint8, colour premultiplied by alpha; `label` (H, W) uint8 class ids. `cut` tells which sides
-    (top, bottom, left, right) the render's frame cut off, so that they belong at the picture's edge.
+    (top, bottom, left, right) the render's frame cut off, so that they belong at the picture's edge. `joints`
+    (joints, 3) are as `seen_joints` gives them, of the box; None if nobody knows.
     """
 
     rgba: UInt8Array
     label: UInt8Array
     cut: tuple[bool, bool, bool, bool]
+    joints: FloatArray | None = None
 
 
-def write_shard(folder: Path, name: str, rgba: UInt8Array, label: UInt8Array) -> None:
-    """(N, H, W, 4) and (N, H, W) as two files that can be mapped into memory; the labels appear last."""
+def write_shard(folder: Path, name: str, rgba: UInt8Array, label: UInt8Array, joints: FloatArray) -> None:
+    """(N, H, W, 4), (N, H, W) and (N, joints, 3) as files that can be mapped into memory; the labels appear last."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / f"{name}.rgba.npy", rgba)
+    np.save(folder / f"{name}.joints.npy", joints)
     np.save(folder / f"{name}.label.npy", label)
 
 
 @dataclass(frozen=True, eq=False)
 class _Shard:
-    """Two files mapped into memory, and of each row in which enough is seen the box, the pixels of each class, and
+    """Files mapped into memory, and of each row in which enough is seen the box, the pixels of each class, and
     whether it is from behind."""
 
     rgba: UInt8Array
     label: UInt8Array
+    joints: FloatArray
     seen: list[tuple[int, tuple[int, int, int, int], npt.NDArray[np.int64], bool]]
 
 
 def _read_shard(path: Path) -> _Shard:
-    rgba = np.load(path.with_name(path.name.replace(".label.", ".rgba.")), mmap_mode="r")
+    rgba, joints = (
+        np.load(path.with_name(path.name.replace(".label.", kind)), mmap_mode="r") for kind in (".rgba.", ".joints.")
+    )
     label, seen = np.load(path, mmap_mode="r"), []
     for row in range(len(label)):
         inside = rgba[row, ..., 3] > 127
@@ -64,7 +72,7 @@ def _read_shard(path: Path) -> _Shard:
         box = int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1
         counts = np.bincount(label[row].ravel(), minlength=len(SAPIENS))[: len(SAPIENS)]
         seen.append((row, box, counts, "back" in views_of(label[row])))
-    return _Shard(rgba, label, seen)
+    return _Shard(rgba, label, joints, seen)
 
 
 class Cutouts:
@@ -72,8 +80,7 @@ class Cutouts:
 
     def __init__(self, folders: Iterable[Path], *, held_out: bool, every: int = 20) -> None:
         """Every `every`-th body is held out, with all its pictures: those alone if `held_out`, all others if not."""
-        self._rgba: list[UInt8Array] = []
-        self._label: list[UInt8Array] = []
+        self._shards: list[_Shard] = []
         self._rows: list[tuple[int, int]] = []
         boxes, counts, behind = [], [], []
         paths = sorted(path for folder in folders for path in folder.glob("*.label.npy"))
@@ -84,9 +91,8 @@ class Cutouts:
                         boxes.append(box)
                         counts.append(count)
                         behind.append(back)
-                        self._rows.append((len(self._label), row))
-                self._rgba.append(found.rgba)
-                self._label.append(found.label)
+                        self._rows.append((len(self._shards), row))
+                self._shards.append(found)
         if not boxes:
             raise FileNotFoundError(f"no cut-outs in {', '.join(map(str, folders))}")
         self._boxes = np.array(boxes)
@@ -105,13 +111,14 @@ class Cutouts:
         return len(self._boxes)
 
     def __getitem__(self, index: int) -> Cutout:
-        shard, row = self._rows[index]
-        y0, y1, x0, x1 = self._boxes[index]
-        height, width = self._label[shard].shape[1:]
+        number, row = self._rows[index]
+        shard, (y0, y1, x0, x1) = self._shards[number], self._boxes[index].tolist()
+        height, width = shard.label.shape[1:]
         return Cutout(
-            np.asarray(self._rgba[shard][row, y0:y1, x0:x1]),
-            np.asarray(self._label[shard][row, y0:y1, x0:x1]),
+            np.asarray(shard.rgba[row, y0:y1, x0:x1]),
+            np.asarray(shard.label[row, y0:y1, x0:x1]),
             (y0 < 2, y1 > height - 2, x0 < 2, x1 > width - 2),
+            joints_within(np.asarray(shard.joints[row]), (height, width), (y0, y1, x0, x1)),
         )
 
     def draw(self, rng: np.random.Generator) -> Cutout:

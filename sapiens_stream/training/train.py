@@ -18,9 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.models.builtin.network import BodyPartNet
+from sapiens_stream.models.builtin.network import DECODER, BodyPartNet
 from sapiens_stream.training.batches import Batch, Composites, standardised
 from sapiens_stream.training.echo import Echo
+from sapiens_stream.training.joints import JointFinder
 from sapiens_stream.training.loss import class_weights, loss_of
 from sapiens_stream.training.measured import Measured
 from sapiens_stream.training.plan import Plan, read_plan
@@ -30,6 +31,8 @@ FROZEN_STAGES = 2
 """The stem and this many stages keep ImageNet's features, which know real photographs."""
 AGREEING = 4
 """One in so many of a batch's pictures is seen twice."""
+JOINTS_AT = 2
+"""The step of the decoder at whose output joints are found, at a quarter of the picture's size."""
 
 
 def keep_slow_gradients_in_float32(network: nn.Module) -> None:
@@ -45,7 +48,7 @@ def keep_slow_gradients_in_float32(network: nn.Module) -> None:
 
 
 class Training:
-    """The network, its average, the optimiser and the time spent; all of it is in a checkpoint."""
+    """The network, its average, what finds joints, the optimiser and the time spent; all of it is in a checkpoint."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.device = plan, placed(plan.device)
@@ -56,12 +59,13 @@ class Training:
             load_imagenet(self.network)
         self.network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
+        self.finder = JointFinder(self.network.ups[JOINTS_AT], DECODER[JOINTS_AT]).to(self.device)
         self.frozen = [self.network.stem, *self.network.stages[:FROZEN_STAGES]]
         for module in self.frozen:
             module.requires_grad_(False)
         if plan.mixed and self.device.type == "cpu":
             keep_slow_gradients_in_float32(self.network)
-        trained = [weight for weight in self.network.parameters() if weight.requires_grad]
+        trained = [*(weight for weight in self.network.parameters() if weight.requires_grad), *self.finder.parameters()]
         self.optimiser = torch.optim.AdamW(trained, plan.rate, weight_decay=0.01, fused=self.device.type == "cuda")
         self._means, self._values = (
             [value for value in of.state_dict().values() if value.is_floating_point()]
@@ -72,10 +76,15 @@ class Training:
         self.checkpoint = plan.out / "checkpoint.pt"
         if self.checkpoint.exists():
             saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            self.network.load_state_dict(saved["network"])
-            self.average.load_state_dict(saved["average"])
+            for part, own in self._parts.items():
+                own.load_state_dict(saved[part])
             self.optimiser.load_state_dict(saved["optimiser"])
             self.steps, self.seconds = saved["steps"], saved["seconds"]
+
+    @property
+    def _parts(self) -> dict[str, nn.Module]:
+        """What learns, by its name in a checkpoint."""
+        return {"network": self.network, "average": self.average, "finder": self.finder}
 
     @property
     def progress(self) -> float:
@@ -96,7 +105,8 @@ class Training:
             pixels = torch.cat([pixels, again])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.mixed):
             logits = self.network(standardised(pixels)).float()
-        loss = loss_of(logits[:count], targets.long(), weights)
+        loss = loss_of(logits[:count], targets[:, 0].long(), weights)
+        loss = loss + self.plan.joints * self.finder.loss(targets[:, 1])
         if self.plan.agree:
             loss = loss + self.plan.agree * disagreement(logits[: len(again)], logits[count:], shift)
         self.optimiser.zero_grad(set_to_none=True)
@@ -118,10 +128,10 @@ class Training:
             self.met[peer] = saved.stat().st_mtime_ns
             theirs = torch.load(saved, map_location=self.device, weights_only=True)
             with torch.no_grad():
-                for own, their in ((self.network, theirs["network"]), (self.average, theirs["average"])):
+                for part, own in self._parts.items():
                     for name, value in own.state_dict().items():
                         if value.is_floating_point():
-                            value.lerp_(their[name], 0.5)
+                            value.lerp_(theirs[part][name], 0.5)
 
     def save(self) -> None:
         """The checkpoint, and the averaged weights as they ship; each replaces its predecessor in one move.
@@ -131,8 +141,7 @@ class Training:
         if not all(bool(value.isfinite().all()) for value in self._values):
             raise ArithmeticError(f"the weights are no numbers: go on from {self.checkpoint} at a lower rate")
         state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
+            **{part: own.state_dict() for part, own in self._parts.items()},
             "optimiser": self.optimiser.state_dict(),
             "steps": self.steps,
             "seconds": self.seconds,

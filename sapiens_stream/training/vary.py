@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from sapiens_stream.training.joints import MIRRORED
 from sapiens_stream.training.labels import IGNORE
 from sapiens_stream.training.targets import LEFT_RIGHT
 
 Pair = tuple[torch.Tensor, torch.Tensor]
-"""(N, 3, H, W) float32, 0..255, and (N, H / 2, W / 2) uint8 targets."""
+"""(N, 3, H, W) float32, 0..255, and (N, 2, H / 2, W / 2) uint8: targets, and joints."""
 
 ZOOM = 1.5
 """How much nearer a varied picture is seen, at most."""
@@ -62,8 +64,9 @@ def moved(pixels: torch.Tensor, targets: torch.Tensor) -> Pair:
     rows = [cosine * across * mirror, -sine * down / aspect, shift[0], sine * across * aspect * mirror, cosine * down]
     matrix = torch.stack([*rows, shift[1]], 1).view(count, 2, 3)
     seen = _sampled(pixels, matrix, "bilinear", "reflection")
-    found = _sampled(targets[:, None].float(), matrix, "nearest", "border")[:, 0].long()
-    return seen, torch.where((mirror < 0)[:, None, None], _mirrored_targets(device)[found], found).to(torch.uint8)
+    found = _sampled(targets.float(), matrix, "nearest", "border").long()
+    swapped = torch.stack([table[codes] for table, codes in zip(_mirrored(device), found.unbind(1), strict=True)], 1)
+    return seen, torch.where((mirror < 0)[:, None, None, None], swapped, found).to(torch.uint8)
 
 
 def with_guests(pixels: torch.Tensor, targets: torch.Tensor) -> Pair:
@@ -77,9 +80,10 @@ def with_guests(pixels: torch.Tensor, targets: torch.Tensor) -> Pair:
     shift = side * (cells * (0.15 + 0.4 * torch.rand(guests, device=pixels.device))).round() * 2 / cells
     matrix = torch.eye(2, 3, device=pixels.device).repeat(guests, 1, 1)
     matrix[:, 0, 2] = shift
-    theirs, codes = pixels.roll(1, 0)[:guests], targets.roll(1, 0)[:guests]
+    theirs, both = pixels.roll(1, 0)[:guests], targets.roll(1, 0)[:guests]
     moved_in = _sampled(theirs, matrix, "bilinear", "zeros")
-    codes = _sampled(codes[:, None].float(), matrix, "nearest", "zeros")[:, 0].to(torch.uint8)
+    both = _sampled(both.float(), matrix, "nearest", "zeros").to(torch.uint8)
+    codes = both[:, 0]
     person = (codes > 0) & ((codes > 0).float().mean((1, 2)) < CROWDED)[:, None, None]
     # What is ignored at the edges of people in photographs is no part of them, but what is between their parts is.
     sure = (person & (codes != IGNORE)).float()[:, None]
@@ -87,7 +91,7 @@ def with_guests(pixels: torch.Tensor, targets: torch.Tensor) -> Pair:
     inner = F.interpolate(closed * person[:, None], scale_factor=2)
     alpha = (2 * F.avg_pool2d(inner, 3, 1, 1) - 0.5).clamp(0, 1)  # half of them where the targets change
     mixed = torch.lerp(pixels[:guests], moved_in, alpha)
-    shown = torch.where(person, codes, targets[:guests])
+    shown = torch.where(person[:, None], both, targets[:guests])
     return torch.cat([mixed, pixels[guests:]]), torch.cat([shown, targets[guests:]])
 
 
@@ -132,5 +136,6 @@ def _sampled(pictures: torch.Tensor, matrix: torch.Tensor, mode: str, beyond: st
 
 
 @cache
-def _mirrored_targets(device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(LEFT_RIGHT).to(device).long()
+def _mirrored(device: torch.device) -> torch.Tensor:
+    """(2, 256): what targets and joints become in a mirror."""
+    return torch.from_numpy(np.stack([LEFT_RIGHT, MIRRORED])).to(device).long()
