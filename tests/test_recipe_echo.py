@@ -253,9 +253,9 @@ class TestDrawn:
 
 
 @pytest.mark.parametrize(
-    ("echo", "shapes"), [(2, range(2, 3)), (0, range(4, 100))], ids=["varied there", "as composed"]
+    ("echo", "shapes"), [(2, range(3, 4)), (0, range(4, 100))], ids=["varied there", "as composed"]
 )
-def test_pictures_varied_on_a_device_have_two_shapes_to_the_end(tmp_path, monkeypatch, echo, shapes):
+def test_pictures_varied_on_a_device_have_three_shapes_to_the_end(tmp_path, monkeypatch, echo, shapes):
     import cv2
 
     from sapiens_stream.training import batches

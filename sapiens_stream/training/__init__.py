@@ -9,9 +9,9 @@
     python -m benchmarks.quality --pictures held_out
 
 On a GPU `--mixed --echo 4 --batch 96 --workers N` keeps it busy: N processes compose, and each picture is used up to
-four times, varied on the device. Their shapes are two, since cuDNN plans anew for each new shape, for 10 to 20 seconds;
-give the last of `--sides` what the run is to see. `--agree 0.3` trains consecutive frames of a video to agree.
-Where left and right joints are is learned beside the classes (`--joints`), and left out of the weights that ship.
+four times, varied on the device. They have three shapes, since cuDNN plans anew for each new one, for 10 to 20 seconds;
+give the last of `--sides` what the run is to see. `--agree 0.3` trains consecutive frames of a video to agree. Where
+left and right joints are is learned beside the classes (`--joints`), by a layer that is left out of what ships.
 
 Rendering needs OpenGL through EGL; Mesa's software renderer will do (Debian: libegl1, libgl1-mesa-dri).
 

@@ -21,10 +21,10 @@ ASPECTS = (0.57, 0.67, 0.78, 1.0, 1.25, 1.4, 1.75)
 """Widths over heights of the batches; one a batch, each of about the same number of pixels."""
 SCALES = (0.85, 1.0, 1.0, 1.2)
 """Of a batch's sides, at random."""
-FEW_SHAPES = ((0.7, 1.0), (1.4, 0.85))
+FEW_SHAPES = ((0.7, 1.0), (1.4, 0.85), (1.75, 0.7))
 """The same where pictures are varied on a device, and their scale. cuDNN plans its work anew for each shape of a batch,
 for 10 to 20 seconds: few shapes, which stay the same to the end. Wide pictures are mostly frames of clips, which are
-seen at fewer pixels than photos."""
+seen at fewer pixels than photos; the last is how `video` shows a frame of 16:9 to the network, with 432 for a side."""
 
 PIECE = 16
 """Pictures that come at once where batches are drawn of what several workers composed."""
