@@ -248,6 +248,46 @@ class TestAnotherRun:
         assert outcome.code == 2 and "clip_run.json" in outcome.complaints[0]
         assert (tmp_path / "clip_run.json").read_bytes() == content
 
+    @pytest.mark.parametrize(
+        ("there", "options"),
+        [
+            ("mine.mp4", ("-o", "mine.mp4")),
+            ("clip_overlay.mp4", ("-o", "")),
+            ("clip/000003.png", ("-o", "", "--overlay", "frames")),
+        ],
+    )
+    def test_a_file_of_nobodys_run_is_not_written_over(
+        self,
+        program: Program,
+        clip: Path,
+        tmp_path: Path,
+        colour_torchscript: Path,
+        there: str,
+        options: tuple[str, ...],
+    ) -> None:
+        mine = tmp_path / "out" / there
+        mine.parent.mkdir(parents=True)
+        mine.write_bytes(b"mine")
+        _, name, *rest = options
+        command = ("video", clip, "-m", colour_torchscript, "-o", tmp_path / "out" / name, *rest, *FAST)
+        outcome = program(*command)
+        assert outcome.code == 2 and str(mine) in outcome.complaints[0] and "--overwrite" in outcome.complaints[0]
+        assert mine.read_bytes() == b"mine" and files_of(tmp_path / "out") == {there}
+        for again in (("--overwrite",), ()):
+            outcome = program(*command, *again)
+            assert outcome.code == 0, outcome.stderr
+            assert mine.read_bytes() != b"mine"
+
+    def test_a_picture_of_nobodys_run_is_not_written_over(
+        self, program: Program, tmp_path: Path, colour_torchscript: Path
+    ) -> None:
+        photo, mine = make_photo(tmp_path / "photos" / "a.jpg", picture(1)), tmp_path / "out" / "a.png"
+        mine.parent.mkdir()
+        mine.write_bytes(b"mine")
+        outcome = program("images", colour_torchscript, "--input", photo, "-o", tmp_path / "out")
+        assert outcome.code == 2 and str(mine) in outcome.complaints[0], outcome.stderr
+        assert mine.read_bytes() == b"mine" and files_of(tmp_path / "out") == {"a.png"}
+
     def test_files_outside_the_folder_are_safe_from_a_forged_record(
         self, program: Program, clip: Path, tmp_path: Path, colour_torchscript: Path
     ) -> None:
@@ -358,7 +398,7 @@ class TestLinks:
             "clip/.000000_seg.part.npy", "clip/.000001.part.json", "clip/000002.json", "clip_overlay.mp4",
         ):  # fmt: skip
             (out / name).symlink_to(victim)
-        outcome = program("video", clip, "-m", colour_torchscript, "-o", out, *FAST)
+        outcome = program("video", clip, "-m", colour_torchscript, "-o", out, *FAST, "--overwrite")
         assert outcome.code == 0, outcome.stderr
         assert victim.read_text() == "precious" and files_of(out) == run_of(6)
         assert not any(path.is_symlink() for path in out.rglob("*"))

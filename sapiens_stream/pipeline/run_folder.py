@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from itertools import chain
 from pathlib import Path, PurePath
 from threading import Lock as ThreadLock
 from typing import Any
@@ -57,7 +58,8 @@ class RunFolder:
         """Takes the lock, and makes sure that the folder holds no other run's results.
 
         Those of the same run are replaced as the new ones come. With `overwrite` the other run's files are removed, but
-        only those that its record lists, never through a link, and not `keep`, the input.
+        only those that its record lists, never through a link, and not `keep`, the input. A file that no record lists
+        is somebody's own, and refused too where a result would take its place.
 
         Raises FolderTaken, FolderLost if the folder cannot be made, or OutputError.
         """
@@ -80,6 +82,11 @@ class RunFolder:
                     raise FolderTaken(
                         f"{self.root} holds the results of another run ({record.name}: other {', '.join(differences)});"
                         f"{only} --overwrite replaces them, or choose another folder (-o)"
+                    )
+                if not overwrite and (strange := self._of_no_run()) is not None:
+                    raise FolderTaken(
+                        f"{self.root / strange} is there, and no run's result by any record; --overwrite replaces it,"
+                        " or choose another folder or name (-o)"
                     )
                 kept = FileList()
                 if keep is not None and os.path.realpath(keep.parent) == os.path.realpath(self.root):
@@ -129,6 +136,11 @@ class RunFolder:
             elif "files" not in record or any(files.existing(self.root)):
                 found.append((path, files, differences))
         return found
+
+    def _of_no_run(self) -> str | None:
+        """A file in a planned one's place that is not the same run's; other runs are looked for before."""
+        there = (path for path in self._planned.existing(self.root) if path in self._planned)
+        return next((path for path in there if path not in self._before), None)
 
     @property
     def before(self) -> FileList:
@@ -196,11 +208,16 @@ class RunFolder:
             return self._now.size
 
     def files(self, *, ended: bool) -> dict[str, Any]:
-        """The list for the record. Until the run has ended, it holds what is planned too: a kill gives no warning."""
+        """The list for the record. Until the run has ended, it holds what is planned too: a kill gives no warning.
+
+        A frame whose files were not all written, as the run failed there, has left the others.
+        """
         with self._changing:
-            if ended and not self._before:
+            if ended and not self._before and not self._unsettled:
                 return self._now.as_dict()
             listed = deepcopy(self._now)
+            for own, ending, _ in chain.from_iterable(self._unsettled.values()):
+                listed.claim(own, endings=[ending])
         listed.update(self._before)
         if not ended:
             listed.update(self._planned)
