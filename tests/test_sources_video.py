@@ -10,12 +10,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources import Video
+from sapiens_stream.sources.probe import probe
 from sapiens_stream.sources.video import MAX_CONSECUTIVE_FAILURES
-from tests.media import frame_times, make_video, number_of
+from tests.media import frame_times, make_video, number_of, picture
 
 FRAMES = 12
 
@@ -193,6 +195,24 @@ def test_no_frame_can_be_decoded(tmp_path: Path) -> None:
     path = make_video(tmp_path / "clip.avi", codec="mjpeg", pix_fmt="yuvj420p", frames=3)
     with pytest.raises(InputError, match=r"clip\.avi: no frame of it can be decoded"):
         Video(damaged(path, range(3)))
+
+
+def test_an_animated_webp_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    first, *others = (Image.fromarray(picture(number, (48, 64))) for number in range(3))
+    first.save(tmp_path / "dance.webp", save_all=True, append_images=others, duration=40)
+    with pytest.raises(InputError, match=r"dance\.webp: an animated WebP, .* convert it to GIF or MP4"):
+        Video(tmp_path / "dance.webp")
+
+
+def test_frames_of_raw_dv_are_counted_by_its_base_rate(tmp_path: Path) -> None:
+    """Not by the 60000 a second which FFmpeg takes for their mean: a tape of an hour would not fit on any disk."""
+    path = make_video(tmp_path / "tape.dv", codec="dvvideo", size=(576, 720), frames=5)
+    with Video(path) as tape:
+        assert tape.info.frame_rate == 25 and tape.info.frame_count == 5
+        assert [frame.time for frame in tape.frames() if isinstance(frame, Frame)] == [
+            Fraction(n, 25) for n in range(5)
+        ]
+    assert probe(str(path)).frames == 5
 
 
 def index_first(path: Path, into: Path) -> Path:

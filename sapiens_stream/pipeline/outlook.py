@@ -12,6 +12,7 @@ from sapiens_stream.containers.opening import open_file
 from sapiens_stream.errors import InputError
 from sapiens_stream.pipeline.batch_file import Ending, State
 from sapiens_stream.settings import BATCH_SCHEMA
+from sapiens_stream.sources.demux import frame_rate_of
 from sapiens_stream.threads import ThreadGroup
 
 
@@ -136,6 +137,7 @@ def _frames_of(path: Path) -> int | None:
         if stream is None:
             return None
         frames: int | None = stream.frames or None
-        if frames is None and container.duration and stream.average_rate:
-            frames = round(container.duration / 1_000_000 * stream.average_rate)
+        rate = frame_rate_of(stream)
+        if frames is None and container.duration and rate:
+            frames = round(container.duration / 1_000_000 * rate)
         return frames

@@ -53,6 +53,18 @@ class Mark:
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
+def frame_rate_of(stream: VideoStream) -> Fraction | None:
+    """Frames a second, by a stream's header and first packets; None where they do not tell.
+
+    Of raw DV FFmpeg gives the ticks of its clock for the mean, 60000. No mean is far above the base rate, on whose
+    ticks all times lie.
+    """
+    mean, base = stream.average_rate, stream.base_rate
+    if mean and base and mean > 2 * base:
+        mean = None
+    return mean or stream.guessed_rate
+
+
 class Demuxer:
     """Reads the packets of the best video stream of what was opened, which it closes.
 

@@ -13,7 +13,7 @@ import av
 
 from sapiens_stream.containers.opening import open_file
 from sapiens_stream.errors import InputError
-from sapiens_stream.sources.demux import best_stream
+from sapiens_stream.sources.demux import best_stream, frame_rate_of
 from sapiens_stream.sources.video_input import parse_video
 
 _AT_ONCE = 8  # headers that are read at a time: on a network's disk each is a wait
@@ -44,7 +44,7 @@ def probe(what: str) -> Probe:
     with suppress(InputError, OSError, ValueError, av.FFmpegError), open_file(path) as container:
         stream = best_stream(container)
         seconds = Fraction(container.duration, av.time_base) if container.duration else None
-        rate = stream.average_rate or stream.guessed_rate
+        rate = frame_rate_of(stream)
         return Probe(
             bytes=length,
             seconds=seconds,

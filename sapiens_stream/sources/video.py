@@ -19,7 +19,7 @@ from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.deinterlace import Deinterlacer
-from sapiens_stream.sources.demux import Demuxer, Mark, holds_no_times_of_showing
+from sapiens_stream.sources.demux import Demuxer, Mark, frame_rate_of, holds_no_times_of_showing
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.header import why_refused
 from sapiens_stream.sources.source import Source
@@ -135,12 +135,17 @@ class Video(Source):
             head.append(each)
             if isinstance(each, Frame):
                 return head
+        if self._demuxer.container.format.name == "webp_pipe":
+            raise InputError(
+                f"{self._name}: an animated WebP, which FFmpeg does not decode; convert it to GIF or MP4 first, or take"
+                " it for a photo, which is its first picture"
+            )
         raise InputError(f"{self._name}: no frame of it can be decoded")
 
     def _describe(self, first: Frame | Skipped) -> SourceInfo:
         assert isinstance(first, Frame)
         stream = self._demuxer.stream
-        rate = stream.average_rate or stream.guessed_rate
+        rate = frame_rate_of(stream)
         duration = self._demuxer.duration
         if stream.duration and stream.time_base:
             duration = stream.duration * stream.time_base
@@ -255,7 +260,7 @@ def _as_decoded(frames: Iterable[av.VideoFrame | Skipped]) -> Iterator[av.VideoF
 def _timed(frames: Iterable[av.VideoFrame | Skipped], stream: VideoStream) -> Iterator[av.VideoFrame | Skipped]:
     """Gives a frame without a time the one at which the frame before it ends."""
     time_base = stream.time_base or Fraction(1, 1000)
-    step = round(1 / ((stream.average_rate or stream.guessed_rate or Fraction(25)) * time_base))
+    step = round(1 / ((frame_rate_of(stream) or Fraction(25)) * time_base))
     following = stream.start_time or 0
     for each in frames:
         if not isinstance(each, Skipped):
