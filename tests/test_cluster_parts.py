@@ -78,6 +78,8 @@ def test_a_list_is_read(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("\ufeff# mine\n\n clip.mp4 \ns3://bucket/x.mp4\nnowhere.mp4\n")
     assert read_list(path) == [str(tmp_path / "clip.mp4"), "s3://bucket/x.mp4", str(Path("nowhere.mp4").absolute())]
+    path.write_text("# mine\nclip.mp4\n", encoding="utf-16")  # as Windows PowerShell's > writes it
+    assert read_list(path) == [str(tmp_path / "clip.mp4")]
     path.write_text("# nothing\n")
     with pytest.raises(InputError, match="names no videos"):
         read_list(path)

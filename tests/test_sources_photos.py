@@ -381,6 +381,9 @@ def test_a_list_of_photos_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     both = found[5]
     assert isinstance(both, Frame)
     assert number_of(both.rgb) == len("lists/both.jpg"), "the list's own folder comes first"
+    listing.write_bytes("\r\n".join(lines).encode("utf-16"))  # as Windows PowerShell's > writes it
+    with Photos(listing) as photos:
+        assert [each.name for each in photos.frames()] == [each.name for each in found]
 
 
 def test_a_list_of_one_folder_has_plain_names(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Skipped
+from sapiens_stream.sources.listing import list_lines
 
 _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 _LONGEST = 80  # bytes of a folder's name, or a stem: endings come to it
@@ -40,12 +41,11 @@ def read_list(path: Path) -> list[str]:
     try:
         if path.stat().st_size > _LARGEST_LIST:
             raise InputError(f"{path}: a list of more than {_LARGEST_LIST >> 20} MB; is it a list?")
-        content = os.fsdecode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        lines = list_lines(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: {cause(error)}") from None
-    lines = [line.strip() for line in content.splitlines()]
-    found = [_sought(line, path.parent) for line in lines if line and not line.startswith("#")]
-    if not found or "\0" in content:
+    found = [_sought(line, path.parent) for line in lines if not line.startswith("#")]
+    if not found or any("\0" in line for line in lines):
         raise InputError(f"{path}: it names no videos; a list holds the path or address of one a line")
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 from collections.abc import Iterator
@@ -90,14 +91,25 @@ def _in_list(path: Path) -> list[Listed | Skipped]:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {cause(error)}") from None
-    lines = [line.strip() for line in os.fsdecode(content.removeprefix(b"\xef\xbb\xbf")).splitlines()]
-    lines = [line for line in lines if line]
+    lines = list_lines(content)
     if not lines:
         raise InputError(f"{path}: the list is empty; it should hold the path of a photo a line")
     found = [_sought(line, path.parent) for line in lines if not _is_companion(os.path.basename(line))]  # noqa: PTH119
     photos = [each for each in found if isinstance(each, Path)]
     root = Path(os.path.commonpath([photo.parent for photo in photos])) if photos else path.parent
     return [Listed(each, _stem(each, root)) if isinstance(each, Path) else each for each in found]
+
+
+def list_lines(content: bytes) -> list[str]:
+    """Of a list's file, but for empty ones; in UTF-8 or, where its mark says so (Windows PowerShell), UTF-16.
+
+    Bytes that are neither stay in the names as `os.fsdecode` has them.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16", "replace")
+    else:
+        text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _sought(line: str, folder: Path) -> Path | Skipped:
