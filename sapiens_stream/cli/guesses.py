@@ -134,6 +134,9 @@ def model_and_photos(words: list[str], model: str | None, photos: str | None) ->
         right = f"sapiens-stream images {quote(photos or 'MODEL')} --input {quote(model)}"
         raise UsageError(f"{model} is where the model is named, and holds photos: {right}")
     if photos is None:
+        if words and model is not None and not _is_model(model) and not Path(model).is_dir():
+            what = "no such file or folder" if missing(model) else "neither a photo of a kind that is read nor a list"
+            raise UsageError(f"{model}: {what}, and no model's name or checkpoint (`models list`)")
         right = f"sapiens-stream images {quote(model or 'MODEL')} --input PHOTOS"
         raise UsageError(f"no --input, which says where the photos are: {right}")
     return model or MODEL, photos
@@ -186,7 +189,7 @@ def _folder_problem(folder: Path) -> str:
     if any(_is_photo(path) for path in _entries(folder)):
         commands.append(f"sapiens-stream images --input {quote(str(folder))}")
     known = " and ".join(filter(None, commands))
-    return f"{folder} is a folder; " + (f"what it holds takes {known}" if known else "and holds no videos or photos")
+    return f"{folder} is a folder" + (f"; what it holds takes {known}" if known else ", and holds no videos or photos")
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -45,7 +45,10 @@ def margin_of(*, steady: int, every: int, people: bool) -> Margin:
 def whole_because(inference: InferenceOptions, classes: str | None) -> str | None:
     """Why a video is not run in parts with these options and chosen classes; None if it can be."""
     if inference.alpha_of is not None or inference.ranks:
-        return "chunks are of class maps alone, and hold no probabilities; that takes the video whole"
+        return (
+            "chunks are of class maps alone, and hold no probabilities, as statistics, Cryptomatte and soft edges have"
+            " them; that takes the video whole, or `results render` without them once the chunks are joined"
+        )
     if inference.boxes is not None:
         return "--boxes goes by the numbers of frames, which a chunk does not know; it takes the video whole"
     if inference.people == "auto":

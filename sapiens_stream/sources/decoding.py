@@ -92,7 +92,7 @@ def decode_photo(file: PhotoFile, decoder: Decoder, max_pixels: int = MAX_PIXELS
         photo = None
     else:
         if photo is None:
-            raise InputError(f"the {file.kind.title} file is damaged")
+            raise InputError(f"the {file.kind.title} file is damaged, or of a kind that is not read")
     if photo is None:
         height, width = file.size
         raise InputError(f"out of memory: it is {width}x{height} pixels large, and there is not enough to decode it")
