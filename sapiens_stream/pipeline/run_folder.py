@@ -138,9 +138,13 @@ class RunFolder:
         return found
 
     def _of_no_run(self) -> str | None:
-        """A file in a planned one's place that is not the same run's; other runs are looked for before."""
+        """A file in a planned one's place that is not the same run's; other runs are looked for before.
+
+        A folder in such a place cannot be written over, and costs no more than that result.
+        """
         there = (path for path in self._planned.existing(self.root) if path in self._planned)
-        return next((path for path in there if path not in self._before), None)
+        strange = (path for path in there if path not in self._before)
+        return next((path for path in strange if not (self.root / path).is_dir()), None)
 
     @property
     def before(self) -> FileList:
