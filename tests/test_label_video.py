@@ -235,6 +235,7 @@ NO_LABEL_VIDEOS = {
     "empty": (b"", "cut short"),
     "text": (b"hello, this is not a video at all", "not a Matroska file"),
     "photo": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a Matroska file"),
+    "MP4": (b"\x00\x00\x00\x20ftypisom" + bytes(100), "not a Matroska file"),
     "head alone": (bytes.fromhex("1a45dfa380"), "cut short"),
 }
 

@@ -40,7 +40,12 @@ class Layout:
 
 def read_layout(file: ElementFile) -> Layout:
     """The head of a file. Raises InputError, nameless, where it is no Matroska file or its head is damaged."""
-    head = file.header(0)
+    try:
+        head = file.header(0)
+    except InputError:
+        if not file.size:
+            raise
+        raise InputError("it is not a Matroska file (.mkv)") from None
     if head.number != ebml.EBML or head.end is None:
         raise InputError("it is not a Matroska file (.mkv)")
     segment = file.header(head.end)
