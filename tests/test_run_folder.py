@@ -19,7 +19,7 @@ from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.settings import RUN_SCHEMA
 from sapiens_stream.sinks.files import written_aside
 from tests.media import make_photo, make_video, picture
-from tests.program import Program, finish, start, wait_for
+from tests.program import Program, finish, record_of, start, wait_for
 
 FAST = ("--preset", "ultrafast")
 
@@ -277,6 +277,19 @@ class TestAnotherRun:
             outcome = program(*command, *again)
             assert outcome.code == 0, outcome.stderr
             assert mine.read_bytes() != b"mine"
+
+    def test_results_among_the_inputs_are_left_out_when_the_command_is_given_again(
+        self, program: Program, clip: Path, tmp_path: Path, colour_torchscript: Path
+    ) -> None:
+        """As `video *.mp4 -o .` has it, the second time."""
+        command = ("-m", colour_torchscript, "-o", clip.parent, "--save", "none", *FAST)
+        assert program("video", clip, *command).code == 0
+        overlay = clip.with_name("clip_overlay.mp4")
+        outcome = program("video", clip, overlay, *command)
+        assert outcome.code == 3 and len(outcome.complaints) == 1, outcome.stderr
+        assert f"{overlay}: it is the result of {clip}" in outcome.complaints[0]
+        assert record_of(clip.parent)["frames"]["written"] == 6
+        assert not clip.with_name("clip_overlay_overlay.mp4").exists()
 
     def test_a_picture_of_nobodys_run_is_not_written_over(
         self, program: Program, tmp_path: Path, colour_torchscript: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from sapiens_stream.errors import InputError, ModelError, SapiensStreamError, St
 from sapiens_stream.frame import Skipped
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.batch import BatchInput
+from sapiens_stream.pipeline.known_files import KNOWN
 from sapiens_stream.pipeline.part_run import run_of_part
 from sapiens_stream.pipeline.watchdog import Activity
 from sapiens_stream.settings import RUN_FILE
@@ -83,9 +84,17 @@ class VideoRuns:
     ) -> tuple[list[tuple[int, BatchInput]], list[tuple[int, str, Skipped | InputError]]]:
         """The inputs whose results overwrite neither another's nor one of all `among` which they are; and the others.
 
-        Each comes with its place there, the others with their names and why.
+        Each comes with its place there, the others with their names and why. Where `*.mp4` takes in what the same
+        command has written before, that is left out, and not what it was made of.
         """
-        originals = {os.path.realpath(name) for name in among}
+        written = self._written_before()
+        again = {
+            real: name
+            for name in among
+            for path in self._paths_of(name)
+            if (real := os.path.realpath(path)) in written and real != os.path.realpath(name)
+        }
+        originals = {os.path.realpath(name) for name in among} - again.keys()
         taken: dict[str, str] = {}
         good: list[tuple[int, BatchInput]] = []
         bad: list[tuple[int, str, Skipped | InputError]] = []
@@ -97,7 +106,10 @@ class VideoRuns:
                 bad.append((place, name, problem))
                 continue
             paths = self._outputs.paths(self._folder, stem)
-            if stem in taken:
+            if (origin := again.get(os.path.realpath(name))) is not None:
+                reason = f"it is the result of {printable(origin)}, of an earlier run"
+                bad.append((place, name, Skipped(printable(name), reason)))
+            elif stem in taken:
                 reason = f"its results would overwrite those of {printable(taken[stem])}; give it another --output"
                 bad.append((place, name, Skipped(printable(name), reason)))
             elif taking := next((path for path in paths if os.path.realpath(path) in originals), None):
@@ -108,6 +120,21 @@ class VideoRuns:
                 begin = partial(self._begun, name, stem)
                 good.append((place, BatchInput(printable(name), stem, begin)))
         return good, bad
+
+    def _paths_of(self, name: str) -> list[Path]:
+        try:
+            return self._outputs.paths(self._folder, parse_video(name).stem)
+        except InputError:
+            return []
+
+    def _written_before(self) -> set[str]:
+        """The videos and tables that the folder's records list."""
+        if not self._folder.is_dir():
+            return set()
+        with suppress(OSError):
+            found = KNOWN.in_folder(self._folder)
+            return {os.path.realpath(self._folder / path) for _, files in found for path in files.single}
+        return set()
 
     @contextmanager
     def _begun(
