@@ -159,6 +159,35 @@ class TestHold:
         assert changes(held) < 0.9 * changes(alone)
         assert iou(held) > iou(alone) - 0.01
 
+    @pytest.mark.parametrize(
+        "shares, shown",
+        [
+            ((0.0, 0.6, 0.6), (False, True, True)),  # found by little, whoever was missed: they are not held away
+            ((0.0, 0.52, 0.52), (False, False, False)),
+            ((1.0, 0.4, 0.4), (True, True, True)),  # lost by little
+            ((1.0, 0.3, 0.3), (True, False, False)),
+        ],
+    )
+    def test_who_is_found_comes_more_easily_than_who_is_lost_goes(
+        self, shares: Sequence[float], shown: Sequence[bool]
+    ) -> None:
+        said = iter(shares)
+
+        def saying(device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+            forward = seeing().place(device, dtype)
+
+            def says(pixels: Tensor) -> Tensor:
+                logits = torch.full_like(forward(pixels), -30)
+                share = next(said)
+                logits[:, CLASS], logits[:, 0] = np.log(share + 1e-6), np.log(1 - share + 1e-6)
+                return logits
+
+            return says
+
+        frames = [replace(scene(0), index=index) for index in range(len(shares))]
+        held = self.held(frames, replace(seeing(), place=saying))
+        assert [bool(each.class_map.any()) for each in held] == list(shown)
+
     def test_it_tells_its_flicker_with_and_without(self) -> None:
         model, hold = seeing(doubt=1.5), Hold(seeing().threshold)
         subject = engine(model)

@@ -18,6 +18,8 @@ from sapiens_stream.people.probabilities import Way, as_scores, of_scores, winne
 
 AHEAD = 0.25
 """By how much another class must be likelier than the one that a place had."""
+AHEAD_OF_NOBODY = 0.05
+"""The same where there was nobody: people whom the model finds in some frames alone would else be held away."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,8 @@ class Hold:
         if way is not None and self._last is not None:
             before = way(self._last.classes[:, 1:], "nearest").long()
             whole = scores.logsumexp(1, keepdim=True)
-            likely = (scores.gather(1, before) - whole).exp().add_(way.sure > 0.5, alpha=AHEAD)
+            ahead = torch.where(before == 0, AHEAD_OF_NOBODY, AHEAD)
+            likely = (scores.gather(1, before) - whole).exp().add_(ahead * (way.sure > 0.5))
             scores = scores.scatter(1, before, likely.log_().add_(whole))
             batch = replace(batch, logits=of_scores(scores, batch.logits.shape[1], self._threshold))
             classes = torch.cat((alone, winners(scores)), 1)
