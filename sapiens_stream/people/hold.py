@@ -17,9 +17,8 @@ from sapiens_stream.people.motion import Pair, pair_of
 from sapiens_stream.people.probabilities import Way, as_scores, of_scores, winners
 
 AHEAD = 0.25
-"""By how much another class must be likelier than the one that a place had."""
-AHEAD_OF_NOBODY = 0.05
-"""The same where there was nobody: people whom the model finds in some frames alone would else be held away."""
+"""By how much another class must be likelier than the one that a place had; where it had none, that is not held:
+people whom the model finds in some frames alone would be held away."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +57,8 @@ class Hold:
         if way is not None and self._last is not None:
             before = way(self._last.classes[:, 1:], "nearest").long()
             whole = scores.logsumexp(1, keepdim=True)
-            ahead = torch.where(before == 0, AHEAD_OF_NOBODY, AHEAD)
-            likely = (scores.gather(1, before) - whole).exp().add_(ahead * (way.sure > 0.5))
+            held = (way.sure > 0.5) & (before > 0)
+            likely = (scores.gather(1, before) - whole).exp().add_(held, alpha=AHEAD)
             scores = scores.scatter(1, before, likely.log_().add_(whole))
             batch = replace(batch, logits=of_scores(scores, batch.logits.shape[1], self._threshold))
             classes = torch.cat((alone, winners(scores)), 1)

@@ -20,9 +20,8 @@ from sapiens_stream.people.motion import Motion, resized
 from sapiens_stream.people.probabilities import Way
 
 AHEAD = 0.15
-"""By how much another class must be likelier than the one that a pixel had."""
-AHEAD_OF_NOBODY = 0.05
-"""By how much where it had none: who was missed a while is not to be kept out."""
+"""By how much another class must be likelier than the one that a pixel had; where it had none, that is not kept: who
+was missed a while is not to be kept out."""
 _AROUND = [(down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across]
 
 
@@ -103,14 +102,12 @@ class Kept:
     def _keeping(self, class_map: Tensor, before: Tensor) -> Tensor:
         assert self._likely is not None and self._motion is not None
         came = _came(before, self._motion)
-        places = self._sure((came != class_map).flatten().nonzero().flatten())
+        places = self._sure(((came != class_map) & (came > 0)).flatten().nonzero().flatten())
         places = places.index_select(0, self._beside(class_map, came, places).nonzero().flatten())
         was, now = (each.flatten().index_select(0, places) for each in (came, class_map))
-        # Where there was nobody, and where there was somebody.
-        ahead = torch.where(was == 0, AHEAD_OF_NOBODY, AHEAD)
         likely = self._at(places)
         as_was, as_now = (likely.gather(0, each.long()[None])[0] for each in (was, now))
-        classes = torch.where(as_was > as_now - ahead, was, now)
+        classes = torch.where(as_was > as_now - AHEAD, was, now)
         return class_map.flatten().index_copy(0, places, classes).view(class_map.shape)
 
     def _sure(self, places: Tensor) -> Tensor:
