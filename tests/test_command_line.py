@@ -95,7 +95,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("images builtin --input videos", 1, ["no photos", "sapiens-stream video videos/*.mov"]),
         ("images photos --input builtin", 2, ["sapiens-stream images builtin --input photos"]),
         ("images photos builtin", 2, ["sapiens-stream images builtin --input photos"]),
-        ("images photos/a.jpg photos/b.jpg", 2, ["2 inputs", "'*.jpg'"]),
+        ("images photos both", 2, ["2 inputs", "'*.jpg'"]),
+        ("images photos/a.jpg list.txt", 2, ["2 inputs"]),
+        ("images gone/a.jpg gone/b.jpg", 1, ["gone/*.jpg", "none of the 2 photos"]),
         ("images builtin photos more", 2, ["more"]),
         ("images builtin photos -o out.png", 2, ["out.png", "folder"]),
         ("images sapiens_1b photos", 2, ["sapiens_1b", "did you mean sapiens-1b?"]),
@@ -133,6 +135,10 @@ def test_a_natural_guess_is_told_what_is_right(
         "images photos/a.jpg",
         "images list.txt",
         "images photos/*.jpg -m builtin",
+        "images photos/a.jpg photos/b.jpg",
+        "images builtin photos/b.jpg photos/a.jpg",
+        "images --input photos/a.jpg photos/b.jpg",
+        "images builtin --input photos/a.jpg photos/b.jpg",
     ],
 )
 def test_ways_to_name_photos(program: Program, folder: Path, command: str) -> None:

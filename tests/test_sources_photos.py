@@ -424,6 +424,43 @@ def test_a_glob_relative_to_the_working_directory(tmp_path: Path, monkeypatch: p
     assert list(read("*/*.jpg")[0]) == ["x/a"]
 
 
+class TestSeveral:
+    """As a shell makes of a glob."""
+
+    def test_come_as_they_are_given_and_are_called_like_the_glob(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder_of(tmp_path, "x/a.jpg", "x/b.jpg", "y/a.jpg")
+        monkeypatch.chdir(tmp_path)
+        frames, skipped = read(["x/b.jpg", "x/a.jpg", "x/c.jpg", "x/b.jpg"])
+        assert list(frames) == ["b", "a"]
+        assert skipped == {"c.jpg": "no such file", "b.jpg": "it is listed already"}
+        with Photos(["x/b.jpg", "x/a.jpg"]) as photos:
+            assert photos.info.name == "x/*.jpg" and photos.info.frame_count == 2
+
+    @pytest.mark.parametrize(
+        ("given", "names", "called"),
+        [
+            (["x/a.jpg", "y/a.jpg"], ["x/a", "y/a"], "*.jpg"),
+            (["../here/x/a.jpg", "x/b.PNG"], ["a", "b"], "x/*"),
+            (["../here/x/a.jpg", "../z.jpg"], ["here/x/a", "z"], "TMP/*.jpg"),
+        ],
+    )
+    def test_are_named_below_the_folder_that_they_share(
+        self, given: list[str], names: list[str], called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder_of(tmp_path, "here/x/a.jpg", "here/x/b.jpg", "here/y/a.jpg", "z.jpg")
+        (tmp_path / "here" / "x" / "b.jpg").rename(tmp_path / "here" / "x" / "b.PNG")
+        monkeypatch.chdir(tmp_path / "here")
+        assert list(read(given)[0]) == names
+        with Photos(given) as photos:
+            assert photos.info.name == called.replace("TMP", str(tmp_path))
+
+    def test_none_of_them_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"\*\.jpg: none of the 2 photos is there"):
+            Photos([tmp_path / "a.jpg", tmp_path / "b.jpg"])
+
+
 def test_a_single_photo(tmp_path: Path) -> None:
     folder_of(tmp_path, "x/a.b.jpg")
     assert list(read(tmp_path / "x" / "a.b.jpg")[0]) == ["a.b"]

@@ -60,12 +60,13 @@ def _photos_problem(what: str) -> str | None:
     return None
 
 
-def check_photos(what: str, results: Path | None) -> None:
+def check_photos(what: str | list[str], results: Path | None) -> None:
     """Raises UsageError or InputError for photos, or a folder for their results, that there cannot be."""
-    if problem := _photos_problem(what):
-        raise UsageError(problem)
-    if missing(what) and not has_magic(what):
-        raise InputError(f"{what}: no such file or folder")
+    if isinstance(what, str):  # of several, those that are not there cost nothing but themselves
+        if problem := _photos_problem(what):
+            raise UsageError(problem)
+        if missing(what) and not has_magic(what):
+            raise InputError(f"{what}: no such file or folder")
     if results is not None and missing(str(results)) and (_is_photo(results) or looks_like_video(results)):
         raise UsageError(f"-o {results} looks like a file; it is the folder for the results")
 
@@ -116,14 +117,19 @@ def check_model(name: str) -> None:
         raise ModelError(f"{Path(name).expanduser()}: no such file")
 
 
-def model_and_photos(words: list[str], model: str | None, photos: str | None) -> tuple[str, str]:
+def model_and_photos(words: list[str], model: str | None, photos: str | None) -> tuple[str, str | list[str]]:
     """What `images MODEL --input PHOTOS`, `images PHOTOS`, `images MODEL PHOTOS` and the like stand for.
 
-    `model` and `photos` are those given as options. Raises UsageError where that is too much, too little, or swapped.
+    `model` and `photos` are those given as options. Several photos, as a shell makes of a glob, are a list. Raises
+    UsageError where that is too much, too little, or swapped.
     """
     rest = list(words)
+    first = rest[:1] if model is None and rest and not _is_photos(rest[0]) else []
+    several = [*([] if photos is None else [photos]), *rest[len(first) :]]
+    if len(several) > 1 and all(_is_photo(Path(each)) and not Path(each).is_dir() for each in several):
+        return (first[0] if first else model) or MODEL, several
     if len(rest) > 1 and all(_is_photos(word) for word in rest):
-        raise UsageError(f"{len(rest)} inputs; --input takes one folder, .txt list, photo or quoted glob ('*.jpg')")
+        raise UsageError(f"{len(rest)} inputs; --input takes one folder, .txt list or quoted glob ('*.jpg'), or photos")
     if model is None and rest and (photos is not None or len(rest) > 1 or not _is_photos(rest[0])):
         model = rest.pop(0)
     if photos is None and rest:

@@ -59,7 +59,7 @@ def images(
     ] = None,
     input_: Annotated[
         str | None,
-        typer.Option("--input", metavar="DIR|LIST", help="A folder, a .txt list, one photo, or a quoted glob."),
+        typer.Option("--input", metavar="DIR|LIST", help="A folder, a .txt list, photos, or a quoted glob."),
     ] = None,
     model: Annotated[
         str | None,
@@ -110,11 +110,11 @@ def images(
     options.check_resume(resume, overwrite)
     saved = parse_save(choices["save"], spanning=False)
     require_people(choices, inference)
-    model, input_ = guesses.model_and_photos(words or [], model, input_)
+    model, given = guesses.model_and_photos(words or [], model, input_)
     guesses.check_model(model)
     if fp16 and precision not in (None, "fp16"):
         raise UsageError(f"--fp16 and --precision {precision} contradict each other; give one of them")
-    guesses.check_photos(input_, output_root)
+    guesses.check_photos(given, output_root)
     share = None if shard is None else parse_shard(shard, os.environ)
     choices["matte"] = _matte_of_photos(choices["matte"])
     wanted = outputs_of(choices, overlay="frames", save=saved)
@@ -124,14 +124,16 @@ def images(
     from sapiens_stream.cli.download import fetch_named
     from sapiens_stream.cli.photo_run import PhotoRun
     from sapiens_stream.sinks.files import fitting
+    from sapiens_stream.sources.listing import named
 
     runner = batch_runner(quiet=quiet, json=json, log=log)
-    folder = _folder(input_)
+    what = named(given)
+    folder = _folder(what)
     root = output_root or folder / OUTPUT_FOLDER
     if os.path.realpath(root) == os.path.realpath(folder):
         raise UsageError(f"--output_root {root} is the input folder; results would mix with photos: choose another")
     source = _photos(
-        input_,
+        given,
         exclude=root,
         share=share.holds if share is not None else None,
         decoder=decoder,
@@ -142,7 +144,7 @@ def images(
     )
     with source:
         if share is not None and source.is_empty:
-            runner.display.result(f"{input_}: {share} holds none of its photos; nothing to do")
+            runner.display.result(f"{what}: {share} holds none of its photos; nothing to do")
             raise typer.Exit(exit_codes.DONE)
         if pull:
             fetch_named(model, quiet=quiet)
@@ -160,7 +162,7 @@ def images(
             runner,
             stem=stem,
             # Lists, globs and single photos of one folder share it, as long as their results differ.
-            own_record=None if Path(input_).is_dir() else fitting(root, f"{stem}_{Path(input_).stem}", RUN_FILE),
+            own_record=None if Path(what).is_dir() else fitting(root, f"{stem}_{Path(what).stem}", RUN_FILE),
             overwrite=overwrite,
             resume=resume,
             shared=share is not None,
@@ -192,13 +194,13 @@ def _matte_of_photos(word: str) -> str:
     return word
 
 
-def _photos(what: str, **choices: Any) -> Photos:
+def _photos(what: str | list[str], **choices: Any) -> Photos:
     from sapiens_stream.sources import Photos
 
     try:
         return Photos(what, **choices)
     except InputError as error:
-        if (command := guesses.videos_in(Path(what))) is not None:
+        if isinstance(what, str) and (command := guesses.videos_in(Path(what))) is not None:
             raise InputError(f"{error}; for the videos in it: {command}") from None
         raise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,23 @@ def is_glob(what: str | Path) -> bool:
     return glob.has_magic(str(what)) and not os.path.lexists(what)
 
 
-def list_photos(what: str | Path, *, recursive: bool = False, exclude: Path | None = None) -> list[Listed | Skipped]:
-    """The photos of a folder, a `.txt` list (a path a line), a glob, or a single file, sorted except for a list.
+Input = str | Path | Sequence[str | Path]
+"""A folder, a `.txt` list, a glob or a single photo; or several photos."""
+
+
+def named(what: Input) -> str:
+    """What an input is called. Several photos are what a shell makes of a glob, and are called like that."""
+    if isinstance(what, str | Path):
+        return str(what)
+    paths = list(map(_absolute, what))
+    folder, here = _common(paths), Path.cwd()
+    endings = {path.suffix for path in paths}
+    ending = endings.pop() if len(endings) == 1 else ""
+    return str((folder.relative_to(here) if folder.is_relative_to(here) else folder) / f"*{ending}")
+
+
+def list_photos(what: Input, *, recursive: bool = False, exclude: Path | None = None) -> list[Listed | Skipped]:
+    """The photos of a folder, a `.txt` list (a path a line), a glob, or those given; a folder's and a glob's sorted.
 
     A folder's sub-folders are listed if `recursive`; `exclude` is a folder below it that is left out with all it holds.
     A list's relative lines are sought from the list's folder, then from the working directory. What cannot become a
@@ -41,6 +56,8 @@ def list_photos(what: str | Path, *, recursive: bool = False, exclude: Path | No
 
     Raises InputError where there is no such input, or no photo in it.
     """
+    if not isinstance(what, str | Path):
+        return list(_each_its_results(_given(what), exclude))
     path = Path(what)
     if is_glob(what):
         found = _matching(str(what), exclude)
@@ -86,6 +103,27 @@ def _matching(pattern: str, exclude: Path | None) -> list[Listed | Skipped]:
     return list(_named(paths, fixed))
 
 
+def _given(photos: Sequence[str | Path]) -> list[Listed | Skipped]:
+    paths = list(map(_absolute, photos))
+    if not any(map(os.path.lexists, paths)):
+        raise InputError(f"{named(photos)}: none of the {len(paths)} photos is there")
+    root = _common(paths)
+    return [
+        Listed(path, _stem(path, root)) if os.path.lexists(path) else Skipped(str(given), "no such file")
+        for path, given in zip(paths, photos, strict=True)
+    ]
+
+
+def _absolute(path: str | Path) -> Path:
+    """Without "..", too: no result may leave the output folder by its name."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _common(paths: Sequence[Path]) -> Path:
+    """The folder that all of some absolute paths lie in."""
+    return Path(os.path.commonpath([path.parent for path in paths]))
+
+
 def _in_list(path: Path) -> list[Listed | Skipped]:
     try:
         content = path.read_bytes()
@@ -96,7 +134,7 @@ def _in_list(path: Path) -> list[Listed | Skipped]:
         raise InputError(f"{path}: the list is empty; it should hold the path of a photo a line")
     found = [_sought(line, path.parent) for line in lines if not _is_companion(os.path.basename(line))]  # noqa: PTH119
     photos = [each for each in found if isinstance(each, Path)]
-    root = Path(os.path.commonpath([photo.parent for photo in photos])) if photos else path.parent
+    root = _common(photos) if photos else path.parent
     return [Listed(each, _stem(each, root)) if isinstance(each, Path) else each for each in found]
 
 

@@ -16,7 +16,7 @@ from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
 from sapiens_stream.sources.budget import OrderedBudget
 from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
-from sapiens_stream.sources.listing import Listed, list_photos
+from sapiens_stream.sources.listing import Input, Listed, list_photos, named
 from sapiens_stream.sources.source import Source
 
 TICK = 0.2  # seconds between two looks at what is waited for
@@ -32,13 +32,13 @@ class _Pending:
 
 
 class Photos(Source):
-    """The photos of a folder, a `.txt` list, a glob, or a single file.
+    """The photos of a folder, a `.txt` list, a glob, or a single file; or several photos.
 
     What `list_photos` says of the names holds for `Frame.name`. A photo that cannot be read is a `Skipped`. Of an
     animation, and of a file with several pictures, the first is taken.
 
     Args:
-        what: the folder, list, glob or file.
+        what: the folder, list, glob or file, or a sequence of files.
         decoder: "pyav", or "opencv" for the pixels that `cv2.imread` gives; where one cannot read a file, the other
             does.
         workers: photos that are decoded at once, fewer where they are very large.
@@ -61,7 +61,7 @@ class Photos(Source):
 
     def __init__(
         self,
-        what: str | Path,
+        what: Input,
         *,
         decoder: Decoder = "pyav",
         workers: int = PHOTO_WORKERS,
@@ -85,7 +85,7 @@ class Photos(Source):
         if share is not None:
             self._take_share(share)
         count = sum(isinstance(each, Listed) for each in self._listed)
-        self.info = SourceInfo(name=str(what), kind="photos", frame_count=count)
+        self.info = SourceInfo(name=named(what), kind="photos", frame_count=count)
         self._ahead = 2 * workers  # so that one slow photo does not leave the others' threads idle
         self._workers = workers
         self._pool = self._new_pool()  # `close` ends it
