@@ -177,7 +177,7 @@ def test_classes_are_read_from_a_file(case: str, tmp_path: Path) -> None:
         (b'{"names": ["a", "b"], "colours": ["#000000"]}', "2 names and 1 colours"),
         (b"[" * 100_000, "does not say names of classes"),
         (b"{not json", "does not say names of classes"),
-        (b"\xff\xfe\x00", "cannot be read as names"),
+        (b"\xff\xfe\x00", "no text in UTF-8"),
         (b"a\x07b\nc\n", "a name is printable"),
         (b"x" * (1 << 21), "more than 1 MB"),
     ],

@@ -127,6 +127,11 @@ class TestANewRow:
         with pytest.raises(UsageError, match=r"can't save .*; there are classes, foreground, json, .*indices, or none"):
             registry.parse_save(text)
 
+    @pytest.mark.parametrize("text", ["none,json", "json, none"])
+    def test_nothing_and_something_contradict_each_other(self, text: str) -> None:
+        with pytest.raises(UsageError, match="can't save none and json"):
+            registry.parse_save(text)
+
     def test_nothing_knows_its_word_without_it(self) -> None:
         with pytest.raises(UsageError, match="can't save indices"):
             Outputs(save=frozenset({"indices"}))

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sapiens_stream.cli.console import one_line
-from sapiens_stream.cli.display import PLAIN_LINE_EVERY, Display, ProgressLine, duration, rate
+from sapiens_stream.cli.display import PLAIN_LINE_EVERY, Display, ProgressLine, counted, duration, rate
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Statistics
 from sapiens_stream.pipeline.event_log import EventLog
@@ -203,7 +203,8 @@ def _over_all(outlook: Outlook) -> str:
 def _line(summary: Mapping[str, Any]) -> str:
     states = ", ".join(f"{summary[state]} {state}" for state in _STATES if summary[state] or state == "done")
     return (
-        f"{summary['inputs']} inputs: {states}; {summary['frames']} frames in {duration(summary['seconds'])}"
+        f"{counted(summary['inputs'], 'input')}: {states}; {counted(summary['frames'], 'frame')}"
+        f" in {duration(summary['seconds'])}"
         f" ({_rate(summary)}), {byte_size(summary['bytes'])}"
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.console import error
-from sapiens_stream.cli.display import duration
+from sapiens_stream.cli.display import counted, duration
 from sapiens_stream.cli.live_display import LiveDisplay
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.live import Camera, LiveRun, Recorder
@@ -33,7 +33,7 @@ def conclude(run: LiveRun, cameras: Sequence[Camera], recorder: Recorder, displa
         delays = metrics.delays.as_dict()["total"]
         place = f", in {_places(recorder)}" if run.wrote else ""
         display.result(
-            f"{figures.shown} frames shown in {duration(metrics.elapsed)} ({per_second:.1f} frames/s, delay "
+            f"{counted(figures.shown, 'frame')} shown in {duration(metrics.elapsed)} ({per_second:.1f} frames/s, delay "
             f"{delays['median']:.0f} ms, 95 % below {delays['p95']:.0f}), dropped {figures.dropped} of "
             f"{figures.received}, carried {100 * figures.carried / figures.shown:.0f} %{place}"
         )

@@ -83,11 +83,11 @@ def status(
 
 def _summary(all_of_it: Total) -> str:
     """How all runs stand together, in a line."""
-    from sapiens_stream.cli.display import duration
+    from sapiens_stream.cli.display import counted, duration
 
     parts = [", ".join(f"{count} {state}" for state, count in all_of_it.states.items())]
     if all_of_it.frames:
-        parts.append(f"{all_of_it.frames} frames to go")
+        parts.append(f"{counted(all_of_it.frames, 'frame')} to go")
         if all_of_it.frames_per_second and all_of_it.seconds_left is not None:
             parts.append(f"{duration(all_of_it.seconds_left)} at {all_of_it.frames_per_second:.1f} frames/s")
     return "; ".join(parts)

@@ -61,7 +61,7 @@ def export(
 
     Takes what a run wrote with --save labels or classes. No model is loaded.
     """
-    from sapiens_stream.cli.display import Display
+    from sapiens_stream.cli.display import Display, counted
     from sapiens_stream.results.export.export import export
     from sapiens_stream.results.export.target import Choices
     from sapiens_stream.results.stored import stored_clips
@@ -101,7 +101,7 @@ def export(
             error(naming(clip, problem))
             continue
         done = True
-        display.result(f"{clip.path}: {outcome.frames} frames in {outcome.place}")
+        display.result(f"{clip.path}: {counted(outcome.frames, 'frame')} in {outcome.place}")
     if not done:
         raise typer.Exit(exit_codes.FAILED)
     raise typer.Exit(exit_codes.SOME_SKIPPED if spoiled else exit_codes.DONE)

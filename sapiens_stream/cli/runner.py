@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.console import error
-from sapiens_stream.cli.display import Display, duration, rate, slowest_of
+from sapiens_stream.cli.display import Display, counted, duration, rate, slowest_of
 from sapiens_stream.errors import FolderTaken, cause
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Run
@@ -96,7 +96,7 @@ class Runner:
 def closing_line(run: Run, place: str) -> str:
     """What came of a run, in short."""
     statistics = run.statistics
-    frames = f"{statistics.written + statistics.passed} frames"
+    frames = counted(statistics.written + statistics.passed, "frame")
     if stored := statistics.stored + statistics.passed:
         frames += f", {stored} of them stored before,"
     done = f"{run.name}: {frames} in {duration(statistics.elapsed)} ({rate(statistics)}"

@@ -40,7 +40,9 @@ def read_classes(given: str) -> ClassSet:
     except FileNotFoundError:
         known = " nor ".join(KNOWN_SETS)
         raise UsageError(f"no classes {given!r}: no such file, and neither {known}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no text in UTF-8, which names of classes are in") from error
+    except OSError as error:
         raise UsageError(f"{path} cannot be read as names of classes: {cause(error)}") from error
     try:
         pairs = _of_json(json.loads(text)) if text.lstrip()[:1] in ("[", "{") else _of_lines(text)

@@ -276,13 +276,16 @@ def parse_save(text: str, *, spanning: bool = True) -> frozenset[str]:
         The words.
 
     Raises:
-        UsageError: for any other word.
+        UsageError: for any other word, and for "none" beside others.
 
     >>> sorted(parse_save("json, classes"))
     ['classes', 'json']
     """
-    chosen = frozenset(word.strip() for word in text.split(",")) - {"", NONE}
+    given = frozenset(word.strip() for word in text.split(",")) - {""}
+    chosen = given - {NONE}
     require_known("save", chosen, spanning=spanning)
+    if chosen and NONE in given:
+        raise UsageError(f"can't save {NONE} and {', '.join(sorted(chosen))}; give one of them")
     return chosen
 
 
