@@ -11,7 +11,9 @@ import pytest
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.frame import Frame, PersonBox, Segmentation, UInt8Array
+from sapiens_stream.people.claims import Brought, Picture, claimed
 from sapiens_stream.people.identity import Identities
+from sapiens_stream.people.known import Known
 from sapiens_stream.people.looks import Look, codes_of
 
 SIZE = (120, 240)
@@ -158,10 +160,10 @@ def test_who_steps_out_from_behind_another_is_somebody_else() -> None:
 
 @pytest.mark.parametrize("left", [124, 118], ids=["by itself", "that touches who hides them"])
 def test_a_foot_that_is_seen_of_somebody_is_not_all_there_is_of_them(left: int) -> None:
-    walkers = Walker(RED, BLACK, way(40, 108, 17) + way(110, 110, 14)), Walker(BLUE, GREEN, way(110, 110, 31))
+    walkers = Walker(RED, BLACK, way(40, 108, 17) + way(110, 110, 12)), Walker(BLUE, GREEN, way(110, 110, 29))
     identities, foot = Identities(), (slice(FEET - 8, FEET), slice(left, left + 8))
     own_box = [PersonBox(left - 1, FEET - 9, 10, 10)] if left > 120 else []
-    for index in range(31):
+    for index in range(29):
         segmentation, _ = frame_of(walkers, index)
         if index > 18:
             segmentation.frame.decoded[foot] = BLACK  # type: ignore[index]
@@ -169,7 +171,7 @@ def test_a_foot_that_is_seen_of_somebody_is_not_all_there_is_of_them(left: int) 
             segmentation = replace(segmentation, boxes=(*(segmentation.boxes or ()), *own_box))
         identities.follow(segmentation)
     (hidden,) = (person for person in identities._known if person.id == 1)
-    assert hidden.seen == Fraction(30, RATE)
+    assert hidden.seen == Fraction(28, RATE)
     assert hidden.height > 0.9 * HEIGHT
     assert hidden.headed >= 5  # frames; that a foot has no head tells nothing
     assert hidden.speed[0] > 15  # as they were seen to go last
@@ -178,6 +180,33 @@ def test_a_foot_that_is_seen_of_somebody_is_not_all_there_is_of_them(left: int) 
 def test_twins_who_cross_are_two() -> None:
     found = ids_of(Walker(RED, BLACK, way(30, 210, 45)), Walker(RED, BLACK, way(210, 30, 45)))
     assert {each for ids in found for each in ids} == {1, 2}
+
+
+@pytest.mark.parametrize("frames", [20, 30])
+@pytest.mark.parametrize("clothes", [(150, 60, 40), (170, 60, 60)], ids=["brown", "rose"])
+def test_who_goes_on_after_passing_another_in_like_clothes_is_the_same(clothes: Colour, frames: int) -> None:
+    found = ids_of(Walker(RED, BLACK, way(30, 210, frames)), Walker(clothes, BLACK, way(210, 30, frames)))
+    assert [ids[-1] for ids in found] == [ids[0] for ids in found] == [1, 2]
+
+
+@pytest.mark.parametrize(("speeds", "expected"), [((30, -30), [1, 2]), ((-30, 30), [2, 1]), ((0, 0), [2, 1])], ids=str)
+def test_a_pixel_is_theirs_who_goes_the_way_that_it_goes(speeds: tuple[float, float], expected: list[int]) -> None:
+    segmentation, truth = frame_of([Walker(RED, BLACK, [60]), Walker(RED, BLACK, [76])], 0)
+    there = truth > 0
+    codes = codes_of(segmentation.class_map, segmentation.frame.rgb, SAPIENS)
+    box = np.array([52.0, FEET - HEIGHT, 84.0, FEET])
+    known = []
+    for number, speed in enumerate(speeds, 1):
+        person = Known(number, box, Fraction(0), Fraction(0), 0.9, Look(codes[there]), there.sum() / 2)
+        person.speed = np.array([speed, 0.0])
+        known.append(person)
+    goes = np.zeros((*SIZE, 2), np.float32)  # from a cell to where it was
+    goes[truth == 1, 0], goes[truth == 2, 0] = -3, 3
+    came = np.choose(truth, [0, 2, 1]).astype(np.int32)  # the other way round
+    brought = Brought(came, np.zeros(SIZE, np.bool_), goes, passed=1 / RATE)
+    picture = Picture(there, np.zeros(SIZE, np.bool_), truth, [0, 0.9, 0.9], codes)
+    places = claimed(known, picture, brought, Fraction(1, RATE))
+    assert [int(np.bincount(places[truth == number]).argmax()) for number in (1, 2)] == expected
 
 
 def test_somebody_looks_more_like_themselves_in_other_light_than_others_do() -> None:

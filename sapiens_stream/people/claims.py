@@ -18,6 +18,8 @@ from sapiens_stream.people.looks import Codes
 _UNKNOWN = -4.6  # of the colours of somebody who is not known
 _LESS = 1.5  # than usual, that the colours of somebody with many are if it is not them
 _FLOW, _FLOW_UNSURE = 1.5, 0.4  # that somebody gains where the flow brings them, or seems to
+_GOES, _GOES_UNSURE = 1.0, 0.3  # that they gain at most where it goes as they do, and lose where it goes otherwise
+_OTHERWISE = 1.0  # heights a second that it goes otherwise from which on they lose as much
 _CLEAR = 0.7  # by which who comes back must be likelier than others
 _WINDOW = (5, 5)  # cells that are looked at together
 LEAST = 16  # cells that are somebody
@@ -47,6 +49,8 @@ class Brought:
     sure: npt.NDArray[np.bool_]
     field: Field | None
     """(h, w, 2): where each cell was, cells right and down; None where there is no frame before."""
+    passed: float = 0.0
+    """Seconds since then."""
 
 
 def claimed(known: Sequence[Known], picture: Picture, brought: Brought, now: Fraction) -> Cells:
@@ -66,7 +70,7 @@ def claimed(known: Sequence[Known], picture: Picture, brought: Brought, now: Fra
         on, own = there[part], brought.places[part] == place
         likely = cv2.boxFilter(person.look.likely[picture.codes[part]] * on, -1, _WINDOW)
         likely = likely / np.maximum(cv2.boxFilter(on, -1, _WINDOW), 1e-6)
-        likely = likely + own * np.where(brought.sure[part], _FLOW, _FLOW_UNSURE)
+        likely = likely + own * np.where(brought.sure[part], _FLOW, _FLOW_UNSURE) + _going(person, brought, part)
         may_be = (own | _inside(part, window(reach, size))) & (on > 0)
         score = np.where(may_be, likely, _IMPOSSIBLE).astype(np.float32)
         _enter(place, score, best[part], places[part], second[part], seconds[part])
@@ -74,6 +78,17 @@ def claimed(known: Sequence[Known], picture: Picture, brought: Brought, now: Fra
     _keep_back(known, carried, unknown, (best, places), (second, seconds))
     places[best < unknown[places]] = 0
     return places
+
+
+def _going(person: Known, brought: Brought, part: tuple[slice, slice]) -> npt.NDArray[np.float32] | float:
+    """What somebody gains in the cells of `part`: those who pass before each other go different ways."""
+    if brought.field is None or not person.speed.any():
+        return 0.0
+    right, down = (person.speed * brought.passed).tolist()
+    otherwise = cv2.magnitude(brought.field[part][..., 0] + right, brought.field[part][..., 1] + down)
+    share = otherwise / max(1.0, _OTHERWISE * person.height * brought.passed)
+    gained = (1 - 2 * np.minimum(share, 1)) * np.where(brought.sure[part], _GOES, _GOES_UNSURE)
+    return np.asarray(gained, np.float32)
 
 
 def _enter(

@@ -144,7 +144,8 @@ class Identities:
         before = table[self._before.places].astype(np.int16)
         came = cv2.remap(before, destinations(field), None, cv2.INTER_NEAREST)  # type: ignore[call-overload]
         sure = cv2.resize(motion.sure, size[::-1], interpolation=cv2.INTER_NEAREST) > 0
-        return Brought(np.where(foreground, came, 0).astype(np.int32), sure, field)
+        passed = abs(float((frame.time or 0) - (self._before.frame.time or 0)))
+        return Brought(np.where(foreground, came, 0).astype(np.int32), sure, field, passed)
 
     def _places(self, picture: Picture, brought: Brought, now: Fraction) -> Cells:
         """Whose each cell is: the place in `_known`, and 1; who is new is added there."""
