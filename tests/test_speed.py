@@ -139,8 +139,8 @@ def test_a_compiled_network_gives_the_same_classes_and_is_kept(own_cache: Path) 
     assert counters == torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
-def test_without_a_compiler_the_error_says_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "/nonexistent"))
+def test_without_a_compiler_the_error_says_what_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, str(tmp_path / "no-compiler")))
     model = colour_model(lambda: NearestColour(28, None, 2, None, "tensor"))
     forward = compiled(model.place(torch.device("cpu"), torch.float32), model)
     with (
