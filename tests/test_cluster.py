@@ -5,6 +5,7 @@ import socket
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,6 +155,17 @@ def test_an_input_that_kills_workers_is_skipped_and_a_stop_is_gone_on_with(clust
     run.execute()
     assert ledger.is_finished and ledger.done and not ledger.running
     assert len(ledger.done) + len(ledger.waiting) == 4
+
+
+@pytest.mark.parametrize(("address", "taken"), [("local", 2.0), ("auto", 4.0)])
+def test_a_worker_takes_no_more_cores_than_this_machine_has(address, taken, tmp_path, monkeypatch):
+    from sapiens_stream.cluster import ray_run
+
+    machine = SimpleNamespace(cluster_resources=lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray_run, "_connected", lambda address: machine)
+    resources = ray_run.Resources(cpus=4.0)
+    run = ray_run.RayRun(job(tmp_path), Ledger.of([]), address=address, resources=resources)
+    assert run._resources.cpus == taken
 
 
 @pytest.fixture(scope="module")

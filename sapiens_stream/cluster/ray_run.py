@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sapiens_stream.cluster.ledger import Ledger, Task
@@ -83,6 +83,9 @@ class RayRun:
         self._on_progress = on_progress
         self._worker = worker
         self._ray = _connected(address)
+        if address == "local":  # which never grows: Ray would wait forever for more cores
+            there = self._ray.cluster_resources().get("CPU", resources.cpus)
+            self._resources = replace(resources, cpus=min(resources.cpus, there))
         self._members: list[_Member] = []
         self._pending: dict[Any, _Member] = {}
         self._failed_starts = 0
