@@ -139,6 +139,14 @@ def test_the_source_is_found_where_it_lies_now(done, program, clip, tmp_path):
     assert_same_files(out, out / "rendered", "moved/*.json")
 
 
+def test_a_picture_beside_the_overlay_is_of_painted_frames(done, program):
+    out = done("--save", "labels")
+    outcome = program("results", "render", out, "--side-by-side")
+    assert outcome.code == 0 and "clip_run.json: --side-by-side is of painted frames" in outcome.stderr
+    outcome = program("results", "render", out, "--side-by-side", "--overlay", "frames", "-o", out / "frames")
+    assert outcome.code == 0 and "--side-by-side" not in outcome.stderr
+
+
 def test_another_clip_is_refused(done, program, clip, tmp_path):
     out = done("--save", "labels")
     other = make_video(tmp_path / "clip.mp4", frames=20)

@@ -145,6 +145,10 @@ def test_yolo_gives_back_the_class_map(supervision, tmp_path):
     )
     assert read.classes == list(SAPIENS.names[1:])
     assert_detections(list(read), lambda index: f"clip_{index:06d}.png")
+    yaml = pytest.importorskip("yaml")  # which supervision needs
+    table = yaml.safe_load((place / "data.yaml").read_text())
+    assert table["nc"] == len(table["names"]) == len(SAPIENS) - 1
+    assert all((place / table[part]).is_dir() for part in ("train", "val"))
 
 
 def test_labelme_gives_back_the_class_map(supervision, tmp_path):

@@ -132,6 +132,8 @@ def render(
     root = output or folder / RENDERED
     for past in past_runs(folder):
         outputs = recorded_outputs(past, changes)
+        if side_by_side and outputs.overlay == "video":
+            display.warn(f"{past.path}: --side-by-side is of painted frames; --overlay frames writes them")
         try:
             source = open_source_of(past, input_ or [])
         except InputError as error:

@@ -68,6 +68,7 @@ def check_whole(inference: InferenceOptions, choices: Choices) -> None:
 def execute_chunk(runs: VideoRuns, text: str, inputs: Sequence[str], display: Display, *, margin: Margin) -> None:
     """Runs the chunk that `--chunk` names, of which `margin` is seen too; ends the program, done, where the video has
     not so many."""
+    from sapiens_stream.cli.display import counted
     from sapiens_stream.sources.key_frames import find_key_frames
 
     chunk = parse_shard(text, os.environ, option="--chunk")
@@ -76,6 +77,9 @@ def execute_chunk(runs: VideoRuns, text: str, inputs: Sequence[str], display: Di
         raise InputError(problem)
     parts = find_key_frames(name, max_pixels=runs.max_pixels).parts(chunk.count, margin)
     if chunk.number >= len(parts):
-        display.result(f"{name} has key frames for {len(parts)} chunks; nothing to do for {text}")
+        what = counted(len(parts), "chunk")
+        display.result(
+            f"{name} is cut at key frames that are apart, into {what} of {chunk.count}; nothing to do for {text}"
+        )
         raise typer.Exit(exit_codes.DONE)
     runs.execute_part(name, parts[chunk.number])

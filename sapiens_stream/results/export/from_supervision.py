@@ -23,7 +23,10 @@ Polygon = npt.NDArray[np.float64]
 
 
 def write_yolo(frames: Iterable[StoredFrame], target: Target) -> None:
-    """labels/NAME.txt, a polygon a line, and data.yaml. YOLO has no background: its ids are one less."""
+    """labels/NAME.txt, a polygon a line, and data.yaml. YOLO has no background: its ids are one less.
+
+    Training takes no set that does not say what to train and to measure by: all of it, until somebody parts it.
+    """
     with needing("yolo"):
         from supervision.dataset.formats.yolo import object_to_yolo, save_data_yaml
 
@@ -36,7 +39,10 @@ def write_yolo(frames: Iterable[StoredFrame], target: Target) -> None:
         with written_aside(path_below(target.folder / "labels", target.item_name(frame), ".txt")) as file:
             file.write("".join(f"{line}\n" for line in lines).encode())
         target.write_picture(frame)
-    save_data_yaml(str(target.folder / "data.yaml"), list(target.classes.names[1:]))
+    table = target.folder / "data.yaml"
+    save_data_yaml(str(table), list(target.classes.names[1:]))
+    with table.open("a") as file:
+        file.write("train: images\nval: images\n")
 
 
 def write_labelme(frames: Iterable[StoredFrame], target: Target) -> None:
