@@ -66,7 +66,7 @@ class RunFolder:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise FolderLost(f"{self.root} can't be made: {cause(error)}") from error
+            raise FolderLost(f"{self.root} can't be made: {cause(error)}; choose another folder (-o)") from error
         for place, path in enumerate(self._candidates):
             self.record_path = path
             self._take_lock()
