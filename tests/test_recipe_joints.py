@@ -19,7 +19,6 @@ from sapiens_stream.training.joints import (
     seen_joints,
     unknown_joints,
 )
-from sapiens_stream.training.photographer import look, perspective
 
 LEFT, RIGHT = JOINTS.index("wrist.L"), JOINTS.index("wrist.R")
 
@@ -34,9 +33,10 @@ def to_pixels(height, width):
 
 class TestSeen:
     def test_a_joint_is_where_the_camera_sees_it(self):
-        camera = perspective(np.deg2rad(90), 0.5) @ look(np.array([0.0, -2.0, 1.0]), np.array([0.0, 0.0, 1.0]))
+        # 2 m before the origin and 1 m above, it looks along y: 90 degrees high, half as wide.
+        camera = np.array([[2.0, 0, 0, 0], [0, 0, 1, -1], [0, 0, 0, 0], [0, 1, 0, 2]])
         heads = {name: np.array([0.0, 0.0, 1.0]) for name in JOINTS}
-        heads["wrist.L"] = np.array([0.5, 0.0, 2.0])  # 2 m away, at 90 degrees 4 m high and 2 m wide are seen there
+        heads["wrist.L"] = np.array([0.5, 0.0, 2.0])  # where 4 m high and 2 m wide are seen
         heads["wrist.R"] = np.array([0.0, -3.0, 1.0])
         found = seen_joints(heads, camera)
         np.testing.assert_allclose(found[0], (0.5, 0.5, RADIUS / 4), atol=1e-6)
