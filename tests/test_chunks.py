@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -212,6 +214,28 @@ def test_a_chunk_that_is_done_is_passed_over(clip, chunks, program):
 def test_there_may_be_fewer_chunks_than_tasks(clip, program, tmp_path):
     outcome = program("video", clip, "--device", "cpu", "-o", tmp_path / "out", "--chunk", "7/9")
     assert outcome.code == 0 and "nothing to do" in outcome.stdout and not (tmp_path / "out").exists()
+
+
+DYING = """
+import os
+from sapiens_stream.cli import main
+from sapiens_stream.sinks.masks import MaskSink
+plain = MaskSink.write
+def write(self, result):
+    plain(self, result)
+    if result.frame.index == 40:
+        os._exit(9)
+MaskSink.write = write
+main()
+"""
+
+
+def test_a_join_that_was_killed_is_done_again(chunks, program):
+    killed = subprocess.run([sys.executable, "-c", DYING, "results", "join", str(chunks)], capture_output=True)
+    assert killed.returncode == 9 and list(chunks.rglob("*_seg.npy")), killed
+    outcome = program("results", "join", chunks)
+    assert outcome.code == 0 and record_of(chunks)["status"] == "complete", outcome
+    assert len(list(chunks.rglob("*_seg.npy"))) == 80 and not list(chunks.glob("*chunk*"))
 
 
 def test_another_run_s_results_are_not_replaced(clip, chunks, program):

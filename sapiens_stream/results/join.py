@@ -137,7 +137,7 @@ def join(
             raise InputError(f"{chunks.input}: no frame of it can be decoded")
         digest = digest_of(fingerprint["input"], fingerprint["model"], fingerprint["settings"])
         count = join_label_videos(chunks.labels, labels, first, whole.info, digest)
-    files = FileList()
+    files = FileList.from_dict((before or {}).get("files"))  # of a join that was broken off, or what is replaced
     files.add_single(labels.name, labels.stat().st_size)
     with written_aside(path) as file:
         told = {**record, "files": files.as_dict(), "frames": {**record["frames"], "written": count}}
