@@ -138,7 +138,7 @@ def rate(statistics: Statistics) -> str:
     return f"{per_second:.1f} frames/s" if per_second >= 1 else f"{1 / per_second:.1f} s/frame"
 
 
-def counted(number: float, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
     """1 frame, 2 frames."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
