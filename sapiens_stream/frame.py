@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import ClassSet
+from sapiens_stream.colour.conversion import array_of
 from sapiens_stream.colour.meaning import Colour
 from sapiens_stream.colour.planes import Plane
 from sapiens_stream.colour.sdr import sdr_frame
@@ -147,8 +148,7 @@ class Frame:
     def rgb(self) -> UInt8Array:
         """(H, W, 3) uint8 RGB, SDR, upright; converted at the first use and kept."""
         if isinstance(self.sdr, av.VideoFrame):
-            # One thread: swscale would start as many as there are cores for each frame, which takes longer.
-            return self.upright(np.asarray(self.sdr.to_ndarray(format="rgb24", threads=1), np.uint8))
+            return self.upright(array_of(self.sdr, "rgb24"))
         return self.upright(self.sdr)
 
     def draw(self, seen: tuple[slice, slice], canvas: UInt8Array) -> None:
@@ -173,7 +173,7 @@ class Frame:
             return np.asarray(cv2.resize(part, (-(-width // across), -(-height // down))))
 
         small = sdr_frame(self.decoded, fit)
-        canvas[:] = small.to_ndarray(format="rgb24", threads=1)
+        canvas[:] = array_of(small, "rgb24")
 
     def upright(self, array: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
         """Turns an array that lies as `decoded` does upright.

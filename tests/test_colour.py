@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from shutil import which
 from subprocess import run
+from threading import Thread
 from zlib import crc32
 
 import av
@@ -14,6 +15,7 @@ from av.sidedata.sidedata import Type
 
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS2
+from sapiens_stream.colour.conversion import array_of, converted
 from sapiens_stream.colour.light import hlg_light, hlg_signal, pq_light, pq_signal
 from sapiens_stream.colour.matrix import from_codes, to_codes
 from sapiens_stream.colour.meaning import Colour
@@ -185,6 +187,30 @@ SAME = {
     "Display P3": Colour(matrix=1, primaries=12, transfer=13),
     "BT.2020's matrix alone": Colour(matrix=9),
 }
+
+
+@pytest.mark.parametrize("height, width", [(720, 1280), (3, 1000)])
+def test_threads_that_share_a_frame_neither_wait_for_ever_nor_see_other_pixels_or_tags(height, width):
+    decoded = av.VideoFrame(width, height, "yuv422p10le")
+    for plane in planes_of(decoded):
+        plane[:] = np.arange(plane.size).reshape(plane.shape) % 877 + 64
+    decoded.colorspace, decoded.color_primaries, decoded.color_trc = 9, 9, 16
+    said = colour_of(decoded)
+    forms = ["rgb24", "rgb48le", "yuv444p"]
+    want = {form: array_of(decoded, form) for form in forms}
+    held = []
+
+    def convert(form):
+        for _ in range(30):
+            held.append((array_of(decoded, form) == want[form]).all() and colour_of(decoded) == said)
+
+    threads = [Thread(target=convert, args=[form], daemon=True) for form in forms * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(held) == 30 * len(threads) and all(held)
+    assert colour_of(converted(decoded, "yuv444p12le")) == replace(said, bits=12)
 
 
 @pytest.mark.parametrize("colour", SAME.values(), ids=SAME.keys())

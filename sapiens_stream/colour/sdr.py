@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sapiens_stream.colour.conversion import converted
 from sapiens_stream.colour.matrix import from_codes, to_codes
 from sapiens_stream.colour.meaning import BT709, BT2020, FULL_RANGE, LIMITED_RANGE, Colour
 from sapiens_stream.colour.planes import Plane, Planes, planes_of
@@ -66,8 +67,9 @@ def _planar(frame: av.VideoFrame, colour: Colour) -> tuple[av.VideoFrame, Colour
     bits = 8 if colour.bits == 8 else 10 if colour.bits <= 10 else 12
     depth = f"{bits}le" if bits > 8 else ""
     if form.is_rgb or form.has_palette:
-        planar = frame.reformat(
-            format=f"yuv444p{depth}",
+        planar = converted(
+            frame,
+            f"yuv444p{depth}",
             dst_colorspace=BT2020,
             src_color_range=FULL_RANGE,
             dst_color_range=LIMITED_RANGE,
@@ -75,7 +77,7 @@ def _planar(frame: av.VideoFrame, colour: Colour) -> tuple[av.VideoFrame, Colour
         return planar, replace(colour, matrix=BT2020, full_range=False, bits=bits)
     chroma = form.chroma_width(frame.width) < frame.width, form.chroma_height(frame.height) < frame.height
     subsampling = {(False, False): "444", (True, False): "422"}.get(chroma, "420")
-    return frame.reformat(format=f"yuv{subsampling}p{depth}"), replace(colour, bits=bits)
+    return converted(frame, f"yuv{subsampling}p{depth}"), replace(colour, bits=bits)
 
 
 @dataclass(frozen=True, eq=False)

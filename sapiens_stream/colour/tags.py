@@ -11,6 +11,7 @@ import av
 from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 
+from sapiens_stream.colour.conversion import lock_of
 from sapiens_stream.colour.meaning import BT2020, FULL_RANGE, PQ, UNSPECIFIED, USUAL_PEAK, Colour
 
 _DARKEST_PEAK, _BRIGHTEST_PEAK = 100.0, 10_000.0  # the latter is all that PQ can say
@@ -21,13 +22,14 @@ _FULL_RANGE_FORMATS = ("yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p")
 def colour_of(frame: av.VideoFrame) -> Colour:
     """What a decoded frame says, `completed`."""
     bits = frame.format.components[0].bits
-    said = Colour(
-        matrix=frame.colorspace,
-        primaries=frame.color_primaries,
-        transfer=frame.color_trc,
-        full_range=frame.color_range == FULL_RANGE or frame.format.name in _FULL_RANGE_FORMATS,
-        bits=bits,
-    )
+    with lock_of(frame):
+        said = Colour(
+            matrix=frame.colorspace,
+            primaries=frame.color_primaries,
+            transfer=frame.color_trc,
+            full_range=frame.color_range == FULL_RANGE or frame.format.name in _FULL_RANGE_FORMATS,
+            bits=bits,
+        )
     if not said.hdr:
         if bits > 8 and said.transfer == UNSPECIFIED and _side_data(frame, SideDataType.DOVI_METADATA) is not None:
             return replace(said, unreadable=_DOLBY)

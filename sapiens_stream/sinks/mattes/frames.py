@@ -111,7 +111,8 @@ class MatteFrames(PlanarFrames):
             made = av.VideoFrame.from_ndarray(rgba, "rgba64le").reformat(format="rgba64be")
         shown = frame.sdr
         if isinstance(shown, av.VideoFrame):
-            made.color_primaries, made.color_trc = shown.color_primaries, shown.color_trc
+            colour = colour_of(shown)
+            made.color_primaries, made.color_trc = colour.primaries, colour.transfer
         made.colorspace, made.color_range = _RGB, FULL_RANGE
         return made
 

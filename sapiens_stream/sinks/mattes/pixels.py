@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sapiens_stream.colour.conversion import array_of, converted
 from sapiens_stream.colour.light import light_of
 from sapiens_stream.colour.matrix import from_codes
 from sapiens_stream.colour.meaning import BT601, BT2020, LIMITED_RANGE, SDR_WHITE, Colour
@@ -39,7 +40,7 @@ def rgb_of(frame: Frame, *, deep: bool) -> Pixels:
     if not deep:
         return frame.rgb
     if isinstance(decoded, av.VideoFrame) and frame.colour.bits > 8 and not frame.colour.beyond_sdr:
-        return frame.upright(np.asarray(decoded.to_ndarray(format="rgb48le", threads=1), np.uint16))
+        return frame.upright(array_of(decoded, "rgb48le"))
     return frame.rgb.astype(np.uint16) * np.uint16(257)
 
 
@@ -80,10 +81,10 @@ def linear_of(frame: Frame) -> tuple[npt.NDArray[np.float32], int]:
 def _planar(decoded: av.VideoFrame) -> av.VideoFrame:
     if decoded.format.is_rgb or decoded.format.has_palette:
         matrix = BT2020 if colour_of(decoded).beyond_sdr else BT601
-        planar = decoded.reformat(format="yuv444p10le", dst_colorspace=matrix, dst_color_range=LIMITED_RANGE)
+        planar = converted(decoded, "yuv444p10le", dst_colorspace=matrix, dst_color_range=LIMITED_RANGE)
         planar.colorspace, planar.color_range = matrix, LIMITED_RANGE
         return planar
-    return decoded.reformat(format="yuv444p10le")
+    return converted(decoded, "yuv444p10le")
 
 
 _LINEAR = (light_of(np.arange(256) / 255, 2) / SDR_WHITE).astype(np.float32)

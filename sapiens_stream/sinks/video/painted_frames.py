@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 
+from sapiens_stream.colour.conversion import converted, lock_of
 from sapiens_stream.colour.meaning import BT601, BT2020, FULL_RANGE, LIMITED_RANGE, Colour
 from sapiens_stream.colour.planes import Plane, Planes, planes_of
 from sapiens_stream.colour.tags import colour_of
@@ -64,21 +65,19 @@ class PlanarFrames(ABC):
         decoded = frame.decoded if self.deep else frame.sdr
         if not isinstance(decoded, av.VideoFrame):
             decoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(decoded), "rgb24")
-        height, width = self._size[::-1] if frame.quarter_turns % 2 else self._size
+        size = self._size[::-1] if frame.quarter_turns % 2 else self._size
         name = decoded.format.name
         rgb = decoded.format.is_rgb or decoded.format.has_palette
         if self._limited and not rgb and colour_of(decoded).full_range:
-            return decoded.reformat(
-                width, height, self._format, src_color_range=FULL_RANGE, dst_color_range=LIMITED_RANGE
-            )
-        if _SAME.get(name, name) == self._format and (decoded.height, decoded.width) == (height, width):
+            return converted(decoded, self._format, size, src_color_range=FULL_RANGE, dst_color_range=LIMITED_RANGE)
+        if _SAME.get(name, name) == self._format and (decoded.height, decoded.width) == size:
             return decoded
         if not rgb:
-            return decoded.reformat(width, height, self._format)
-        return decoded.reformat(
-            width,
-            height,
+            return converted(decoded, self._format, size)
+        return converted(
+            decoded,
             self._format,
+            size,
             dst_colorspace=BT2020 if frame.colour.beyond_sdr else BT601,
             src_color_range=FULL_RANGE,
             dst_color_range=LIMITED_RANGE,
@@ -159,6 +158,7 @@ def upright(frame: Frame, plane: Plane) -> Plane:
 def tag(made: av.VideoFrame, decoded: av.VideoFrame, colour: Colour) -> None:
     """Says of a frame that its colours are those of another."""
     made.colorspace = colour.matrix
-    made.color_range = FULL_RANGE if colour.full_range else decoded.color_range
+    with lock_of(decoded):
+        made.color_range = FULL_RANGE if colour.full_range else decoded.color_range
     made.color_primaries = colour.primaries
     made.color_trc = colour.transfer
