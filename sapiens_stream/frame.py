@@ -60,6 +60,11 @@ class SourceInfo:
     sample_aspect_ratio: Fraction | None = None
     interlaced: bool = False
 
+    def pixel_aspect(self, frame: Frame) -> Fraction | None:
+        """The width of a pixel over its height in the upright picture of a frame."""
+        ratio = self.sample_aspect_ratio
+        return 1 / ratio if ratio and frame.quarter_turns % 2 else ratio
+
 
 @dataclass(frozen=True)
 class Damaged:

@@ -358,6 +358,22 @@ class TestVideos:
         expected = [float(each) for each in frame_times(8, vfr=True)]
         assert np.allclose(times, expected, atol=0.0011 if kind in ("vp9", "ffv1") else 1e-4)
 
+    @pytest.mark.parametrize("kind", ["prores4444", "qtrle", "png", "exr"])
+    @pytest.mark.parametrize("rotation, expected", [(0, Fraction(2)), (90, Fraction(1, 2))])
+    def test_pixels_keep_their_shape(self, kind: str, rotation: int, expected: Fraction, tmp_path: Path) -> None:
+        clip = make_video(tmp_path / "clip.mp4", frames=2, size=(64, 96), sar=Fraction(2), rotation=rotation)
+        if kind == "exr":
+            with Video(clip) as source:
+                results = [result_of(frame) for frame in source.frames() if isinstance(frame, Frame)]
+                write(tmp_path, kind, results, source.info)
+                write(tmp_path, "none", results, source.info, save=frozenset({"cryptomatte"}))
+            files = list(tmp_path.rglob("*.exr"))
+            assert len(files) == 4
+            assert {OpenEXR.File(str(file)).header()["pixelAspectRatio"] for file in files} == {float(expected)}
+        else:
+            with av.open(str(self._written(clip, tmp_path, kind))) as container:
+                assert container.streams.video[0].sample_aspect_ratio == expected
+
     @pytest.mark.parametrize("kind", VIDEOS)
     @pytest.mark.parametrize("rotation", [0, 90])
     def test_odd_sizes_and_rotation(self, kind: str, rotation: int, tmp_path: Path) -> None:

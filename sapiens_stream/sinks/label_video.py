@@ -247,7 +247,6 @@ def head_of(
 ) -> LabelHead:
     """What the label video of a source begins with."""
     clock = Clock(first, source)
-    ratio = source.sample_aspect_ratio
     return LabelHead(
         size=first.size,
         private=encoder.extradata or b"",
@@ -257,7 +256,7 @@ def head_of(
         model=model,
         time_base=clock.time_base,
         shift=clock.shift,
-        sample_aspect_ratio=1 / ratio if ratio and first.quarter_turns % 2 else ratio,
+        sample_aspect_ratio=source.pixel_aspect(first),
     )
 
 

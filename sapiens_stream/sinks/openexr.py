@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from io import BytesIO
 from typing import Any
 
@@ -23,12 +24,21 @@ def require_openexr(what: str) -> None:
 
 
 def encode_exr(
-    channels: Mapping[str, npt.NDArray[np.float32]], attributes: Mapping[str, str], *, primaries: int | None = None
+    channels: Mapping[str, npt.NDArray[np.float32]],
+    attributes: Mapping[str, str],
+    *,
+    primaries: int | None = None,
+    pixel_aspect: Fraction | None = None,
 ) -> bytes:
-    """Channels, each (H, W) float32, as one part, ZIP; `primaries` of R, G and B by their number in H.273."""
+    """Channels, each (H, W) float32, as one part, ZIP.
+
+    `primaries` of R, G and B by their number in H.273; `pixel_aspect` the width of a pixel over its height.
+    """
     import OpenEXR
 
     header: dict[str, Any] = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **attributes}
+    if pixel_aspect:
+        header["pixelAspectRatio"] = float(pixel_aspect)
     if primaries is not None:
         header["chromaticities"] = chromaticities(primaries)
     file = OpenEXR.File(header, {name: np.ascontiguousarray(plane, np.float32) for name, plane in channels.items()})

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.errors import UsageError
-from sapiens_stream.frame import Segmentation
+from sapiens_stream.frame import Segmentation, SourceInfo
 from sapiens_stream.install_line import install_line
 from sapiens_stream.settings import CRYPTOMATTE_FILE
 from sapiens_stream.sinks.cryptomatte.coverage import RANKS, Coverage, coverage_of, nearest_person
@@ -40,13 +40,21 @@ class CryptomatteSink(Sink):
     The manifest holds all classes, and all that the frame shows of its people. Classes outside `only` are left out.
     """
 
-    def __init__(self, root: Path, *, numbered: Numbered | None = None, only: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        source: SourceInfo,
+        *,
+        numbered: Numbered | None = None,
+        only: tuple[int, ...] | None = None,
+    ) -> None:
         require_openexr("cryptomatte")
         try:
             import mmh3  # noqa: F401
         except ImportError as error:
             raise UsageError(f"cryptomatte needs the package mmh3: {install_line('exr')} ({error})") from error
         self._root = root
+        self._source = source
         self._only = only
         self.numbered = numbered
         self.endings = (CRYPTOMATTE_FILE,)
@@ -74,7 +82,7 @@ class CryptomatteSink(Sink):
             more, told = _people(result, coverage)
             channels |= more
             attributes |= told
-        return encode_exr(channels, attributes)
+        return encode_exr(channels, attributes, pixel_aspect=self._source.pixel_aspect(result.frame))
 
 
 def _people(result: Segmentation, coverage: Coverage) -> tuple[Channels, Mapping[str, str]]:
@@ -116,4 +124,4 @@ def cryptomatte(outputs: Outputs, target: Target) -> Sink:
     numbered = None
     if target.source.kind != "photos":
         numbered = Numbered(CRYPTOMATTE_FILE.removesuffix(_EXTENSION), _EXTENSION, outputs.start_number)
-    return CryptomatteSink(target.path, numbered=numbered, only=outputs.only)
+    return CryptomatteSink(target.path, target.source, numbered=numbered, only=outputs.only)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sapiens_stream.frame import Segmentation
+from sapiens_stream.frame import Segmentation, SourceInfo
 from sapiens_stream.settings import MATTE_FILE
 from sapiens_stream.sinks.mattes.edges import Floats, MatteMaker
 from sapiens_stream.sinks.mattes.kinds import SequenceKind, sequence_kind
@@ -33,6 +33,7 @@ class MatteSequence(Sink):
     def __init__(
         self,
         root: Path,
+        source: SourceInfo,
         kind: SequenceKind,
         maker: MatteMaker,
         *,
@@ -44,6 +45,7 @@ class MatteSequence(Sink):
         if kind.extension == ".exr":
             require_openexr("a matte as OpenEXR")
         self._root = root
+        self._source = source
         self._kind = kind
         self._maker = maker
         self._alone = alone
@@ -76,14 +78,15 @@ class MatteSequence(Sink):
 
     def _exr(self, result: Segmentation, matte: Floats) -> bytes:
         said = {"comments": self._said}
+        aspect = self._source.pixel_aspect(result.frame)
         if self._alone:
-            return encode_exr({"A": matte}, said)
+            return encode_exr({"A": matte}, said, pixel_aspect=aspect)
         linear, primaries = linear_of(result.frame)
         if self._premultiplied:
             linear = linear * matte[..., None]
         channels = {name: np.ascontiguousarray(linear[..., place]) for place, name in enumerate("RGB")}
         said["alpha"] = alpha_word(self._premultiplied)
-        return encode_exr(channels | {"A": matte}, said, primaries=primaries)
+        return encode_exr(channels | {"A": matte}, said, primaries=primaries, pixel_aspect=aspect)
 
 
 def matte_sequence(outputs: Outputs, target: Target) -> Sink:
@@ -95,6 +98,7 @@ def matte_sequence(outputs: Outputs, target: Target) -> Sink:
     )
     return MatteSequence(
         target.path,
+        target.source,
         sequence_kind(outputs.matte),
         MatteMaker(outputs.only, outputs.edge),
         numbered=numbered,

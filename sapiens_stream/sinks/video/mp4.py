@@ -87,8 +87,8 @@ def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
             for stream in source.streams:
                 copy = target.add_stream_from_template(stream, opaque=True)
                 copy.codec_context.codec_tag = stream.codec_context.codec_tag
-                if isinstance(stream, VideoStream) and isinstance(copy, VideoStream) and stream.average_rate:
-                    copy.codec_context.framerate = stream.average_rate  # by which a time code counts
+                if isinstance(stream, VideoStream) and isinstance(copy, VideoStream):
+                    _keep_what_the_file_says(stream, copy)
                 streams[stream.index] = copy
             side = complete(target, list(streams.values())) if complete is not None else None
             for packet in source.demux():
@@ -99,6 +99,14 @@ def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
                     target.mux_one(packet)
             if side is not None:
                 side.close()
+
+
+def _keep_what_the_file_says(pictures: VideoStream, copy: VideoStream) -> None:
+    """What an encoder need not say in its stream, and so a copy of that does not."""
+    if pictures.average_rate:
+        copy.codec_context.framerate = pictures.average_rate  # by which a time code counts
+    if pictures.sample_aspect_ratio:
+        copy.codec_context.sample_aspect_ratio = pictures.sample_aspect_ratio
 
 
 def _clock(time_base: Fraction, sample_rate: int | None) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -187,11 +187,10 @@ class VideoWriter:
             context.codec_tag = settings.tag
         original = self._companions.original
         video = original.streams.best("video") if original is not None else None
-        ratio = source.sample_aspect_ratio
-        if ratio is None and isinstance(video, VideoStream):
-            ratio = video.sample_aspect_ratio
-        if ratio:
-            context.sample_aspect_ratio = 1 / ratio if first.quarter_turns % 2 else ratio
+        if source.sample_aspect_ratio is None and isinstance(video, VideoStream):
+            source = replace(source, sample_aspect_ratio=video.sample_aspect_ratio)
+        if aspect := source.pixel_aspect(first):
+            context.sample_aspect_ratio = aspect
         return stream
 
     def _open(self, painted: av.VideoFrame) -> None:
