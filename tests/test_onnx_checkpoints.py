@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from sapiens_stream.models import open_model
 from sapiens_stream.models.export import export_model
 from sapiens_stream.models.inspection import inspect_checkpoint
 from sapiens_stream.models.onnx_graph import Graph
-from tests.program import Program
+from tests.program import WAIT, Program
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 helper = onnx.helper
@@ -246,3 +249,11 @@ def test_where_onnxruntime_has_no_cuda_it_is_said_in_a_line(tmp_path: Path, monk
         DeviceError, match=r"a is run by onnxruntime, which here runs on cpu, not on cuda:0; .*onnxruntime-gpu"
     ):
         device.resolve_devices("cuda", model)
+
+
+def test_onnxruntime_gives_the_machine_no_id_and_reports_nothing(tmp_path: Path) -> None:
+    code = "from sapiens_stream.models.onnx_session import provider_of; assert provider_of('cpu')"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    own = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA")}
+    subprocess.run([sys.executable, "-c", code], env=environment | own, check=True, timeout=WAIT)
+    assert not list(tmp_path.rglob("*onnxruntime*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -35,8 +36,7 @@ class OnnxSession:
         channels: int | None = None,
         most_bytes: int | None = None,
     ) -> None:
-        import onnxruntime
-
+        onnxruntime = _onnxruntime()
         provider = provider_of(device.type)
         if provider is None:
             raise ModelError(_not_there(device.type))
@@ -83,10 +83,17 @@ class OnnxSession:
         return found.to(self._device)
 
 
-def _limit(most_bytes: int) -> None:
-    """Has the sessions that are made from now on, and that share an allocator, allocate no more than this each."""
+def _onnxruntime() -> Any:
+    """The module. Unless the user wants it, it gives this machine no id and reports nothing to its maker."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # is looked at on import
     import onnxruntime
 
+    return onnxruntime
+
+
+def _limit(most_bytes: int) -> None:
+    """Has the sessions that are made from now on, and that share an allocator, allocate no more than this each."""
+    onnxruntime = _onnxruntime()
     kind, of = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     arena = onnxruntime.OrtArenaCfg({"max_mem": most_bytes, "arena_extend_strategy": 1})
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, of), arena)
@@ -94,10 +101,8 @@ def _limit(most_bytes: int) -> None:
 
 def provider_of(device: str) -> str | None:
     """What onnxruntime calls a type of device, None where it does not run on it here."""
-    import onnxruntime
-
     provider = _PROVIDERS.get(device)
-    return provider if provider in onnxruntime.get_available_providers() else None
+    return provider if provider in _onnxruntime().get_available_providers() else None
 
 
 def onnx_session(graph: Callable[[], bytes]) -> OnnxSession | None:
