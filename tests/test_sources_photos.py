@@ -193,20 +193,31 @@ def oriented_webp(rgb: UInt8Array, orientation: int, folder: Path) -> Path:
     return folder / "a.webp"
 
 
-def oriented_tiff(rgb: UInt8Array, orientation: int, folder: Path) -> Path:
-    """With the directory moved to the end, to have room for one entry more."""
-    content = encoded(".tif", rgb)
+def tiff_with(content: bytes, tag: int, value: int) -> bytes:
+    """With the directory moved to the end, to have room for one entry more: a short."""
     at = int.from_bytes(content[4:8], "little")
     count = int.from_bytes(content[at : at + 2], "little")
     entries = [content[at + 2 + 12 * n : at + 14 + 12 * n] for n in range(count)]
-    entries = [entry for entry in entries if entry[:2] != b"\x12\x01"] + [
-        struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0)
-    ]
+    entries = [entry for entry in entries if entry[:2] != struct.pack("<H", tag)]
+    entries.append(struct.pack("<HHIHH", tag, 3, 1, value, 0))
     entries.sort(key=lambda entry: int.from_bytes(entry[:2], "little"))
     content += bytes(len(content) % 2)
     directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
-    (folder / "a.tif").write_bytes(content[:4] + struct.pack("<I", len(content)) + content[8:] + directory)
+    return content[:4] + struct.pack("<I", len(content)) + content[8:] + directory
+
+
+def oriented_tiff(rgb: UInt8Array, orientation: int, folder: Path) -> Path:
+    (folder / "a.tif").write_bytes(tiff_with(encoded(".tif", rgb), 0x112, orientation))
     return folder / "a.tif"
+
+
+@pytest.mark.parametrize("compression", [1, LZW, DEFLATE])
+def test_colours_are_not_darkened_by_a_straight_alpha(compression: int, tmp_path: Path) -> None:
+    content = encoded(".tif", np.dstack([RGB, ALPHA]), cv2.IMWRITE_TIFF_COMPRESSION, compression)
+    (tmp_path / "a.tif").write_bytes(tiff_with(content, 338, 2))
+    frames, skipped = read(tmp_path)
+    assert not skipped and not frames["a"].damaged
+    assert np.array_equal(frames["a"].rgb, RGB)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

@@ -23,7 +23,7 @@ from sapiens_stream.sources.exif import ORIENTATION_TAG, upright_turns
 from sapiens_stream.sources.header import picture_size
 from sapiens_stream.sources.heif_picture import read_heif
 from sapiens_stream.sources.kinds import BMP, HEIF, JPEG, PNG, TIFF, WEBP, Kind, kind_of, not_read
-from sapiens_stream.sources.tiff import first_directory, with_pixels_alone
+from sapiens_stream.sources.tiff import first_directory, has_straight_alpha, with_pixels_alone
 
 Decoder = Literal["pyav", "opencv"]
 DECODERS: tuple[Decoder, ...] = ("pyav", "opencv")
@@ -116,7 +116,7 @@ def _decode(file: PhotoFile, decoder: Decoder, max_pixels: int) -> Photo | None:
     strict = _by_pyav(plain, kind, max_pixels, turns)
     tolerant = None if strict else _by_pyav(plain, kind, max_pixels, turns, strict=False)
     # OpenCV (libtiff) knows kinds of TIFF that FFmpeg gets wrong without a word, such as JPEG within TIFF.
-    opencv_first = kind is TIFF or decoder == "opencv"
+    opencv_first = decoder == "opencv" or (kind is TIFF and not has_straight_alpha(content))
     photo = (_by_opencv(content) or strict) if opencv_first else (strict or _by_opencv(content))
     # What a tolerant FFmpeg refuses too is of a kind that it does not know, and perhaps whole.
     return _damaged(photo or tolerant, kind) if tolerant else photo

@@ -13,6 +13,8 @@ _BIG = {b"II+\x00": "little", b"MM\x00+": "big"}
 _PIXEL_TAGS = frozenset(
     {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320, *range(322, 326), 530, 532}
 )
+_COMPRESSION, _JPEG = 259, 7
+_EXTRA_SAMPLES, _STRAIGHT_ALPHA = 338, 2
 _SIZES = {1: 1, 3: 2, 4: 4, 16: 8}  # bytes of a whole number, by its type
 
 
@@ -44,6 +46,15 @@ def first_directory(content: bytes) -> dict[int, int]:
             place = int.from_bytes(content[place : entry + step], order)
         found.setdefault(tag, int.from_bytes(content[place : place + size], order))
     return found
+
+
+def has_straight_alpha(content: bytes) -> bool:
+    """Whether the colours are not multiplied by the alpha beside them, which libtiff does then when it reads them.
+
+    Not of JPEG within TIFF.
+    """
+    directory = first_directory(content)
+    return directory.get(_EXTRA_SAMPLES) == _STRAIGHT_ALPHA and directory.get(_COMPRESSION) != _JPEG
 
 
 def with_pixels_alone(content: bytes) -> bytes:
