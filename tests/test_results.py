@@ -1,9 +1,11 @@
 """Results made again from class maps: as the first run made them, or otherwise, and never with a model."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import cv2
@@ -245,3 +247,54 @@ def test_a_folder_s_runs_are_gathered(done, program, clip, tmp_path):
     assert [(each["state"], each["frames"]["written"]) for each in found] == [("complete", 20), ("failed", 3)]
     sizes = [(out / name).stat().st_size for name in ("clip_overlay.mp4", "clip_labels.mkv")]
     assert found[0]["bytes"] == sum(sizes)
+
+
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGE = {
+    "an unknown class": lambda path: np.save(path, np.full(np.load(path).shape, 200, np.uint8)),
+    "gone": Path.unlink,
+    "cut short": lambda path: os.truncate(path, 500),
+    "a pipe": a_pipe,
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_class_map_that_is_damaged_or_gone_is_told_of_and_the_others_used(what, done, program, tmp_path):
+    out = done("--save", "classes,json")
+    DAMAGE[what](out / "clip/000003_seg.npy")
+    outcome = program("results", "export", out, "--to", "coco", "-o", tmp_path / "coco", "--quiet")
+    assert outcome.code == 3, outcome
+    assert outcome.complaints
+    [table] = (tmp_path / "coco").rglob("*.json")
+    assert len(json.loads(table.read_text())["images"]) == 19
+    assert program("results", "report", out, "--quiet").code == 3
+    rendered = program("results", "render", out, "-o", tmp_path / "rendered", "--quiet")
+    assert rendered.code == 3
+    assert "no class maps from frame 3 on" in rendered.stderr
+
+
+def test_a_label_video_that_was_cut_short_is_told_of(done, program, tmp_path):
+    out = done("--save", "labels")
+    path = out / "clip_labels.mkv"
+    os.truncate(path, path.stat().st_size - 100)
+    outcome = program("results", "export", out, "--to", "png", "-o", tmp_path / "png", "--quiet")
+    left = len(list((tmp_path / "png").rglob("*.png")))
+    assert outcome.code == 3
+    assert 0 < left < 20
+    assert outcome.complaints == [f"skipped clip_run.json: {20 - left} of its class maps are gone"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+@pytest.mark.parametrize("what", [a_pipe, lambda path: path.write_text("{")], ids=["a pipe", "cut short"])
+def test_a_record_that_is_damaged_is_named(what, done, program):
+    out = done("--save", "labels")
+    what(out / "clip_run.json")
+    for command in ("status", "render"):
+        outcome = program("results", command, out)
+        assert outcome.code == 1
+        assert "clip_run.json is damaged, or no run record" in outcome.stderr

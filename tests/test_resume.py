@@ -184,6 +184,8 @@ def damage_arrays(out):
     os.truncate(out / "clip/000007_seg.npy", 500)
     (out / "clip/000011_seg.npy").unlink()
     np.save(out / "clip/000012_seg.npy", np.zeros((3, 3), np.uint8))
+    of_no_class = out / "clip/000009_seg.npy"
+    np.save(of_no_class, np.full_like(np.load(of_no_class), 255))
     (out / "clip/.000013_seg.part.npy").write_bytes(b"half")
 
 
@@ -196,7 +198,7 @@ def lose_all(out):
 DAMAGES = {
     "a damaged packet": ("label video", damage_labels, 25),
     "cut in mid-packet": ("label video", cut_labels, None),
-    "arrays of all sorts": ("arrays", damage_arrays, FRAMES - 4),
+    "arrays of all sorts": ("arrays", damage_arrays, FRAMES - 5),
     "nothing left": ("arrays", lose_all, 0),
 }
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sapiens_stream.pipeline.lock import whole_file
 from sapiens_stream.pipeline.run_folder import as_text
 from sapiens_stream.settings import BATCH_FILE, BATCH_SCHEMA, RUN_FILE
-from sapiens_stream.sinks.files import fitting, written_aside
+from sapiens_stream.sinks.files import fitting, is_there, written_aside
 
 State = Literal["done", "resumed", "skipped", "failed", "interrupted"]
 
@@ -122,7 +122,7 @@ class BatchFile:
 def read_batch(path: Path) -> list[dict[str, Any]]:
     """The line that counts of each input; of a file that is none, or gone, nothing."""
     try:
-        if path.is_symlink() or path.stat().st_size > _LARGEST:
+        if not is_there(path) or path.stat().st_size > _LARGEST:
             return []
         last = {line.get("input"): line for line in _lines(path.read_bytes())}
     except OSError:
@@ -147,12 +147,14 @@ def _is_ours(path: Path) -> bool:
     """Whether it is not there, or begins as we write it."""
     if not os.path.lexists(path):
         return True
+    if not is_there(path):
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(len(BATCH_SCHEMA) + 20)
     except OSError:
         return False
-    return not path.is_symlink() and (not head or head.startswith(f'{{"schema":"{BATCH_SCHEMA}"'.encode()))
+    return not head or head.startswith(f'{{"schema":"{BATCH_SCHEMA}"'.encode())
 
 
 def _content(file: int) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.settings import RUN_FILE, RUN_SCHEMA
+from sapiens_stream.sinks.files import is_there
 
 _LARGEST_RECORD = 1 << 28  # bytes; a damaged or forged one must not take all memory
 _LARGEST_KNOWN = 1 << 16  # bytes; those of many photos of any names are read again
@@ -55,7 +56,7 @@ class KnownFiles:
 def read_record(path: Path) -> dict[str, Any] | None:
     """A run record; None for anything else."""
     try:
-        if path.is_symlink() or path.stat().st_size > _LARGEST_RECORD:
+        if not is_there(path) or path.stat().st_size > _LARGEST_RECORD:
             return None
         record = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

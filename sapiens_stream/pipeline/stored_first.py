@@ -51,7 +51,7 @@ class Reader:
         started = time.perf_counter()
         class_map = self._store.find(frame)
         self.seconds += time.perf_counter() - started
-        if class_map is None:
+        if class_map is None or class_map.max() >= len(self._model.classes):  # it is damaged
             return None
         self.found += 1
         return self._complete(

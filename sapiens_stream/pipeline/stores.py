@@ -109,6 +109,8 @@ class FirstOf(Store[Id]):
 def read_map(path: Path, size: tuple[int, int], dtype: type[Id]) -> npt.NDArray[Id] | None:
     """A `.npy` of a type in a size, (height, width); None where it is not there, not whole, or anything else."""
     bytes_of_map = size[0] * size[1] * np.dtype(dtype).itemsize
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         with path.open("rb") as file:
             length = os.fstat(file.fileno()).st_size

@@ -74,6 +74,11 @@ class PastRun:
         return Path(path) if isinstance(path, str) else None
 
     @property
+    def is_complete(self) -> bool:
+        """Whether it came to its end."""
+        return self.record.get("status") == "complete"
+
+    @property
     def is_of_photos(self) -> bool:
         """Whether it was run on photos, each of which has files of its own."""
         fingerprint = self.within("fingerprint", "input")
@@ -180,7 +185,10 @@ def past_runs(folder: Path) -> list[PastRun]:
     """The runs whose records lie in a folder. Raises InputError where it is none, or holds none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder with results; give the one that a run wrote to")
-    found = [PastRun(path, record) for path in _records(folder) if (record := read_record(path)) is not None]
+    records = _records(folder)
+    found = [PastRun(path, record) for path in records if (record := read_record(path)) is not None]
+    if not found and records:
+        raise InputError(f"{records[0]} is damaged, or no run record")
     if not found:
         raise InputError(f"{folder} holds no run record (*{settings.RUN_FILE}); give the folder that a run wrote to")
     return found

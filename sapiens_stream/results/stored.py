@@ -69,17 +69,37 @@ class StoredClip:
         if self.video is not None:
             with LabelVideo(self.video) as video:
                 return len(video)
+        return self.count_written
+
+    @property
+    def count_written(self) -> int | None:
+        """How many the run says that it wrote."""
         written = self.past.within("frames").get("written") if self.past is not None else None
         return written if isinstance(written, int) else None
 
     def frames(self, on_skip: OnSkip) -> Iterator[StoredFrame]:
-        """All that are whole, in order; what is damaged is reported. Raises InputError for a video that is none."""
+        """All that are whole, in order; what is damaged or gone is reported.
+
+        Raises InputError for a video that is none.
+        """
         frames = self._from_video(self.video, on_skip) if self.video is not None else self._from_files(on_skip)
-        return self._with_people(frames, on_skip)
+        return self._with_people(self._of_known_classes(frames, on_skip), on_skip)
 
     def pictured(self, source: Source, on_skip: OnSkip) -> Iterator[StoredFrame]:
         """The same with the pictures of the run's source."""
-        return self._with_people(self._from_source(source, on_skip), on_skip)
+        return self._with_people(self._of_known_classes(self._from_source(source, on_skip), on_skip), on_skip)
+
+    def _of_known_classes(self, frames: Iterator[StoredFrame], on_skip: OnSkip) -> Iterator[StoredFrame]:
+        for frame in frames:
+            if (largest := int(frame.class_map.max())) < len(self.classes):
+                yield frame
+            else:
+                on_skip(Skipped(frame.name, f"its class map is damaged: of {len(self.classes)} it holds {largest}"))
+
+    def _tell_gone(self, found: int, on_skip: OnSkip) -> None:
+        """Where the run ended well and wrote more class maps than these."""
+        if self.past is not None and self.past.is_complete and (gone := (self.count_written or 0) - found) > 0:
+            on_skip(Skipped(self.path.name, f"{gone} of its class maps are gone"))
 
     def _with_people(self, frames: Iterator[StoredFrame], on_skip: OnSkip) -> Iterator[StoredFrame]:
         """Adds the maps of people, where they were kept."""
@@ -137,6 +157,7 @@ class StoredClip:
     def _from_video(self, path: Path, on_skip: OnSkip) -> Iterator[StoredFrame]:
         numbers = self._numbers()
         with LabelVideo(path) as video:
+            self._tell_gone(len(video), on_skip)
             place = 0
             while place < len(video):
                 try:
@@ -161,11 +182,12 @@ class StoredClip:
 
     def _from_files(self, on_skip: OnSkip) -> Iterator[StoredFrame]:
         assert self.past is not None
-        index = -1
+        index, found = -1, 0
         for name in self.past.files.names():
             path = path_below(self.root, name, settings.CLASS_MAP_FILE)
             if not path.is_file():
                 continue
+            found += 1
             index = index + 1 if self.is_of_photos else _number(name)
             try:
                 class_map = read_class_map(path)
@@ -173,6 +195,7 @@ class StoredClip:
                 on_skip(Skipped(name, str(error)))
                 continue
             yield StoredFrame(index=index, name=name, class_map=class_map)
+        self._tell_gone(found, on_skip)
 
 
 def stored_clips(what: Path) -> list[StoredClip]:
@@ -187,7 +210,8 @@ def stored_clips(what: Path) -> list[StoredClip]:
         elif settings.CLASS_MAP_FILE in past.files.endings:
             clips.append(_of_run(past, past.classes(), None))
     known = {clip.video for clip in clips}
-    alone = [path for path in sorted(what.glob(f"*{settings.LABEL_VIDEO_FILE}")) if path not in known]
+    videos = filter(is_there, sorted(what.glob(f"*{settings.LABEL_VIDEO_FILE}")))
+    alone = [path for path in videos if path not in known]
     clips += map(_alone, alone)
     if not clips:
         raise InputError(f"{what} holds no class maps; --save labels or classes keeps them")

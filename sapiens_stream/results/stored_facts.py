@@ -39,8 +39,9 @@ class JsonFiles:
     def of(self, frame: Frame) -> Mapping[str, Any]:
         with suppress(OSError, OutputError):
             path = path_below(self._root, frame.name, settings.JSON_FILE)
-            with path.open("rb") as file:
-                return _members(file.read(_MOST_BYTES))
+            if path.is_file():  # a pipe would be waited for
+                with path.open("rb") as file:
+                    return _members(file.read(_MOST_BYTES))
         return {}
 
 
