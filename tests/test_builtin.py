@@ -207,7 +207,7 @@ class TestComposer:
         seen = 0
         for _ in range(40):
             order = iter([near, far, near, far])
-            monkeypatch.setattr(composer, "_dressed", lambda order=order: next(order))
+            monkeypatch.setattr(composer, "_dressed", lambda later, order=order: next(order))
             _, (label, _) = composer.draw(160, 128, 1.0)
             if (label > 0).any():
                 seen += 1
@@ -221,7 +221,7 @@ class TestComposer:
         shares, tables = [], 0
         for _ in range(30):
             canvas, label = np.zeros((160, 192, 3), np.float32), np.zeros((2, 80, 96), np.uint8)
-            composer._row(canvas, label)
+            composer._row(canvas, label, later=False)
             shares.append((label[0].max(0) > 0).mean())
             before = label.copy()
             composer._table(canvas, label)

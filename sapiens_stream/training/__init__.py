@@ -10,8 +10,10 @@
 
 On a GPU `--mixed --echo 4 --batch 96 --workers N` keeps it busy: N processes compose, and each picture is used up to
 four times, varied on the device. They have three shapes, since cuDNN plans anew for each new one, for 10 to 20 seconds;
-give the last of `--sides` what the run is to see. `--agree 0.3` trains consecutive frames of a video to agree. Where
-left and right joints are is learned beside the classes (`--joints`), by a layer that is left out of what ships.
+give the last of `--sides` what the run is to see. `--agree 0.3` trains consecutive frames of a video to agree: of
+pictures shifted a little, and with `--share-moments 0.2` of people rendered once more as they are a moment later
+(`render --moments`). Where left and right joints are is learned beside the classes (`--joints`), by a layer that is
+left out of what ships.
 
 Rendering needs OpenGL through EGL; Mesa's software renderer will do (Debian: libegl1, libgl1-mesa-dri).
 

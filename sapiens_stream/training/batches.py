@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch.utils.data import IterableDataset
 
 from sapiens_stream.models.builtin import INPUT
 from sapiens_stream.training.backgrounds import load_backgrounds
-from sapiens_stream.training.compose import Composer, UInt8Array
+from sapiens_stream.training.compose import Composer, Picture
 from sapiens_stream.training.photos import StreetPhotos
 from sapiens_stream.training.plan import Plan
 from sapiens_stream.training.shards import Cutouts
@@ -27,11 +29,14 @@ for 10 to 20 seconds: few shapes, which stay the same to the end. Wide pictures 
 seen at fewer pixels than photos; the last is how `video` shows a frame of 16:9 to the network, with 432 for a side."""
 
 PIECE = 16
-"""Pictures that come at once where batches are drawn of what several workers composed."""
+"""Pictures that come at once where batches are drawn of what several workers composed. Even: they come in twos."""
 TRIES = 20
 """Pictures in a row that may fail before it is not the picture's fault."""
 
+T = TypeVar("T")
 Batch = tuple[torch.Tensor, torch.Tensor]
+"""(N, H, W, 3) uint8 pictures and (N, 3, H / 2, W / 2) uint8: targets, joints, and whether two pictures, the first and
+second, the third and fourth and so on, are a moment apart."""
 
 
 class Composites(IterableDataset[Batch]):
@@ -62,17 +67,29 @@ class Composites(IterableDataset[Batch]):
                 side = (first + (last - first) * progress) * composer.rng.choice(SCALES)
             height, width = (max(96, round(side * k / 32) * 32) for k in (aspect**-0.5, aspect**0.5))
             level = low + (high - low) * min(1.0, progress / 0.6)
-            pairs = [drawn(composer, height, width, level * composer.rng.uniform(0.5, 1)) for _ in range(count)]
-            images, labels = zip(*pairs, strict=True)
+            twos = (two(composer, height, width, level) for _ in range((count + 1) // 2))
+            images, labels = zip(*islice(chain.from_iterable(twos), count), strict=True)
             yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
 
 
-def drawn(composer: Composer, height: int, width: int, level: float) -> tuple[UInt8Array, UInt8Array]:
-    """A composite; another one where the first could not be made, so that hours do not end at one picture."""
+def two(composer: Composer, height: int, width: int, level: float) -> list[Picture]:
+    """Two pictures up to as hard as `level`, with all three planes of labels: a moment apart, or strangers."""
+    rng = composer.rng
+    moments = rng.random() < composer.shares.moments
+    if moments:
+        both = drawn(composer.moments, height, width, level * rng.uniform(0.5, 1))
+    else:
+        first, second = (drawn(composer.draw, height, width, level * rng.uniform(0.5, 1)) for _ in range(2))
+        both = first, second
+    return [(image, np.concatenate([label, np.full_like(label[:1], moments)])) for image, label in both]
+
+
+def drawn(draw: Callable[[int, int, float], T], height: int, width: int, level: float) -> T:
+    """What is composed; something else where that could not be made, so that hours do not end at one picture."""
     failures = 0
     while True:
         try:
-            return composer.draw(height, width, level)
+            return draw(height, width, level)
         except Exception as error:
             failures += 1
             if failures == TRIES:

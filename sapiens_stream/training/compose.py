@@ -12,15 +12,16 @@ import numpy.typing as npt
 from sapiens_stream.training.backgrounds import Backgrounds, Scenery
 from sapiens_stream.training.camera import shoot
 from sapiens_stream.training.furnishings import hung
-from sapiens_stream.training.joints import joint_plane, mirrored_joints, unknown_joints
+from sapiens_stream.training.joints import joint_plane, unknown_joints
 from sapiens_stream.training.outfits import Outfits
 from sapiens_stream.training.photos import StreetPhotos
 from sapiens_stream.training.shards import Cutout, Cutouts
-from sapiens_stream.training.targets import LEFT_RIGHT
 
 # float32 and uint8: OpenCV's stubs cannot tell.
 FloatArray = npt.NDArray[Any]
 UInt8Array = npt.NDArray[Any]
+Picture = tuple[UInt8Array, UInt8Array]
+"""An image and its label."""
 
 STRETCH = 0.17
 """Standard deviation of the logarithm of a picture's stretch in width."""
@@ -36,6 +37,8 @@ class Shares:
     """Of the pictures, pieces of photographs, where there are any."""
     rows: float = 0.2
     """Of the difficult composites, those in which several people stand or sit side by side."""
+    moments: float = 0.0
+    """Of the pictures, those that come in twos, a moment apart."""
     photographed: float = 0.3
     """Of the people in composites, those who are cut out of a photograph."""
 
@@ -69,9 +72,9 @@ class Composer:
         self.cutouts, self.scenery, self.photos = cutouts, Scenery(backgrounds, self.rng), photos
         self.outfits = Outfits(self.scenery, self.rng)
 
-    def draw(self, height: int, width: int, level: float) -> tuple[UInt8Array, UInt8Array]:
+    def draw(self, height: int, width: int, level: float, *, later: bool = False) -> Picture:
         """Image (height, width, 3) uint8 RGB and label (2, height / 2, width / 2) uint8, as the network's output lies:
-        the targets, and the joints."""
+        the targets, and the joints. `later`: of a moment later, drawn from the same state of `rng`."""
         rng = self.rng
         if self.photos is not None and rng.random() < self.shares.photos:
             canvas, targets = self.photos.crop(height, width, rng)
@@ -79,13 +82,13 @@ class Composer:
         canvas = self.scenery.draw(height, width, level)
         label = np.zeros((2, height // 2, width // 2), np.uint8)
         if rng.random() < self.shares.rows * level:
-            self._row(canvas, label)
+            self._row(canvas, label, later)
             return shoot(canvas, level, rng), label
         chances = np.array([0.04, 0.9 - 0.34 * level, 0.04 + 0.16 * level, 0.02 + 0.1 * level, 0.08 * level])
         people = int(rng.choice(5, p=chances / chances.sum()))
         # One stretch for the whole picture: the network's input has the photo's aspect, but not exactly.
         stretch = float(np.exp(rng.normal(0, STRETCH)))
-        cast = [self._dressed() for _ in range(people)]
+        cast = [self._dressed(later) for _ in range(people)]
         placed = [(cutout, self._place(cutout, height, width, people, stretch, level)) for cutout in cast]
         # The farther ones first; of those cut off by the frame less is seen than there is.
         for cutout, place in sorted(placed, key=lambda pair: pair[1].height * (CUT_HEIGHT if any(pair[0].cut) else 1)):
@@ -94,7 +97,17 @@ class Composer:
             self._occlude(canvas, label)
         return shoot(canvas, level, rng), label
 
-    def _row(self, canvas: FloatArray, label: UInt8Array) -> None:
+    def moments(self, height: int, width: int, level: float) -> tuple[Picture, Picture]:
+        """As `draw`, and the same a moment later: the people move who were rendered so, and nothing else does.
+
+        For that what is drawn at random must never depend on what is seen of somebody.
+        """
+        begun = self.rng.bit_generator.state
+        first = self.draw(height, width, level)
+        self.rng.bit_generator.state = begun
+        return first, self.draw(height, width, level, later=True)
+
+    def _row(self, canvas: FloatArray, label: UInt8Array, later: bool) -> None:
         """People of about one size side by side, overlapping, often seen from the waist up, a table before them."""
         rng = self.rng
         height, width = canvas.shape[:2]
@@ -104,7 +117,7 @@ class Composer:
         floor = height * (rng.uniform(0.8, 1.0) if tall < 1 else tall + rng.uniform(0.05, 0.25))
         slots = (np.arange(count) + rng.uniform(-0.3, 0.3, count) + 0.5) / count * width
         for x in rng.permutation(slots):
-            cutout = self._dressed()
+            cutout = self._dressed(later)
             rows, columns = cutout.label.shape
             high = height * tall * np.exp(rng.normal(0, 0.12))
             bottom = floor + rng.normal(0, 0.04) * height
@@ -185,16 +198,15 @@ class Composer:
             angle = rng.uniform(-100, 100)
         return _Place(x, y, w, h, angle)
 
-    def _dressed(self) -> Cutout:
-        """A person of either handedness, at times in a thick garment."""
+    def _dressed(self, later: bool) -> Cutout:
+        """A person of either handedness, at times in a thick garment; a moment later, if that is known."""
         rng = self.rng
         photographed = self.photos is not None and rng.random() < self.shares.photographed
         cutout = self.photos.cutout(rng) if self.photos is not None and photographed else self.cutouts.draw(rng)
+        if later and cutout.later is not None:
+            cutout = cutout.later
         if rng.random() < 0.5:
-            top, bottom, left, right = cutout.cut
-            joints = None if cutout.joints is None else mirrored_joints(cutout.joints)
-            ids = LEFT_RIGHT[cutout.label[:, ::-1]]
-            cutout = Cutout(cutout.rgba[:, ::-1], ids, (top, bottom, right, left), joints)
+            cutout = cutout.mirrored()
         return self.outfits.wrap(cutout) if not photographed and rng.random() < 0.2 else cutout
 
     def _paste(self, canvas: FloatArray, label: UInt8Array, cutout: Cutout, place: _Place) -> None:
@@ -256,17 +268,18 @@ class Composer:
     def _cast(self, canvas: FloatArray, alpha: FloatArray, left: int, top: int) -> None:
         """The shadow, or the reflection in a shiny floor's dark, of a person whose box begins at (left, top)."""
         rng, (height, width) = self.rng, canvas.shape[:2]
+        length, lean = -np.exp(rng.uniform(np.log(0.15), np.log(1.3))), rng.normal(0, 0.7)
+        soft, spread, dark = rng.random() < 0.7, rng.uniform(0.5, 4), np.float32(rng.uniform(0.15, 0.75))
         rows = np.flatnonzero((alpha > 0.5).any(1))
         if not len(rows):
             return
         feet = float(rows[-1])
-        length, lean = -np.exp(rng.uniform(np.log(0.15), np.log(1.3))), rng.normal(0, 0.7)
         # Mirrored at the feet: y goes to feet + length * (y - feet), and leans aside as it goes.
         down = np.array([[1, lean, left - lean * feet], [0, length, top + feet * (1 - length)]])
         shadow = cv2.warpAffine(alpha, down, (width, height), flags=cv2.INTER_LINEAR)
-        if rng.random() < 0.7:
-            shadow = cv2.GaussianBlur(shadow, (0, 0), rng.uniform(0.5, 4))
-        canvas *= 1 - np.float32(rng.uniform(0.15, 0.75)) * shadow[..., None]
+        if soft:
+            shadow = cv2.GaussianBlur(shadow, (0, 0), spread)
+        canvas *= 1 - dark * shadow[..., None]
 
     def _shadow(self, canvas: FloatArray, alpha: FloatArray) -> None:
         shift = int(self.rng.normal(4, 6)), int(self.rng.normal(0, 10))

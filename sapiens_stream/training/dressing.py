@@ -29,11 +29,6 @@ class Posed:
     neck_at: tuple[float, float, float]
 
 
-def pose(casting: Casting, person: Person) -> Posed:
-    """A person in a new pose and new clothes."""
-    return dress(casting, person, casting.poser.draw(person.figure))
-
-
 def dress(casting: Casting, person: Person, pose: Pose, placed: Transforms | None = None) -> Posed:
     """A person in a pose and new clothes; `placed` (4, 4) moves them in the world: see `Layers`."""
     return _Dressing(Layers(casting, person, pose, placed)).posed()

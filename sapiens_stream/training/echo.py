@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from sapiens_stream.threads import ThreadGroup
-
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""(N, H, W, 3) uint8 pictures and (N, 2, H / 2, W / 2) uint8 targets and joints."""
+from sapiens_stream.training.batches import Batch
 
 WAITING = 8
 """Batches that wait to be taken up."""
@@ -42,7 +40,10 @@ class _Pool:
         self.arrived = time.monotonic()
 
     def draw(self, count: int) -> Batch:
-        rows = torch.randint(self.filled, (count,), device=self.images.device)
+        """In twos, as they came."""
+        device = self.images.device
+        first = 2 * torch.randint(self.filled // 2, ((count + 1) // 2,), device=device)
+        rows = torch.stack([first, first + 1], 1).flatten()[:count]
         return self.images[rows], self.targets[rows]
 
 
@@ -113,7 +114,7 @@ class Echo:
         shape = tuple(images.shape[1:])
         if shape not in self._pools:
             self._forget()
-            rows = max(HELD * self._size, len(images))
+            rows = max(HELD * self._size, len(images)) // 2 * 2
             self._pools[shape] = _Pool(
                 torch.empty((rows, *shape), dtype=torch.uint8, device=self._device),
                 torch.empty((rows, *targets.shape[1:]), dtype=torch.uint8, device=self._device),

@@ -77,11 +77,11 @@ class Outfits:
         if rng.random() < 0.2:
             part = UPPER if rng.random() < 0.6 else LOWER
             mask = ids == part
+            print_, strength = self.scenery.photo(*ids.shape).astype(np.float32), rng.uniform(0.5, 1.2)
             if mask.any():
-                print_ = self.scenery.photo(*ids.shape).astype(np.float32)
                 shade = image.mean(-1, keepdims=True) / max(float(image[mask].mean()), 8.0)
                 alpha = rgba[..., 3:] / 255
-                image = np.where(mask[..., None], print_ * shade * alpha * rng.uniform(0.5, 1.2), image)
+                image = np.where(mask[..., None], print_ * shade * alpha * strength, image)
         alpha = rgba[..., 3]
         colour = cv2.min(cv2.convertScaleAbs(image), cv2.merge((alpha, alpha, alpha)))
         return np.asarray(cv2.merge((*cv2.split(colour), alpha)))

@@ -8,6 +8,14 @@ from pathlib import Path
 
 from sapiens_stream.training.compose import Shares
 
+SHARES = {
+    "photos": "pictures that are pieces of photographs",
+    "rows": "difficult composites with people side by side",
+    "moments": "pictures that come in twos, a moment apart, of people rendered so",
+    "photographed": "people in composites who are cut out of photographs",
+}
+"""What each of `Shares` is of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -91,14 +99,13 @@ def read_plan(description: str | None) -> Plan:
         help="times that a composed picture is used, varied on the device (0: once, as is)",
     )
     parser.add_argument(
-        "--agree", type=float, default=0.0, help="weight of what a picture and its shifted, grainy like differ in"
+        "--agree",
+        type=float,
+        default=0.0,
+        help="weight of what a picture and its shifted, grainy like, or two a moment apart, differ in",
     )
     parser.add_argument("--joints", type=float, default=0.2, help="weight of where left and right joints are")
-    for name, what in (
-        ("photos", "pictures that are pieces of photographs"),
-        ("rows", "difficult composites with people side by side"),
-        ("photographed", "people in composites who are cut out of photographs"),
-    ):
+    for name, what in SHARES.items():
         usual = getattr(Shares, name)
         parser.add_argument(f"--share-{name}", type=float, default=usual, metavar="SHARE", help=f"of {what} ({usual})")
     parser.add_argument("--average", type=float, default=0.99, help="of the weights that are kept, a step")
@@ -125,7 +132,7 @@ def read_plan(description: str | None) -> Plan:
         workers=given.workers,
         seed=given.seed,
         device=given.device,
-        shares=Shares(photos=given.share_photos, rows=given.share_rows, photographed=given.share_photographed),
+        shares=Shares(**{name: getattr(given, f"share_{name}") for name in SHARES}),
         echo=given.echo,
         agree=given.agree,
         joints=given.joints,

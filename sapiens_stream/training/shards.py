@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
-from sapiens_stream.training.joints import joints_within
+from sapiens_stream.training.joints import joints_within, mirrored_joints
+from sapiens_stream.training.targets import LEFT_RIGHT
 from sapiens_stream.training.views import views_of
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -21,6 +22,8 @@ PICTURES_A_BODY = 3
 """Cut-outs of the same person, one after the other."""
 FROM_BEHIND = 2.0
 """How much more often whoever is seen from behind is drawn: sides are mistaken there, and few cut-outs show it."""
+LATER = "later"
+"""The folder beside the cut-outs in which those that have been rendered so are a moment later."""
 MIN_HEIGHT = 40
 """Rows; a person of whom less can be seen teaches nothing."""
 
@@ -31,13 +34,26 @@ class Cutout:
 
     `rgba` (H, W, 4) uint8, colour premultiplied by alpha; `label` (H, W) uint8 class ids. `cut` tells which sides
     (top, bottom, left, right) the render's frame cut off, so that they belong at the picture's edge. `joints`
-    (joints, 3) are as `seen_joints` gives them, of the box; None if nobody knows.
+    (joints, 3) are as `seen_joints` gives them, of the box; None if nobody knows. `later` is the same person a moment
+    later in the same box, if that was rendered.
     """
 
     rgba: UInt8Array
     label: UInt8Array
     cut: tuple[bool, bool, bool, bool]
     joints: FloatArray | None = None
+    later: Cutout | None = None
+
+    def mirrored(self) -> Cutout:
+        """The same, left and right swapped."""
+        top, bottom, left, right = self.cut
+        return Cutout(
+            self.rgba[:, ::-1],
+            LEFT_RIGHT[self.label[:, ::-1]],
+            (top, bottom, right, left),
+            None if self.joints is None else mirrored_joints(self.joints),
+            None if self.later is None else self.later.mirrored(),
+        )
 
 
 def write_shard(folder: Path, name: str, rgba: UInt8Array, label: UInt8Array, joints: FloatArray) -> None:
@@ -49,30 +65,56 @@ def write_shard(folder: Path, name: str, rgba: UInt8Array, label: UInt8Array, jo
 
 
 @dataclass(frozen=True, eq=False)
-class _Shard:
-    """Files mapped into memory, and of each row in which enough is seen the box, the pixels of each class, and
-    whether it is from behind."""
+class _Pictures:
+    """Files mapped into memory."""
 
     rgba: UInt8Array
     label: UInt8Array
     joints: FloatArray
+
+    def cut(self, row: int, box: tuple[int, int, int, int], later: Cutout | None = None) -> Cutout:
+        y0, y1, x0, x1 = box
+        height, width = self.label.shape[1:]
+        return Cutout(
+            np.asarray(self.rgba[row, y0:y1, x0:x1]),
+            np.asarray(self.label[row, y0:y1, x0:x1]),
+            (y0 < 2, y1 > height - 2, x0 < 2, x1 > width - 2),
+            joints_within(np.asarray(self.joints[row]), (height, width), box),
+            later,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Shard:
+    """Pictures, the same a moment later, and of each row in which enough is seen the box, the pixels of each class, and
+    whether it is from behind."""
+
+    now: _Pictures
+    later: _Pictures | None
     seen: list[tuple[int, tuple[int, int, int, int], npt.NDArray[np.int64], bool]]
 
 
+def _read_pictures(path: Path) -> _Pictures:
+    """By the file of the labels."""
+    kinds = (".rgba.", ".label.", ".joints.")
+    return _Pictures(*(np.load(path.with_name(path.name.replace(".label.", kind)), mmap_mode="r") for kind in kinds))
+
+
 def _read_shard(path: Path) -> _Shard:
-    rgba, joints = (
-        np.load(path.with_name(path.name.replace(".label.", kind)), mmap_mode="r") for kind in (".rgba.", ".joints.")
-    )
-    label, seen = np.load(path, mmap_mode="r"), []
+    now = _read_pictures(path)
+    moment = path.parent / LATER / path.name
+    later = _read_pictures(moment) if moment.exists() else None
+    label, seen = now.label, []
     for row in range(len(label)):
-        inside = rgba[row, ..., 3] > 127
-        ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        inside = now.rgba[row, ..., 3] > 127
+        around = inside if later is None else inside | (later.rgba[row, ..., 3] > 127)
+        ys, xs = np.flatnonzero(around.any(1)), np.flatnonzero(around.any(0))
         if len(ys) < MIN_HEIGHT or (label[row][inside] > 0).mean() < 0.4:
             continue
         box = int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1
         counts = np.bincount(label[row].ravel(), minlength=len(SAPIENS))[: len(SAPIENS)]
         seen.append((row, box, counts, "back" in views_of(label[row])))
-    return _Shard(rgba, label, joints, seen)
+    return _Shard(now, later, seen)
 
 
 class Cutouts:
@@ -112,14 +154,8 @@ class Cutouts:
 
     def __getitem__(self, index: int) -> Cutout:
         number, row = self._rows[index]
-        shard, (y0, y1, x0, x1) = self._shards[number], self._boxes[index].tolist()
-        height, width = shard.label.shape[1:]
-        return Cutout(
-            np.asarray(shard.rgba[row, y0:y1, x0:x1]),
-            np.asarray(shard.label[row, y0:y1, x0:x1]),
-            (y0 < 2, y1 > height - 2, x0 < 2, x1 > width - 2),
-            joints_within(np.asarray(shard.joints[row]), (height, width), (y0, y1, x0, x1)),
-        )
+        shard, box = self._shards[number], self._boxes[index].tolist()
+        return shard.now.cut(row, box, None if shard.later is None else shard.later.cut(row, box))
 
     def draw(self, rng: np.random.Generator) -> Cutout:
         return self[int(rng.choice(len(self), p=self.chance))]

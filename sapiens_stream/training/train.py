@@ -25,7 +25,7 @@ from sapiens_stream.training.joints import JointFinder
 from sapiens_stream.training.loss import class_weights, loss_of
 from sapiens_stream.training.measured import Measured
 from sapiens_stream.training.plan import Plan, read_plan
-from sapiens_stream.training.vary import disagreement, seen_again, varied
+from sapiens_stream.training.vary import disagreement, seen_again, unsteadiness, varied
 
 FROZEN_STAGES = 2
 """The stem and this many stages keep ImageNet's features, which know real photographs."""
@@ -108,7 +108,8 @@ class Training:
         loss = loss_of(logits[:count], targets[:, 0].long(), weights)
         loss = loss + self.plan.joints * self.finder.loss(targets[:, 1])
         if self.plan.agree:
-            loss = loss + self.plan.agree * disagreement(logits[: len(again)], logits[count:], shift)
+            apart = disagreement(logits[: len(again)], logits[count:], shift)
+            loss = loss + self.plan.agree * (apart + unsteadiness(logits[:count], targets))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)

@@ -17,7 +17,7 @@ from sapiens_stream.training.labels import IGNORE
 from sapiens_stream.training.targets import LEFT_RIGHT
 
 Pair = tuple[torch.Tensor, torch.Tensor]
-"""(N, 3, H, W) float32, 0..255, and (N, 2, H / 2, W / 2) uint8: targets, and joints."""
+"""(N, 3, H, W) float32, 0..255, and (N, 3, H / 2, W / 2) uint8: targets, joints, and whether two are a moment apart."""
 
 ZOOM = 1.5
 """How much nearer a varied picture is seen, at most."""
@@ -36,7 +36,7 @@ CROWDED = 0.35
 
 
 def varied(images: torch.Tensor, targets: torch.Tensor) -> Pair:
-    """(N, H, W, 3) uint8 and their targets, each picture changed at random."""
+    """(N, H, W, 3) uint8 and their targets, changed at random: moved two by two, as they came, lit one by one."""
     pixels = images.permute(0, 3, 1, 2).float()
     pixels, targets = with_guests(pixels, targets)
     pixels, targets = moved(pixels, targets)
@@ -47,19 +47,20 @@ def moved(pixels: torch.Tensor, targets: torch.Tensor) -> Pair:
     """Mirrored, and seen nearer, stretched and turned, within what each picture shows. Sides follow the mirror."""
     count, _, height, width = pixels.shape
     device, aspect = pixels.device, width / height
-    chance = torch.rand(4, count, device=device)
+    chance = _for_both(torch.rand(4, (count + 1) // 2, device=device), count)
     mirror = torch.where(chance[0] < 0.5, -1.0, 1.0)
     still = chance[1] < UNMOVED
-    turn = torch.where(still, 0, torch.randn(count, device=device) * math.radians(4))
+    leaning, stretched = _for_both(torch.randn(2, (count + 1) // 2, device=device), count)
+    turn = torch.where(still, 0, leaning * math.radians(4))
     nearer = torch.where(still, 0, math.log(ZOOM) * chance[2] ** 2)
-    stretch = torch.where(still, 0, 0.08 * torch.randn(count, device=device))
+    stretch = torch.where(still, 0, 0.08 * stretched)
     wide, high = torch.exp(-nearer + stretch / 2), torch.exp(-nearer - stretch / 2)
     cosine, sine = turn.cos(), turn.sin()
     # Half the extent of what is seen, in halves of the picture; where it would reach beyond, it is seen nearer yet.
     reach = torch.stack([cosine * wide + sine.abs() * high / aspect, sine.abs() * wide * aspect + cosine * high])
     fit = reach.amax(0).clamp(min=1)
     slack = (1 - reach / fit).clamp(min=0)
-    shift = slack * (2 * torch.rand(2, count, device=device) - 1)
+    shift = slack * (2 * _for_both(torch.rand(2, (count + 1) // 2, device=device), count) - 1)
     across, down = wide / fit, high / fit
     rows = [cosine * across * mirror, -sine * down / aspect, shift[0], sine * across * aspect * mirror, cosine * down]
     matrix = torch.stack([*rows, shift[1]], 1).view(count, 2, 3)
@@ -70,17 +71,17 @@ def moved(pixels: torch.Tensor, targets: torch.Tensor) -> Pair:
 
 
 def with_guests(pixels: torch.Tensor, targets: torch.Tensor) -> Pair:
-    """Some pictures with the people of their neighbour in the batch before their own, shifted aside."""
+    """Some pictures with the people of their neighbours in the batch before their own, shifted aside."""
     count, _, _, width = pixels.shape
-    guests = round(count * GUESTS)
-    if guests == 0 or count < 2:
+    guests = 2 * round(count * GUESTS / 2)
+    if guests == 0 or count < 4:
         return pixels, targets
-    side = torch.where(torch.rand(guests, device=pixels.device) < 0.5, -1.0, 1.0)
+    side, far = _for_both(torch.rand(2, guests // 2, device=pixels.device), guests)
     cells = width // 2
-    shift = side * (cells * (0.15 + 0.4 * torch.rand(guests, device=pixels.device))).round() * 2 / cells
+    shift = torch.where(side < 0.5, -1.0, 1.0) * (cells * (0.15 + 0.4 * far)).round() * 2 / cells
     matrix = torch.eye(2, 3, device=pixels.device).repeat(guests, 1, 1)
     matrix[:, 0, 2] = shift
-    theirs, both = pixels.roll(1, 0)[:guests], targets.roll(1, 0)[:guests]
+    theirs, both = pixels.roll(2, 0)[:guests], targets.roll(2, 0)[:guests]
     moved_in = _sampled(theirs, matrix, "bilinear", "zeros")
     both = _sampled(both.float(), matrix, "nearest", "zeros").to(torch.uint8)
     codes = both[:, 0]
@@ -123,11 +124,29 @@ def disagreement(before: torch.Tensor, after: torch.Tensor, shift: tuple[int, in
     where other things came into view."""
     rows, columns = (step // 2 for step in shift)
     edge = MOVED + RIM
-    both = (
-        logits[..., edge:-edge, edge:-edge].log_softmax(1) for logits in (before.roll((rows, columns), (2, 3)), after)
-    )
-    first, second = both
-    return ((first.exp() - second.exp()) * (first - second)).sum(1).mean() / 2
+    first, second = (logits[..., edge:-edge, edge:-edge] for logits in (before.roll((rows, columns), (2, 3)), after))
+    return _divergence(first, second).mean()
+
+
+def unsteadiness(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean divergence of what is said of two pictures a moment apart, where the same is right in both; 0 if there are
+    none. (N, classes, h, w) logits with (N, 3, h, w) targets, two by two."""
+    count = len(logits) // 2 * 2
+    first, second = logits[:count:2], logits[1:count:2]
+    before, after = targets[:count:2], targets[1:count:2]
+    same = (before[:, 0] == after[:, 0]) & (before[:, 2] > 0) & (after[:, 2] > 0)
+    return (_divergence(first, second) * same).sum() / same.sum().clamp(min=1)
+
+
+def _divergence(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """(N, h, w): half the sum of both Kullback-Leibler divergences, of (N, classes, h, w) logits."""
+    first, second = first.log_softmax(1), second.log_softmax(1)
+    return ((first.exp() - second.exp()) * (first - second)).sum(1) / 2
+
+
+def _for_both(drawn: torch.Tensor, count: int) -> torch.Tensor:
+    """What was drawn for each two pictures, (..., (count + 1) // 2), for each of `count`."""
+    return drawn.repeat_interleave(2, -1)[..., :count]
 
 
 def _sampled(pictures: torch.Tensor, matrix: torch.Tensor, mode: str, beyond: str) -> torch.Tensor:
@@ -137,5 +156,5 @@ def _sampled(pictures: torch.Tensor, matrix: torch.Tensor, mode: str, beyond: st
 
 @cache
 def _mirrored(device: torch.device) -> torch.Tensor:
-    """(2, 256): what targets and joints become in a mirror."""
-    return torch.from_numpy(np.stack([LEFT_RIGHT, MIRRORED])).to(device).long()
+    """(3, 256): what targets and joints become in a mirror, and what stays."""
+    return torch.from_numpy(np.stack([LEFT_RIGHT, MIRRORED, np.arange(256, dtype=np.uint8)])).to(device).long()
