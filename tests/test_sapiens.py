@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,15 @@ def test_what_wraps_the_network_is_looked_through(tmp_path: Path, make: Make) ->
     network = Wrapped(PublishedSapiens())
     model = open_model(make(tmp_path / "model.pt2", network))
     assert off(logits(model, pixels()), network(pixels())) < SAME
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
+def test_what_training_keeps_beside_the_weights_is_left_alone(tmp_path: Path, key: str) -> None:
+    network = PublishedSapiens()
+    weights = {f"_orig_mod.{name}": tensor for name, tensor in network.state_dict().items()}  # of a compiled network
+    kept = {"optimizer": {"state": {}, "param_groups": [{"lr": 1e-4}]}, "args": Namespace(lr=1e-4), key: weights}
+    torch.save(kept, tmp_path / "model.pth")
+    assert off(logits(open_model(tmp_path / "model.pth"), pixels()), network(pixels())) < SAME
 
 
 def test_numbers_of_preprocessing_are_no_weights(tmp_path: Path) -> None:

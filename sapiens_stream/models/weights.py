@@ -23,7 +23,7 @@ from sapiens_stream.models.pickles import Inert, TensorAt
 
 Weights = Mapping[str, torch.Tensor]
 
-_STATE_KEY = "state_dict"
+_STATE_KEYS = ("state_dict", "model_state_dict", "model")  # by which training programs keep weights, the usual first
 _NO_WEIGHTS = "is a pickle of something else than a dict of weights, which is not opened; save the state_dict alone"
 # torch 2.8 and before keep the weights as an archive of their own in the archive, which torch 2.1 called JSON.
 _INNER = re.compile(r"(^|/)(serialized_state_dict\.(pt|json)|data/weights/[^/]+\.pt)$")
@@ -163,9 +163,9 @@ def _record(archive: Archive) -> str:
 
 
 def _plain(content: Any, tensor_at: Callable[[TensorAt], torch.Tensor]) -> Weights:
-    """The tensors of a dict, which may hold them under `state_dict`."""
-    if isinstance(content, Mapping) and isinstance(content.get(_STATE_KEY), Mapping):
-        content = content[_STATE_KEY]
+    """The tensors of a dict, which may hold them under one of `_STATE_KEYS`."""
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in _STATE_KEYS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping):
         raise ModelError(_NO_WEIGHTS)
     return {str(name): tensor_at(value) for name, value in content.items() if isinstance(value, TensorAt)}
