@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import av
 import cv2
@@ -61,7 +61,7 @@ class SourceInfo:
     interlaced: bool = False
 
     def pixel_aspect(self, frame: Frame) -> Fraction | None:
-        """The width of a pixel over its height in the upright picture of a frame."""
+        """The width of a pixel over its height in the upright picture of `frame`."""
         ratio = self.sample_aspect_ratio
         return 1 / ratio if ratio and frame.quarter_turns % 2 else ratio
 
@@ -115,6 +115,13 @@ class Frame:
     duration: int | None = None
     arrived: float | None = None
     damaged: Damaged | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling and copying, which a decoder's frame cannot: `rgb` takes its place."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        if isinstance(self.decoded, av.VideoFrame):
+            state |= {"decoded": self.rgb, "quarter_turns": 0, "mirrored": False}
+        return state
 
     @property
     def time(self) -> Fraction | None:

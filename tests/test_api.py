@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import io
 import itertools
 import json
 import os
+import pickle
 import socket
 import sys
 import threading
@@ -56,6 +58,18 @@ def model(colour_torchscript: Path) -> Segmenter:
 @pytest.fixture(scope="module")
 def result(model: Segmenter) -> Result:
     return model(RGB)
+
+
+@pytest.mark.parametrize("passed_on", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_the_result_of_a_frame_can_be_passed_to_another_process(
+    model: Segmenter, tmp_path: Path, passed_on: Callable[[Result], Result]
+) -> None:
+    clip = make_video(tmp_path / "clip.mp4", frames=2, rotation=90, mirrored=True)
+    for each in segment(clip, model=model):
+        came = passed_on(each)
+        assert came.to_dict() == each.to_dict()
+        assert (came.overlay() == each.overlay()).all()
+        assert (came.frame.time, came.frame.size) == (each.frame.time, each.frame.size)
 
 
 def tensor(array: np.ndarray[Any, Any] = RGB) -> torch.Tensor:
