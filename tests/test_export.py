@@ -20,14 +20,14 @@ from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError, OutputError, UsageError
 from sapiens_stream.install_line import install_line
 from sapiens_stream.models import open_model
-from sapiens_stream.models.export import Target, export_model
+from sapiens_stream.models.export import TARGETS, Target, export_model
 from sapiens_stream.models.manifest import NAME
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.sapiens.config import SapiensConfig
 from sapiens_stream.models.sapiens.network import Sapiens
 from tests.checkpoints import tiny_torchscript
 from tests.hostile_checkpoints import rewritten
-from tests.program import Program
+from tests.program import Program, finish, start
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -200,6 +200,14 @@ def test_a_file_that_cannot_be_written_is_named(sapiens: Path, tmp_path: Path) -
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match=r"taken/model\.pt2 can't be written"):
         export_model(open_model(sapiens), "torchscript", tmp_path / "taken" / "model.pt2")
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_a_disk_that_cannot_hold_the_file_is_told(to: Target, small_disk: Path) -> None:
+    outcome = finish(start("models", "export", "builtin", "--to", to, "-o", small_disk / "model"))
+    assert outcome.code == 1, outcome
+    assert "can't be written: it takes" in outcome.stderr
+    assert not list(small_disk.iterdir())
 
 
 def test_without_the_libraries_the_error_says_how_to_install_them(

@@ -14,12 +14,15 @@ from torch import nn
 
 from sapiens_stream.errors import ModelError, OutputError, UsageError, cause
 from sapiens_stream.install_line import install_line
+from sapiens_stream.models.hub import amount
 from sapiens_stream.models.interface import last_line, quiet_torch
 from sapiens_stream.models.manifest import NAME, as_text, manifest
 from sapiens_stream.models.model import Model
 
 Target = Literal["torchscript", "torch-export", "onnx"]
 TARGETS: tuple[Target, ...] = get_args(Target)
+
+_GRAPH_BYTES = 1 << 20  # beside the weights, and more than any takes
 
 Save = Callable[[Path], None]
 
@@ -46,6 +49,7 @@ def export_model(
         network = model.place(torch.device("cpu"), dtype)
         if not isinstance(network, nn.Module):
             raise ModelError(f"{model.name} is a {model.kind} graph, which runs as it is and can be no other")
+        _require_space(file, network)
         example = torch.zeros(batch or 2, 3, model.input.height, model.input.width, dtype=dtype)
         try:
             with torch.no_grad():
@@ -87,6 +91,14 @@ def _onnx(network: nn.Module, example: torch.Tensor, free: bool, facts: Mapping[
 
 def _dynamic(free: bool) -> tuple[dict[int, Any]] | None:
     return ({0: torch.export.Dim("batch", min=1)},) if free else None
+
+
+def _require_space(file: Path, network: nn.Module) -> None:
+    """Torch's writer ends the whole program where the disk fills up under it."""
+    weights = sum(each.nbytes for each in network.state_dict().values())
+    needed, free = weights + _GRAPH_BYTES, shutil.disk_usage(file.parent).free
+    if free < needed:
+        raise OutputError(f"{file} can't be written: it takes {amount(needed)}, and {amount(free)} are free")
 
 
 @contextmanager
