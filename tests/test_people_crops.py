@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -335,6 +337,18 @@ def test_a_file_of_no_boxes(tmp_path: Path, text: str, said: str | None) -> None
         BoxesFile(path)
     assert str(refused.value).startswith(str(path))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes have no such names")
+def test_a_pipe_gives_boxes_and_no_more_than_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most, said in ((1000, "not 0 to 1"), (40, "more than 0 MiB")):
+        monkeypatch.setattr("sapiens_stream.people.boxes_file._MOST_BYTES", most)
+        reading, writing = os.pipe()
+        os.write(writing, b'{"frame": 1, "boxes": [[1, 2, 3, 4, 7]]}\n' * 2)
+        os.close(writing)
+        with pytest.raises(InputError, match=said):
+            BoxesFile(Path(f"/dev/fd/{reading}"))
+        os.close(reading)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -338,6 +338,12 @@ def test_what_is_wrong_with_a_mapping_is_told_in_a_line(content, words, run, pro
     assert [path.name for path in tmp_path.iterdir()] == ["own.toml"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such file")
+def test_of_a_mapping_without_an_end_no_more_is_read_than_one_takes():
+    with pytest.raises(UsageError, match="no mapping has more than"):
+        read_mapping("/dev/zero", SAPIENS)
+
+
 def test_a_mapping_that_is_not_there(run, program, tmp_path):
     outcome = program("results", "export", run, "--to", "coco", "--mapping", "lup", "-o", tmp_path)
     assert outcome.code == 2 and "in the package are atr, cihp, lip, pascal" in outcome.stderr

@@ -78,11 +78,13 @@ class BoxesFile:
 
     def _read(self) -> bytes:
         try:
-            if self._path.stat().st_size > _MOST_BYTES:
-                raise InputError(f"{self._path}: more than {_MOST_BYTES >> 20} MiB, which no file of boxes needs")
-            return self._path.read_bytes().removeprefix(BOM_UTF8)
+            with self._path.open("rb") as file:
+                content = file.read(_MOST_BYTES + 1)  # a pipe does not tell its size
         except OSError as error:
             raise InputError(f"{self._path}: cannot be read: {cause(error)}") from error
+        if len(content) > _MOST_BYTES:
+            raise InputError(f"{self._path}: more than {_MOST_BYTES >> 20} MiB, which no file of boxes needs")
+        return content.removeprefix(BOM_UTF8)
 
     def _take_lines(self, content: bytes) -> None:
         for number, line in enumerate(content.splitlines(), 1):

@@ -52,9 +52,11 @@ def read_mapping(what: str, classes: ClassSet) -> ClassMapping:
 
 def _read(path: Path, what: str) -> Mapping[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise UsageError(f"--mapping {what}: no mapping has {path.stat().st_size} bytes")
-        return tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)  # a pipe does not tell its size
+        if len(content) > _LARGEST_FILE:
+            raise UsageError(f"--mapping {what}: no mapping has more than {_LARGEST_FILE} bytes")
+        return tomllib.loads(content.decode().replace("\r\n", "\n"))
     except FileNotFoundError:
         raise UsageError(
             f"--mapping {what}: there is no such file; in the package are {', '.join(shipped())}"
