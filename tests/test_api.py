@@ -230,6 +230,13 @@ class TestPictures:
             model(given())
         assert "\n" not in str(refused.value) and "secret" not in str(refused.value)
 
+    @pytest.mark.parametrize("name", ["a" * 5000, "a\0b"], ids=["too long", "with a zero"])
+    def test_what_can_be_no_name_is_an_input_error(self, model: Segmenter, name: str) -> None:
+        with pytest.raises(InputError, match="^a"):
+            model(name)
+        with pytest.raises(InputError, match="^a"):
+            list(segment(name, model=model))
+
     def test_a_damaged_picture_is_used_and_warned_of(self, model: Segmenter) -> None:
         damaged = Frame(index=0, name="x", decoded=RGB, damaged=Damaged("x.jpg", "its end is missing"))
         with pytest.warns(UserWarning, match=r"damaged x\.jpg: its end is missing"):

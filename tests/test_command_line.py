@@ -254,3 +254,30 @@ def test_started_in_a_folder_that_is_gone(tmp_path: Path) -> None:
     )
     assert run.returncode == 1
     assert run.stderr == "error: the folder that the program was started in is gone; start it in another\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names have other limits there")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["video", "{}"],
+        ["video", "clip.mp4", "-m", "{}"],
+        ["video", "clip.mp4", "-o", "{}"],
+        ["images", "--input", "{}"],
+        ["images", "--input", "{}*.png"],
+        ["live", "{}"],
+        ["models", "info", "{}"],
+        ["models", "export", "{}", "--to", "onnx", "-o", "a"],
+        ["results", "status", "{}"],
+        ["results", "render", "{}"],
+        ["results", "report", "{}"],
+        ["results", "export", "{}", "--to", "coco"],
+        ["results", "join", "{}"],
+        ["demo", "-o", "{}"],
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_no_file_system_takes_is_told_in_a_line(program: Program, folder: Path, command: list[str]) -> None:
+    outcome = program(*[word.format("a" * 300) for word in command])
+    assert outcome.code in (1, 2)
+    assert len(outcome.complaints) == 1 and "aaa" in outcome.stderr

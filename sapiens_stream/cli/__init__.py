@@ -72,9 +72,11 @@ def _run() -> int:
         error(str(problem))
         code = exit_codes.FAILED
     except (ImportError, MemoryError, OSError, RuntimeError) as problem:
-        if not (isinstance(problem, ImportError) or out_of_memory(problem)):
+        # A name that no file system takes, or behind a folder that may not be looked into, may be any argument.
+        name = problem.filename if isinstance(problem, OSError) else None
+        if not (name or isinstance(problem, ImportError) or out_of_memory(problem)):
             raise
-        error(cause(problem))
+        error(f"{name}: {cause(problem)}" if name else cause(problem))
         code = exit_codes.FAILED
     except (KeyboardInterrupt, typer.Abort):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more must not turn the end into a traceback

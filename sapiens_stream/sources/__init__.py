@@ -8,7 +8,7 @@ from pathlib import Path
 from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
 from sapiens_stream.sources.decoding import Decoder
 from sapiens_stream.sources.kinds import ANIMATIONS, is_photo
-from sapiens_stream.sources.listing import is_glob, is_list
+from sapiens_stream.sources.listing import is_folder, is_glob, is_list
 from sapiens_stream.sources.live import Live, LiveEvent
 from sapiens_stream.sources.live.address import Address, is_live, parse_address
 from sapiens_stream.sources.live.cameras import CameraDevice, list_cameras
@@ -69,7 +69,7 @@ def open_source(
         return live(what)
     path = Path(what)
     animation = path.suffix.lower() in ANIMATIONS
-    if path.is_dir() or is_list(path) or is_glob(what) or (is_photo(path) and not animation):
+    if is_folder(path) or is_list(path) or is_glob(what) or (is_photo(path) and not animation):
         return Photos(
             what, decoder=decoder, workers=workers, recursive=recursive, exclude=exclude, max_pixels=max_pixels
         )

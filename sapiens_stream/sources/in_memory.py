@@ -17,7 +17,7 @@ from sapiens_stream.errors import InputError, UsageError, cause
 from sapiens_stream.frame import Frame, Skipped, SourceInfo, UInt8Array
 from sapiens_stream.settings import picture_name
 from sapiens_stream.sources.kinds import is_photo
-from sapiens_stream.sources.listing import is_glob, is_list
+from sapiens_stream.sources.listing import is_folder, is_glob, is_list
 from sapiens_stream.sources.live.address import is_live
 from sapiens_stream.sources.photos import Photos
 from sapiens_stream.sources.redaction import redacted_text
@@ -104,7 +104,7 @@ def _frame_or_skipped(picture: object, index: int, name: str) -> Frame | Skipped
 
 
 def _photo(path: str, index: int) -> Frame | Skipped:
-    what = "live" if is_live(path) else "a folder" if Path(path).is_dir() else "several photos"
+    what = "live" if is_live(path) else "a folder" if is_folder(Path(path)) else "several photos"
     if what != "several photos" or is_list(Path(path)) or is_glob(path):
         name = redacted_text(path)
         raise UsageError(f"{name} is {what}, not one picture; segment({name!r}) goes through it")

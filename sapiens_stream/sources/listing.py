@@ -61,7 +61,7 @@ def list_photos(what: Input, *, recursive: bool = False, exclude: Path | None = 
     path = Path(what)
     if is_glob(what):
         found = _matching(str(what), exclude)
-    elif path.is_dir():
+    elif is_folder(path):
         found = _in_folder(path, recursive, None if _is_within(path, exclude) else exclude)
     elif not path.exists():
         raise InputError(f"{what}: no such file or folder")
@@ -70,6 +70,14 @@ def list_photos(what: Input, *, recursive: bool = False, exclude: Path | None = 
     else:
         found = [Listed(path, path.stem)]
     return list(_each_its_results(found, exclude))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder. Raises InputError where it is not told: for what can be no name, for instance."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {cause(error)}") from None
 
 
 def _in_folder(folder: Path, recursive: bool, exclude: Path | None) -> list[Listed | Skipped]:

@@ -71,7 +71,7 @@ def spool_pipe(path: Path | None, alive: Callable[[], None] = lambda: None) -> S
     """
     try:
         mode = (os.fstat(0) if path is None else path.stat()).st_mode
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name with a zero in it is none
         raise InputError(cause(error)) from None
     if path is not None and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         return None
