@@ -232,9 +232,9 @@ class TestPictures:
 
     @pytest.mark.parametrize("name", ["a" * 5000, "a\0b"], ids=["too long", "with a zero"])
     def test_what_can_be_no_name_is_an_input_error(self, model: Segmenter, name: str) -> None:
-        with pytest.raises(InputError, match="^a"):
+        with pytest.raises(InputError, match=r"^a"):
             model(name)
-        with pytest.raises(InputError, match="^a"):
+        with pytest.raises(InputError, match=r"^a"):
             list(segment(name, model=model))
 
     def test_a_damaged_picture_is_used_and_warned_of(self, model: Segmenter) -> None:
