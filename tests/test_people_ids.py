@@ -9,12 +9,17 @@ from fractions import Fraction
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.frame import Frame, PersonBox, Segmentation, UInt8Array
+from sapiens_stream.people.claims import Picture
 from sapiens_stream.people.identity import Identities
+from sapiens_stream.people.known import Known
+from sapiens_stream.people.looks import Look
 from sapiens_stream.people.segments import told_apart
+from sapiens_stream.people.single import Doubles, Figures
 from sapiens_stream.sinks.json_file import as_json
 
 SIZE = (180, 320)
@@ -239,3 +244,30 @@ def test_pixels_belong_to_the_box_in_whose_middle_they_lie() -> None:
     owner = told_apart(foreground, [PersonBox(2, 2, 8, 6), PersonBox(8, 2, 8, 6)], (10, 20))
     assert owner[5].tolist() == [0] * 2 + [1] * 7 + [2] * 9 + [0] * 2
     assert owner[0, 0] == 0
+
+
+@pytest.mark.parametrize("known_before", [True, False], ids=["somebody who is gone", "nobody else"])
+def test_of_two_who_had_one_id_it_is_theirs_who_look_like_it_if_the_other_was_known(known_before: bool) -> None:
+    """Else only where they are tells."""
+    owner = np.zeros((60, 120), np.uint8)
+    owner[10:50, 20:36], owner[10:50, 70:86] = 1, 2
+    codes = np.where(owner == 1, 100, 2000).astype(np.int32)
+    heads = (owner > 0) & (np.arange(60) < 18)[:, None]
+    picture = Picture(owner > 0, heads, owner, (0.0, 0.9, 0.9), codes)
+
+    def known(number: int, box: tuple[int, int, int, int], look: npt.NDArray[np.int32], seen: Fraction) -> Known:
+        edges = np.array(box, np.float64)
+        return Known(id=number, box=edges, born=Fraction(0), seen=seen, score=0.9, look=Look(look), area=640.0)
+
+    both = np.concatenate([codes[owner == 1][:200], codes[owner == 2]])
+    people = [known(1, (24, 10, 40, 50), both, Fraction(2))]  # nearer to the one on the left
+    if known_before:
+        people.append(known(2, (40, 10, 56, 50), codes[owner == 1], Fraction(1)))
+    doubles, nearest = Doubles(), dict[int, int]()
+    for frame in range(3):
+        assert not nearest
+        places = (owner > 0).astype(np.int32)
+        doubles.part(people, Figures(picture, places, len(people)), places, Fraction(21 + frame, 10), nearest)
+    stays = 2 if known_before else 1
+    assert nearest == {1: stays}
+    assert (places[owner == stays] == 1).all() and not places[owner == 3 - stays].any()

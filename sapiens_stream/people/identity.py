@@ -152,11 +152,10 @@ class Identities:
         places = claimed(self._known, picture, brought, now)
         figures = Figures(picture, places, len(self._known))
         nearest: dict[int, int] = {}
-        self._doubles.part(self._known, figures, places, nearest)
+        self._doubles.part(self._known, figures, places, now, nearest)
         for person in self._known:
             if person.id in nearest:
-                part, mask = figures.part(nearest[person.id])
-                person.look = Look(picture.codes[part][mask])
+                person.look = Look(figures.codes(nearest[person.id]))
         named(self._known, figures, places, now, self._ids)
         tidy(figures, places, len(self._known))
         alone, absorbed = alone_in_pieces(self._known, figures, places)

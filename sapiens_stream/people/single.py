@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from sapiens_stream.people.claims import LEAST, Picture
 from sapiens_stream.people.known import WHOLE, Cells, Known, boxes_of, middle, window
+from sapiens_stream.people.looks import Codes
 
 LEAST_HEAD = 4  # cells
 _AGAIN = 3  # frames in a row that two people have one id before they have two
@@ -41,6 +43,11 @@ class Figures:
         """The window of one of them, and which cells of it are theirs."""
         part = window(self.boxes[number], self.picture.owner.shape)
         return part, self.picture.owner[part] == number
+
+    def codes(self, number: int) -> Codes:
+        """Of the cells of one of them."""
+        part, mask = self.part(number)
+        return self.picture.codes[part][mask]
 
     def pieces(self, numbers: Collection[int]) -> dict[int, set[int]]:
         """Of each of them the pieces of the foreground that they have a part of."""
@@ -77,9 +84,13 @@ class Doubles:
         self._since: dict[int, int] = {}
         """By id, for how many frames in a row it has been two people's."""
 
-    def part(self, known: Sequence[Known], figures: Figures, places: Cells, nearest: dict[int, int]) -> None:
+    def part(
+        self, known: Sequence[Known], figures: Figures, places: Cells, now: Fraction, nearest: dict[int, int]
+    ) -> None:
         """Leaves the id to whom it fits best, in place; the others are not known. `nearest` takes its number by id."""
         since: dict[int, int] = {}
+        areas = figures.votes.sum(0)
+        gone = [person for place, person in enumerate(known, 1) if areas[place] < LEAST]
         for place, person in enumerate(known, 1):
             own = [
                 number
@@ -90,6 +101,8 @@ class Doubles:
                 continue
             expected = middle(person.box)
             own.sort(key=lambda number: float(np.abs(middle(figures.boxes[number]) - expected).sum()))
+            likeliest = _likeliest(person, own, gone, figures, now)
+            own.sort(key=lambda number: number != likeliest)
             first = figures.boxes[own[0]]
             pieces = figures.pieces(own)
             away = [
@@ -104,6 +117,23 @@ class Doubles:
                 for number in away:
                     figures.give(number, places, place, 0)
         self._since = since
+
+
+def _likeliest(
+    person: Known, numbers: Sequence[int], gone: Sequence[Known], figures: Figures, now: Fraction
+) -> int | None:
+    """Which of these figures somebody is if another of them is one of those who are gone; None if none can be."""
+    codes = {number: figures.codes(number) for number in numbers}
+    back = {
+        number: [like for each in gone if (like := each.comes_back_as(figures.boxes[number], seen, now)) is not None]
+        for number, seen in codes.items()
+    }
+    likely = {}
+    for number, seen in codes.items():
+        others = [like for other, likes in back.items() if other != number for like in likes]
+        if others:
+            likely[number] = person.look.likeness(seen) + max(others)
+    return max(likely, key=lambda number: likely[number], default=None)
 
 
 def _beside(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
