@@ -177,6 +177,26 @@ def test_a_look_that_misses_what_the_whole_picture_shows_is_left_out() -> None:
     assert np.array_equal(result, *class_maps(engine(None), frame_of(picture)))
 
 
+def test_a_speck_in_the_whole_picture_costs_nobody_their_look() -> None:
+    """It lies beside somebody whom the whole picture misses, and is not there from nearer."""
+    calls: list[int] = []
+
+    def with_a_speck(pixels: Tensor) -> Tensor:
+        calls.append(len(pixels))
+        logits = by_brightness(pixels)
+        if len(calls) == 1:
+            height, width = logits.shape[2:]
+            logits[:, 0] = 1000
+            logits[:, 1, height // 2, width // 2 + 1] = 2000
+        return logits
+
+    person = PersonBox(290, 200, 60, 100)
+    picture = scene(person)
+    [result] = class_maps(engine(Given([person]), model(with_a_speck)), frame_of(picture))
+    assert len(calls) == 2
+    assert (result[220:280, 300:340] == 1).all()
+
+
 def test_logits_of_a_look_that_are_not_finite_are_never_put_back() -> None:
     calls: list[int] = []
 

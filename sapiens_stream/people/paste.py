@@ -21,9 +21,8 @@ _TIMES = (1, 2, 3, 4, 8, 16, 32)
 _FADE = 0.1
 """Of a look's side, over which it gives way to the whole picture, or to another look."""
 _AGREE = 0.5
-"""Of the foreground that the whole picture shows in the middle of a look, the share that the look has to find too."""
-_LEAST = 4
-"""Cells of foreground, below which there is nothing to agree on."""
+"""Of the foreground that the whole picture shows in the middle of a look, the share that the look has to find too. Or
+it finds as much as it misses: a few cells that the whole picture takes for somebody are not worth a person."""
 
 _Axis = tuple[Tensor, slice]
 """For each cell along a side, where it lies in a look's logits, -1 to 1; and which cells."""
@@ -33,9 +32,9 @@ def pasted(alone: PendingBatch, looks: Sequence[Look], seen: Sequence[Tensor], t
     """The frame's logits, as much finer as the looks at it are, with what each look saw in its place.
 
     Where looks overlap, that one counts which is the surer, and less so near its border. One that misses what the
-    whole picture shows is left out. The whole picture has its say in it, by how many pixels it saw there: a look
-    that is hardly larger does not overrule what was certain. Whatever no look covers is the whole picture's,
-    interpolated.
+    whole picture shows, and finds less, is left out. The whole picture has its say in it, by how many pixels it saw
+    there: a look that is hardly larger does not overrule what was certain. Whatever no look covers is the whole
+    picture's, interpolated.
     """
     logits = alone.logits
     times = _times_finer(logits, max(larger(look.place, alone.places[0]) for look in looks))
@@ -100,10 +99,9 @@ def _times_finer(logits: Tensor, larger: float) -> int:
 
 def _agrees(whole: Tensor, patch: _Patch, threshold: float) -> bool:
     middle = patch.weight[:, 0] >= 1
-    there = foreground(whole, threshold) & middle
-    both = there & foreground(patch.logits, threshold)
-    was, kept = torch.stack((there.sum(), both.sum())).tolist()
-    return bool(was < _LEAST or kept >= _AGREE * was)
+    there, found = (foreground(logits, threshold) & middle for logits in (whole, patch.logits))
+    was, kept, now = torch.stack((there.sum(), (there & found).sum(), found.sum())).tolist()
+    return bool(kept >= _AGREE * was or was - kept <= now)
 
 
 def _patch(whole: PendingBatch, look: Look, found: Tensor) -> _Patch | None:
