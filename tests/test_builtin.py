@@ -16,9 +16,9 @@ from sapiens_stream.models.builtin import load_builtin
 from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
 from sapiens_stream.training.evaluate import HEAD, Agreement
 from sapiens_stream.training.labels import PARSING
+from tests.recipe import ASSETS, require_renderer
 
 PHOTO = Path(__file__).parent / "data" / "golden" / "astronaut.png"
-ASSETS = Path(__file__).parents[2] / "shared" / "synth" / "makehuman"
 MAX_BYTES = 10_000_000
 ID = {name: index for index, name in enumerate(SAPIENS.names)}
 
@@ -288,14 +288,7 @@ class TestRecipe:
     @pytest.fixture(scope="class")
     @classmethod
     def cutouts(cls, tmp_path_factory):
-        pytest.importorskip("anny", reason="the extra `train` is not installed")
-        moderngl = pytest.importorskip("moderngl", reason="the extra `train` is not installed")
-        if not ASSETS.exists():
-            pytest.skip(f"MakeHuman's assets are not in {ASSETS}")
-        try:
-            moderngl.create_context(standalone=True, backend="egl").release()
-        except Exception as error:
-            pytest.skip(f"no OpenGL through EGL: {error}")
+        require_renderer()
         from sapiens_stream.training.render import render
         from sapiens_stream.training.shards import write_shard
 

@@ -17,6 +17,7 @@ from sapiens_stream.training.echo import Echo
 from sapiens_stream.training.joints import JOINTS
 from sapiens_stream.training.labels import IGNORE
 from sapiens_stream.training.vary import disagreement, moved, seen_again, varied, with_guests
+from tests.recipe import small_plan
 
 ID = {name: index for index, name in enumerate(SAPIENS.names)}
 CPU = torch.device("cpu")
@@ -259,7 +260,6 @@ def test_pictures_varied_on_a_device_have_three_shapes_to_the_end(tmp_path, monk
     import cv2
 
     from sapiens_stream.training import batches
-    from sapiens_stream.training.plan import Plan
     from sapiens_stream.training.shards import write_shard
 
     monkeypatch.setattr(batches, "PIECE", 1)
@@ -267,22 +267,7 @@ def test_pictures_varied_on_a_device_have_three_shapes_to_the_end(tmp_path, monk
     cv2.imwrite(str(tmp_path / "wall.png"), noise)
     rgba, label = np.full((2, 64, 48, 4), 255, np.uint8), np.full((2, 64, 48), 1, np.uint8)
     write_shard(tmp_path, "0000", rgba, label, np.zeros((2, len(JOINTS), 3), np.float32))
-    folders = (tmp_path,)
-    plan = Plan(
-        cutouts=folders,
-        backgrounds=folders,
-        out=tmp_path,
-        start=None,
-        seconds=9,
-        sides=(96, 160),
-        batch=1,
-        rate=1e-3,
-        mixed=False,
-        levels=(0, 0),
-        workers=0,
-        seed=0,
-        echo=echo,
-    )
+    plan = small_plan(tmp_path, sides=(96, 160), batch=1, echo=echo)
     progress = torch.tensor(0.0)
     pieces, seen = iter(batches.Composites(plan, progress)), set()
     for progress_now in (0.0, 0.4, 0.7, 1.0):
@@ -293,25 +278,9 @@ def test_pictures_varied_on_a_device_have_three_shapes_to_the_end(tmp_path, monk
 
 def test_weights_that_are_no_numbers_do_not_replace_those_that_are(tmp_path):
     from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
-    from sapiens_stream.training.plan import Plan
     from sapiens_stream.training.train import Training
 
-    plan = Plan(
-        cutouts=(),
-        backgrounds=(),
-        out=tmp_path,
-        start=BUILTIN_WEIGHTS,
-        seconds=9,
-        sides=(64, 64),
-        batch=2,
-        rate=1e-3,
-        mixed=False,
-        levels=(0, 1),
-        workers=0,
-        seed=0,
-        echo=2,
-        agree=0.5,
-    )
+    plan = small_plan(tmp_path, start=BUILTIN_WEIGHTS, sides=(64, 64), levels=(0, 1), echo=2, agree=0.5)
     training = Training(plan)
     images, targets = (
         torch.randint(256, (4, 96, 96, 3), dtype=torch.uint8),

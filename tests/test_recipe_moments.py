@@ -1,7 +1,7 @@
 """The recipe's moments: people as in the next frame, who stay two by two, and of whom the same must be said."""
 
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,11 +15,10 @@ from sapiens_stream.training.batches import Composites
 from sapiens_stream.training.compose import Composer, Shares
 from sapiens_stream.training.echo import Echo
 from sapiens_stream.training.joints import JOINTS
-from sapiens_stream.training.plan import Plan
 from sapiens_stream.training.shards import LATER, Cutouts, write_shard
 from sapiens_stream.training.vary import unsteadiness, varied
+from tests.recipe import ASSETS, require_renderer, small_plan
 
-ASSETS = Path(__file__).parents[2] / "shared" / "synth" / "makehuman"
 HAIR = SAPIENS.names.index("Hair")
 CLOTHES = [SAPIENS.names.index(f"{part}_Clothing") for part in ("Upper", "Lower")]
 LEFT, RIGHT = (SAPIENS.names.index(f"{side}_Hand") for side in ("Left", "Right"))
@@ -96,22 +95,7 @@ class TestComposed:
 
 def batches(tmp_path, share, echo=0, batch=6):
     cv2.imwrite(str(tmp_path / "wall.png"), np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8))
-    plan = Plan(
-        cutouts=(people(tmp_path),),
-        backgrounds=(tmp_path,),
-        out=tmp_path,
-        start=None,
-        seconds=9,
-        sides=(96, 96),
-        batch=batch,
-        rate=1e-3,
-        mixed=False,
-        levels=(0, 0),
-        workers=0,
-        seed=0,
-        echo=echo,
-        shares=Shares(moments=share),
-    )
+    plan = small_plan(people(tmp_path), batch=batch, echo=echo, shares=Shares(moments=share))
     return Composites(plan, torch.tensor(0.0))
 
 
@@ -200,8 +184,7 @@ class TestUnsteadiness:
         targets, losses = torch.zeros(2, 3, 48, 48, dtype=torch.uint8), []
         for moments in (0, 1):
             targets[:, 2] = moments
-            own = Plan(**{**vars(plan), "start": BUILTIN_WEIGHTS, "agree": 3.0, "steady": True})
-            training = Training(own)
+            training = Training(replace(plan, start=BUILTIN_WEIGHTS, agree=3.0, steady=True))
             torch.manual_seed(5)
             losses.append(float(training.step(images, targets, torch.ones(len(SAPIENS)))))
         assert losses[1] > losses[0] + 1e-4
@@ -209,14 +192,7 @@ class TestUnsteadiness:
 
 class TestRendered:
     def test_people_keep_their_clothes_and_move_a_little(self, tmp_path):
-        pytest.importorskip("anny", reason="the extra `train` is not installed")
-        moderngl = pytest.importorskip("moderngl", reason="the extra `train` is not installed")
-        if not ASSETS.exists():
-            pytest.skip(f"MakeHuman's assets are not in {ASSETS}")
-        try:
-            moderngl.create_context(standalone=True, backend="egl").release()
-        except Exception as error:
-            pytest.skip(f"no OpenGL through EGL: {error}")
+        require_renderer()
         from sapiens_stream.training.render import render
 
         alone = list(render(ASSETS, 4, seed=4))
