@@ -120,9 +120,38 @@ def test_pieces_that_touch_by_a_corner_have_outlines(kind, supervision, tmp_path
     np.testing.assert_array_equal(again, corner)
 
 
+SPECKS = np.zeros((40, 50), np.uint8)
+SPECKS[2, 3] = SPECKS[36, 47] = 4  # far apart
+SPECKS[10, 5:20] = SPECKS[20:30, 8] = 5
+SPECKS[range(30, 36), range(20, 26)] = 6
+cv2.circle(SPECKS, (32, 20), 8, 7, 3)
+SPECKS[20, 32] = SPECKS[23, 30:33] = 7  # within its hole
+FILLING = {"cut off": np.floor, "rounded": np.round}
+
+
+@pytest.mark.parametrize("filling", FILLING)
+@pytest.mark.parametrize("class_map", [SPECKS, *MAPS], ids=lambda each: f"{len(np.unique(each))} classes")
+@pytest.mark.parametrize("kind", ["yolo", "labelme"])
+def test_polygons_fill_to_the_class_map_pixels_and_lines_alone_too(kind, class_map, filling, supervision, tmp_path):
+    """Ultralytics cuts coordinates off, supervision rounds; the former refuses pictures with boxes among polygons."""
+    place = exported(frames([class_map]), kind, tmp_path)
+    height, width = class_map.shape
+    if kind == "yolo":
+        lines = (line.split() for line in (place / "labels/clip_000000.txt").read_text().splitlines())
+        rings = [(int(line[0]) + 1, np.array(line[1:], float).reshape(-1, 2) * (width, height)) for line in lines]
+    else:
+        shapes = json.loads((place / "clip_000000.json").read_text())["shapes"]
+        assert {shape["shape_type"] for shape in shapes} <= {"polygon"}
+        rings = [(SAPIENS.names.index(shape["label"]), np.array(shape["points"])) for shape in shapes]
+    again = np.zeros_like(class_map)
+    for class_id, ring in rings:
+        assert len(ring) >= 3
+        cv2.fillPoly(again, [FILLING[filling](ring).astype(np.int32)], class_id)
+    np.testing.assert_array_equal(again, class_map)
+
+
 def assert_detections(read, image_names):
-    # supervision's outlines go through the middles of pixels: where pieces touch by a corner its reader joins them, and
-    # it cuts off what YOLO's five digits leave of a pixel. Of these maps, all patches, that is up to a thirtieth.
+    # Where pieces touch by a corner supervision's reader joins them.
     for index, class_map in enumerate(FEWER):
         [detections] = [found for path, _, found in read if path.endswith(image_names(index))]
         again = np.zeros(SIZE, np.uint8)

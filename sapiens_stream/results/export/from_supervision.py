@@ -19,6 +19,11 @@ from sapiens_stream.sinks.instances import Instance, find_instances, instance_ma
 _LABELME_VERSION = "5.5.0"
 """Of the program whose files these are like."""
 
+_CORNERS = 3
+"""That a polygon has at least; a line with fewer would be a box to YOLO, and none is a shape to LabelMe."""
+_WITHIN = 0.25
+"""Pixels from a pixel's corner, so that one who rounds and one who cuts off find the pixel."""
+
 Polygon = npt.NDArray[np.float64]
 
 
@@ -30,9 +35,10 @@ def write_yolo(frames: Iterable[StoredFrame], target: Target) -> None:
     with needing("yolo"):
         from supervision.dataset.formats.yolo import object_to_yolo, save_data_yaml
 
+    no_box = np.zeros(4)  # which a line with a polygon does not tell
     for frame in frames:
         lines = [
-            object_to_yolo(_box(instance), instance.label.id - 1, frame.size, polygon)
+            object_to_yolo(no_box, instance.label.id - 1, frame.size, polygon + _WITHIN)
             for instance, polygons in _outlined(frame, target)
             for polygon in polygons
         ]
@@ -69,29 +75,22 @@ def write_labelme(frames: Iterable[StoredFrame], target: Target) -> None:
         target.write_picture(frame, "")
 
 
-def _shape(instance: Instance, target: Target, polygon: Polygon | None) -> dict[str, Any]:
-    points = _box(instance).reshape(2, 2) if polygon is None else polygon
+def _shape(instance: Instance, target: Target, polygon: Polygon) -> dict[str, Any]:
     return {
         "label": target.classes[instance.label.id],
-        "points": points.astype(np.float64).tolist(),
+        "points": polygon.tolist(),
         "group_id": instance.person,
         "description": "",
-        "shape_type": "rectangle" if polygon is None else "polygon",
+        "shape_type": "polygon",
         "flags": {},
     }
 
 
-def _box(instance: Instance) -> npt.NDArray[np.float32]:
-    """Left, top, right, bottom: what stands for an instance that is too small for an outline."""
-    x, y, width, height = instance.label.bbox
-    return np.array([x, y, x + width, y + height], np.float32)
-
-
-def _outlined(frame: StoredFrame, target: Target) -> Iterator[tuple[Instance, list[Polygon] | list[None]]]:
-    """The instances of a frame with their outlines; one that is too small for any has None."""
+def _outlined(frame: StoredFrame, target: Target) -> Iterator[tuple[Instance, list[Polygon]]]:
+    """The instances of a frame with their outlines."""
     for instance in find_instances(frame.class_map, frame.person_map, target.classes):
         part, origin = instance_mask(instance, frame.class_map, frame.person_map)
-        yield instance, [polygon + np.array(origin) for polygon in _polygons(part)] or [None]
+        yield instance, [polygon + np.array(origin) for polygon in _polygons(part)]
 
 
 def _polygons(mask: npt.NDArray[np.bool_]) -> list[Polygon]:
@@ -99,18 +98,28 @@ def _polygons(mask: npt.NDArray[np.bool_]) -> list[Polygon]:
 
     supervision finds no seam where pixels hang together by a corner alone: such a mask is taken apart there.
     """
-    from supervision.dataset.utils import approximate_mask_with_polygons
-
     try:
-        return [np.asarray(each, np.float64) for each in approximate_mask_with_polygons(mask, bridge_holes=True)]
+        return _around(mask)
     except ValueError:
         count, pieces = cv2.connectedComponents(mask.view(np.uint8), connectivity=4)
     found: list[Polygon] = []
     for number in range(1, count):
         piece = np.asarray(pieces == number)
         try:
-            polygons = approximate_mask_with_polygons(piece, bridge_holes=True)
-            found += [np.asarray(each, np.float64) for each in polygons]
+            found += _around(piece)
         except ValueError:
             found += [np.maximum(ring - 0.5, 0) for ring in outlines(piece)]
     return found
+
+
+def _around(mask: npt.NDArray[np.bool_]) -> list[Polygon]:
+    """The outlines of all pieces of a mask; of single pixels and lines of them too, which supervision passes over.
+
+    Raises ValueError where it finds no seam.
+    """
+    from supervision.dataset.utils import approximate_mask_with_polygons
+
+    found = [np.asarray(each, np.float64) for each in approximate_mask_with_polygons(mask, bridge_holes=True)]
+    rings, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    thin = [ring.reshape(-1, 2) for ring in rings if len(ring) < _CORNERS]
+    return found + [ring[[0, -1, -1]].astype(np.float64) for ring in thin]
