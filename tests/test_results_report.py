@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from sapiens_stream.classes import SAPIENS, SAPIENS2, ClassSet
-from sapiens_stream.results.report.comparison import Difference, both
+from sapiens_stream.results.report.comparison import both
 from sapiens_stream.results.report.confidence import Confidences
+from sapiens_stream.results.report.difference import Difference
 from sapiens_stream.results.report.findings import FLICKER, gather
 from sapiens_stream.results.report.markup import Markup, element
 from sapiens_stream.results.report.timeline import MOST_SPANS, Timeline, clock

@@ -3,67 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sapiens_stream.classes import MAX_CLASSES, ClassSet
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Skipped, UInt8Array
 from sapiens_stream.results.report.comparison_article import comparison_article
-from sapiens_stream.results.report.findings import Moment, Moments
+from sapiens_stream.results.report.difference import Difference
 from sapiens_stream.results.report.markup import Markup
 from sapiens_stream.results.report.pictures import painted, small
-from sapiens_stream.results.report.timeline import Timeline
 from sapiens_stream.results.stored import StoredClip, StoredFrame, stored_clips
 from sapiens_stream.sources import Source
 
-IOU, CHANGED = "iou", "changed"
-
 _DIFFERENT = (255, 0, 200)
-
-Counts = npt.NDArray[np.int64]
-
-
-@dataclass
-class Difference:
-    """Along the clip: the mean IoU of the classes, that of each class, and the share of foreground that differs.
-
-    `classes` are those of both. `common`, `in_one` and `in_two` are pixels by class, over all frames.
-    """
-
-    classes: ClassSet
-    timeline: Timeline = field(default_factory=Timeline)
-    moments: Moments = field(default_factory=Moments)
-    common: Counts = field(default_factory=lambda: np.zeros(MAX_CLASSES, np.int64))
-    in_one: Counts = field(default_factory=lambda: np.zeros(MAX_CLASSES, np.int64))
-    in_two: Counts = field(default_factory=lambda: np.zeros(MAX_CLASSES, np.int64))
-    pixels: int = 0
-
-    def add(self, place: int, one: StoredFrame, two: StoredFrame) -> None:
-        """Adds a frame of both runs, whose class maps hold `classes`."""
-        a, b = one.class_map, two.class_map
-        same = a == b
-        common, in_one, in_two = (
-            np.bincount(each.ravel(), minlength=MAX_CLASSES)[:MAX_CLASSES] for each in (a[same], a, b)
-        )
-        self.common += common
-        self.in_one += in_one
-        self.in_two += in_two
-        self.pixels += a.size
-        either = in_one + in_two - common
-        there = [int(index) for index in np.flatnonzero(either) if index]
-        figures: dict[object, float] = {(IOU, index): common[index] / either[index] for index in there}
-        time = None if one.time is None else float(one.time)
-        if there:
-            figures[IOU] = float(np.mean(list(figures.values())))
-            changed = 1 - int(np.count_nonzero(same & (a > 0))) / int(np.count_nonzero(a | b))
-            figures[CHANGED] = changed
-            self.moments.add(Moment(changed, place, one.index, one.name, time))
-        self.timeline.add(time, figures)
 
 
 def paired(folder: Path, other: Path) -> tuple[list[tuple[StoredClip, StoredClip]], list[StoredClip]]:

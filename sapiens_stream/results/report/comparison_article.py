@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.results.report import charts
 from sapiens_stream.results.report.charts import Layer, Mark, hex_colour
+from sapiens_stream.results.report.difference import CHANGED, IOU, Difference
 from sapiens_stream.results.report.findings import Moment
 from sapiens_stream.results.report.markup import Markup, element, shown
 from sapiens_stream.results.report.page import (
@@ -26,9 +27,6 @@ from sapiens_stream.results.report.page import (
 from sapiens_stream.results.report.pictures import image
 from sapiens_stream.results.report.timeline import clock
 from sapiens_stream.results.stored import StoredClip
-
-if TYPE_CHECKING:
-    from sapiens_stream.results.report.comparison import Difference
 
 _LINES = 6
 """Classes whose IoU has a curve of its own: more of them cannot be told apart."""
@@ -66,24 +64,24 @@ def _name(clip: StoredClip, other: StoredClip) -> str:
 
 def _figures(difference: Difference, alone: tuple[int, int]) -> list[tuple[str, object]]:
     timeline = difference.timeline
-    ious = [value for index in _found(difference) if (value := _iou(difference, index)) is not None]
+    ious = [value for index in difference.found() if (value := difference.iou(index)) is not None]
     rows: list[tuple[str, object]] = [
         ("frames compared", f"{timeline.frames:,}"),
         ("mean IoU of the classes", per_cent(float(np.mean(ious)) if ious else None)),
-        ("of the foreground differs", per_cent(timeline.overall("changed"))),
+        ("of the foreground differs", per_cent(timeline.overall(CHANGED))),
     ]
     return rows + [(f"frames in {name} alone", count) for name, count in zip("AB", alone, strict=True) if count]
 
 
 def _agreement(difference: Difference, moments: Sequence[Moment]) -> Markup:
     timeline, classes = difference.timeline, difference.classes
-    if timeline.overall("iou") is None:
+    if timeline.overall(IOU) is None:
         return section("Agreement", element("p", "Neither run found a class in any frame."))
     marks = [Mark(timeline.place(moment.place), str(number)) for number, moment in enumerate(moments, 1)]
-    mean = Layer(name="mean IoU", colour="var(--accent)", values=timeline.mean("iou"))
-    largest = _found(difference)[:_LINES]
+    mean = Layer(name="mean IoU", colour="var(--accent)", values=timeline.mean(IOU))
+    largest = difference.found()[:_LINES]
     each = [
-        Layer(name=classes[index], colour=hex_colour(classes.colours[index]), values=timeline.mean(("iou", index)))
+        Layer(name=classes[index], colour=hex_colour(classes.colours[index]), values=timeline.mean((IOU, index)))
         for index in largest
     ]
     return section(
@@ -110,7 +108,7 @@ def _moments(
             found.append(figure(shows, f"{number}: {when}: A, B, and the {per_cent(moment.value)} that differ"))
     if not found:
         return None
-    kept = legend(difference.classes, _found(difference))
+    kept = legend(difference.classes, difference.found())
     return section("Where they differ most", figures(found, "triples"), kept, long=True)
 
 
@@ -125,10 +123,10 @@ def _classes(difference: Difference) -> Markup | None:
         [element("th", text, class_="number") for text in ("IoU", "of the picture in A", "in B")],
     )
     rows = []
-    for index in _found(difference):
+    for index in difference.found():
         name = [swatch(hex_colour(difference.classes.colours[index])), difference.classes[index]]
         shares = [int(counts[index]) / difference.pixels for counts in (difference.in_one, difference.in_two)]
-        cells = [element("td", per_cent(value), class_="number") for value in (_iou(difference, index), *shares)]
+        cells = [element("td", per_cent(value), class_="number") for value in (difference.iou(index), *shares)]
         rows.append(element("tr", element("td", name), cells))
     return section("Each class", element("table", head, rows), long=True) if rows else None
 
@@ -155,14 +153,3 @@ def _told(clip: StoredClip) -> dict[str, str]:
     found |= {key: record.get(key) for key in ("status", "device", "precision", "frames_per_second")}
     found |= {f"setting: {shown(key)}": value for key, value in sorted(clip.past.settings.items())}
     return {name: shown(value)[:_LONGEST] for name, value in found.items()}
-
-
-def _found(difference: Difference) -> list[int]:
-    """The classes that either run found, the largest first."""
-    pixels = difference.in_one + difference.in_two
-    return [int(index) for index in np.argsort(-pixels, kind="stable") if index and pixels[index]]
-
-
-def _iou(difference: Difference, index: int) -> float | None:
-    either = int(difference.in_one[index] + difference.in_two[index] - difference.common[index])
-    return int(difference.common[index]) / either if either else None
