@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from functools import partial
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -12,7 +13,9 @@ from PIL import Image
 from sapiens_stream.classes import SAPIENS, ClassSet
 from sapiens_stream.errors import OutputError
 from sapiens_stream.results.export.label_studio import encode_rle
-from sapiens_stream.results.export.registry import FORMATS
+from sapiens_stream.results.export.registry import FORMATS, named
+from sapiens_stream.results.export.target import Choices, Target
+from sapiens_stream.results.export.voc import object_palette
 from sapiens_stream.results.stored import StoredFrame
 from tests.test_results_export import SIZE, exported, some_maps, some_people
 
@@ -238,19 +241,58 @@ def test_cvat_gives_back_each_mask(datumaro, tmp_path):
             np.testing.assert_array_equal(mask, wanted[key])
 
 
-def test_voc_holds_ids_in_the_classes_colours(datumaro, tmp_path):
-    place = exported(frames(), "voc", tmp_path, images="jpg")
-    for index, class_map in enumerate(FEWER):
-        if not class_map.any():
-            continue
-        with Image.open(place / f"SegmentationClass/clip_{index:06d}.png") as image:
-            colours = SAPIENS.palette.copy()
-            colours[0] = 0
+def test_cvat_has_the_names_of_photos_that_are_not_written(datumaro, tmp_path):
+    target = Target(
+        folder=tmp_path,
+        stem="clip",
+        classes=SAPIENS,
+        choices=Choices(),
+        picture_name=lambda frame: f"{frame.name}.{'PNG' if frame.index else 'webp'}",
+    )
+    photos = [StoredFrame(index=index, name=f"photo {index}", class_map=MAPS[0]) for index in range(2)]
+    named("cvat").write(photos, target)
+    root = ElementTree.parse(tmp_path / "train.xml")
+    assert [image.get("name") for image in root.iter("image")] == ["photo 0.webp", "photo 1.PNG"]
+
+
+@pytest.mark.parametrize("people", [False, True])
+def test_voc_holds_ids_in_the_classes_colours(people, tmp_path):
+    """As palette PNG, which is what torchvision and mmsegmentation take for ids; and of frames without anybody too."""
+    place = exported(frames(people=people), "voc", tmp_path, images="jpg")
+    listed = (place / "ImageSets/Segmentation/train.txt").read_text().splitlines()
+    assert listed == [f"clip_{index:06d}" for index in range(len(FEWER))]
+    colours = SAPIENS.palette.copy()
+    colours[0] = 0
+    for name, class_map in zip(listed, FEWER, strict=True):
+        assert (place / f"JPEGImages/{name}.jpg").is_file()
+        with Image.open(place / f"SegmentationClass/{name}.png") as image:
+            assert image.mode == "P"
+            np.testing.assert_array_equal(np.array(image), class_map)
             np.testing.assert_array_equal(np.array(image.convert("RGB")), colours[class_map])
-        assert (place / f"JPEGImages/clip_{index:06d}.jpg").is_file()
+        with Image.open(place / f"SegmentationObject/{name}.png") as image:
+            assert image.mode == "P"
+            numbers = np.array(image)
+        wanted = parts(class_map, some_people(class_map) if people else None)
+        assert [set(np.unique(numbers[mask])) for mask in wanted.values()] == [
+            {numbers[mask][0]} for mask in wanted.values()
+        ]
+        assert sorted(np.unique(numbers[class_map > 0])) == list(range(1, len(wanted) + 1))
+        assert not numbers[class_map == 0].any()
+
+
+def test_objects_have_the_colours_of_voc():
+    assert object_palette()[[0, 1, 2, 3, 8, 15, 20, 255]].tolist() == [
+        *([0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]),
+        *([64, 0, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192]),
+    ]
+
+
+def test_datumaro_reads_voc(datumaro, tmp_path):
+    place = exported(frames(), "voc", tmp_path, images="jpg")
     read = datumaro.Dataset.import_from(str(place), "voc_segmentation")
     labels = [label.name for label in read.categories()[datumaro.AnnotationType.label].items]
     assert labels[:28] == list(SAPIENS.names)
+    assert len(read) == len(FEWER)
     for item in read:
         class_map = FEWER[int(item.id[-6:])]
         again = np.zeros(SIZE, np.uint8)
@@ -307,7 +349,7 @@ def test_label_studio_has_a_task_a_frame(tmp_path):
 # All of them
 
 WORDS = [each.word for each in FORMATS]
-NEEDS = {"yolo": "supervision", "labelme": "supervision", "cvat": "datumaro", "voc": "datumaro"}
+NEEDS = {"yolo": "supervision", "labelme": "supervision", "cvat": "datumaro"}
 
 
 @pytest.mark.parametrize("kind", NEEDS)
@@ -317,8 +359,7 @@ def test_a_missing_library_is_named_in_a_line(kind, program, monkeypatch, tmp_pa
     write(tmp_path / "clip_labels.mkv", FEWER)
     for module in ("supervision", "supervision.dataset.formats.yolo", "supervision.dataset.formats.labelme"):
         monkeypatch.setitem(__import__("sys").modules, module, None)
-    for module in ("cvat", "voc"):
-        monkeypatch.setitem(__import__("sys").modules, f"datumaro.plugins.data_formats.{module}.exporter", None)
+    monkeypatch.setitem(__import__("sys").modules, "datumaro.plugins.data_formats.cvat.exporter", None)
     outcome = program("results", "export", tmp_path, "--to", kind)
     assert (outcome.code, len(outcome.complaints)) == (2, 1)
     assert f"--to {kind} needs the extra export: pip install" in outcome.stderr
@@ -336,7 +377,7 @@ def test_names_that_are_no_text_are_written_as_they_can_be(kind, tmp_path):
     try:
         exported(odd, kind, tmp_path, classes=classes)
     except OutputError as error:
-        assert kind in ("cvat", "voc") and "can't be written" in str(error)
+        assert kind == "cvat" and "can't be written" in str(error)
         assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Formats that datumaro (https://github.com/open-edge-platform/datumaro) writes: CVAT's XML, and Pascal VOC.
+"""CVAT's XML, which datumaro (https://github.com/open-edge-platform/datumaro) writes.
 
 datumaro asks for opencv-python-headless, whose files would take the place of opencv-python's; it runs with either, so
 that it is installed without what it asks for, which the extra has.
@@ -7,7 +7,7 @@ that it is installed without what it asks for, which the extra has.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.instances import find_instances, instance_mask
 
 if TYPE_CHECKING:
-    from datumaro.components.dataset_base import DatasetItem
+    from datumaro.components.dataset_base import DatasetItem, SubsetBase
 
 INSTALL = "pip install --no-deps 'datumaro>=1.13,<2'"
 
@@ -31,39 +31,32 @@ def write_cvat(frames: Iterable[StoredFrame], target: Target) -> None:
     with needing("cvat", INSTALL):
         from datumaro.plugins.data_formats.cvat.exporter import CvatExporter
 
-    _export(lambda data: CvatExporter(data, str(target.folder), **_media(target)).apply(), frames, target)
+    images = target.choices.images
+    ending = f".{images}" if images is not None else None  # pictures that are not written keep their own
+    logging.getLogger("datumaro").setLevel(logging.ERROR)
+    try:
+        data = _data(frames, target)
+        CvatExporter(data, str(target.folder), save_media=images is not None, image_ext=ending).apply()
+    except OSError:
+        raise
+    except Exception as error:  # it has a tree of its own, and wraps what it met
+        met = error.__cause__.__cause__ if error.__cause__ is not None else None
+        raise OutputError(f"{target.folder} can't be written: {cause(met or error)}") from error
 
 
-def write_voc(frames: Iterable[StoredFrame], target: Target) -> None:
-    """The folders of Pascal VOC: SegmentationClass, SegmentationObject, ImageSets, and labelmap.txt with the colours.
-
-    The background is black in it, as the format has it, and the pixels hold the classes' ids.
-    """
-    with needing("voc", INSTALL):
-        from datumaro.plugins.data_formats.voc.exporter import VocSegmentationExporter
-
-    _export(lambda data: VocSegmentationExporter(data, str(target.folder), **_media(target)).apply(), frames, target)
-
-
-def _media(target: Target) -> dict[str, Any]:
-    return {"save_media": target.choices.images is not None, "image_ext": f".{target.choices.images or 'jpg'}"}
-
-
-def _export(write: Callable[[Any], None], frames: Iterable[StoredFrame], target: Target) -> None:
-    from datumaro.components.annotation import AnnotationType, LabelCategories, MaskCategories
+def _data(frames: Iterable[StoredFrame], target: Target) -> SubsetBase:
+    """The frames as datumaro takes them: one after the other, each once."""
+    from datumaro.components.annotation import AnnotationType, LabelCategories
     from datumaro.components.dataset_base import SubsetBase
 
     labels = LabelCategories(attributes={"person"})
     for name in target.classes:
         labels.add(name)
-    colours = {index: colour if index else (0, 0, 0) for index, colour in enumerate(target.classes.colours)}
 
     class Frames(SubsetBase):  # type: ignore[misc]
-        """The frames as datumaro takes them: one after the other, each once."""
-
         def __init__(self) -> None:
             super().__init__(subset=_SUBSET)
-            self._categories = {AnnotationType.label: labels, AnnotationType.mask: MaskCategories(colours)}
+            self._categories = {AnnotationType.label: labels}
 
         def __iter__(self) -> Iterator[DatasetItem]:
             return (_item(frame, target) for frame in frames)
@@ -74,14 +67,7 @@ def _export(write: Callable[[Any], None], frames: Iterable[StoredFrame], target:
         def subsets(self) -> dict[str, Any]:
             return {_SUBSET: self}
 
-    logging.getLogger("datumaro").setLevel(logging.ERROR)
-    try:
-        write(Frames())
-    except OSError:
-        raise
-    except Exception as error:  # it has a tree of its own, and wraps what it met
-        met = error.__cause__.__cause__ if error.__cause__ is not None else None
-        raise OutputError(f"{target.folder} can't be written: {cause(met or error)}") from error
+    return Frames()
 
 
 def _item(frame: StoredFrame, target: Target) -> DatasetItem:

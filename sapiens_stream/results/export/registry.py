@@ -48,7 +48,7 @@ FORMATS: tuple[Format, ...] = (
     Format(word="yolo", help="polygons", write=_in("from_supervision.write_yolo")),
     Format(word="labelme", help="JSON", write=_in("from_supervision.write_labelme")),
     Format(word="cvat", help="for images 1.1", write=_in("from_datumaro.write_cvat")),
-    Format(word="voc", help="Pascal VOC", write=_in("from_datumaro.write_voc")),
+    Format(word="voc", help="Pascal VOC", write=_in("voc.write")),
     Format(word="labelstudio", help="brush masks", write=_in("label_studio.write")),
 )
 
