@@ -138,6 +138,38 @@ def test_who_does_not_come_to_the_point_is_shown_out(
         assert eventually(lambda: not kept(preview))
 
 
+@pytest.mark.parametrize(
+    ("ask", "then"),
+    [
+        (lambda preview: request(preview, "/", "Transfer-Encoding: chunked"), b"ZZ\r\n\r\n"),
+        (handshake, b"\x81\x82\0\0\0\0\xff\xfe"),
+        (lambda preview: handshake(preview).replace(b"Version: 13", b"Version: 99"), b""),
+    ],
+    ids=["no chunk", "no text", "no version"],
+)
+def test_nothing_is_said_of_a_clients_nonsense(
+    ask: Callable[[WebPreview], bytes], then: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    said: list[str] = []
+    with serving(warn=said.append) as preview, opened(preview, ask(preview)) as client:
+        assert client.recv(9) == b"HTTP/1.1 "
+        client.sendall(then)
+        assert is_closed(client)
+    assert (said, caplog.records) == ([], [])
+
+
+def test_a_failure_of_the_page_is_a_sentence(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("of our own making")
+
+    said: list[str] = []
+    monkeypatch.setattr("sapiens_stream.viewers.web.guard.Guard._redirection", fail)
+    with serving(warn=said.append) as preview:
+        assert [get(preview)[0] for _ in range(3)] == [500] * 3
+    assert said == ["browser preview: RuntimeError: of our own making"]
+    assert caplog.records == []
+
+
 @contextmanager
 def unread(preview: WebPreview, kind: str) -> Iterator[None]:
     ask = handshake(preview) if kind == "page" else request(preview, "/stream.mjpg")

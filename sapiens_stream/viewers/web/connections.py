@@ -7,12 +7,14 @@ must not take them all.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -30,6 +32,7 @@ _SETTLING_SECONDS = 1.0  # within which a connection does not make room for anot
 _LOOK_SECONDS = 0.5
 _PAUSE_SECONDS = 1.0
 _SECONDS_BETWEEN_WORDS = 60.0
+_NONSENSE = (h11.ProtocolError, UnicodeDecodeError)  # of a client, who is shown out: nothing that a user can mend
 
 
 class Connection:
@@ -154,7 +157,8 @@ class BoundedServer(uvicorn.Server):
 
     def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        self._links.complain(f"{context.get('message', 'trouble')}{f': {error}' if error else ''}")
+        if not isinstance(error, _NONSENSE):
+            self._links.complain(f"{context.get('message', 'trouble')}{f': {error}' if error else ''}")
 
 
 def most_connections(wanted: int) -> int:
@@ -167,8 +171,34 @@ def most_connections(wanted: int) -> int:
     return wanted if limit == resource.RLIM_INFINITY else max(1, min(wanted, int(limit * SHARE_OF_DESCRIPTORS)))
 
 
+class _ToComplaints(logging.Handler):
+    """Makes a sentence of what uvicorn logs with a traceback."""
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__()
+        self._connections = connections
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        if error and not isinstance(error, _NONSENSE):
+            self._connections.complain(f"{type(error).__name__}: {error}")
+
+
+def _logger(connections: Connections) -> logging.Logger:
+    """Of these connections alone: uvicorn's own is shared with whatever else is served by this process."""
+    logger = logging.Logger("sapiens_stream.web", logging.ERROR)
+    logger.addHandler(_ToComplaints(connections))
+    return logger
+
+
 def _http_protocol(connections: Connections) -> type[asyncio.Protocol]:
+    logger = _logger(connections)
+
     class Http(H11Protocol):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.logger = logger
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._link = connections.enter(transport)
@@ -190,7 +220,13 @@ def _http_protocol(connections: Connections) -> type[asyncio.Protocol]:
 
 
 def _websocket_protocol(connections: Connections) -> type[asyncio.Protocol]:
+    logger = _logger(connections)
+
     class WebSocket(WebSocketsSansIOProtocol):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.logger = self.conn.logger = logger
+
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             connections.enter(self.transport).waiting_since = None  # from here on it answers pings
