@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -238,6 +239,15 @@ class TestFreshness:
         live = setting.execute()
         assert setting.run.status == "complete" and live["received"] == 20
         assert 0.5 < time.monotonic() - start < 10
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="here names of files are Unicode")
+    def test_names_that_are_no_text_are_shown_escaped(self, tmp_path: Path) -> None:
+        clip = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+        make_video(tmp_path / "clip.mp4", frames=10).rename(clip)
+        setting = Setting(tmp_path, str(clip), model=replace(halves(), name=os.fsdecode(b"\xff")), duration=30.0)
+        setting.execute()
+        screen = setting.watcher.screens[-1]
+        assert (Path(screen.views[0].camera).name, screen.figures.model) == (r"caf\udce9.mp4", r"\udcff")
 
 
 class TestSeveralCameras:

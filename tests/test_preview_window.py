@@ -281,6 +281,14 @@ def test_a_killed_run_takes_its_window_along_and_leaves_nothing(on_display: Virt
     assert log.read_text() == ""
 
 
+def test_a_title_that_is_no_text_is_escaped(on_display: VirtualDisplay) -> None:
+    window = Window("caf\udce9.mp4", SAPIENS)
+    window.show(screen(view(GREEN)))
+    on_display.close_window(r"caf\udce9.mp4")
+    assert asks(window, Command.QUIT)
+    window.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have a display or no way to tell")
 def test_without_a_display_it_says_so_and_offers_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)

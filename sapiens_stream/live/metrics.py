@@ -12,7 +12,7 @@ from sapiens_stream.live.camera import Camera
 from sapiens_stream.live.delays import Delays
 from sapiens_stream.live.inference import Inference
 from sapiens_stream.pipeline.statistics import Statistics
-from sapiens_stream.viewers.viewer import LiveFigures
+from sapiens_stream.viewers.viewer import LiveFigures, showable
 
 FIGURES_EVERY = 0.25  # seconds: nobody reads them faster
 
@@ -30,7 +30,7 @@ class Metrics:
         self._inference = inference
         self._statistics = Statistics()
         self._busy_before = engine.timings
-        self._figures = LiveFigures(model=engine.model.name, device=str(engine.device))
+        self._figures = LiveFigures(model=showable(engine.model.name), device=str(engine.device))
         self._figured = 0.0
 
     @property
