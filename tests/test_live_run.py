@@ -20,7 +20,7 @@ import torch
 
 from sapiens_stream.classes import numbered
 from sapiens_stream.errors import ModelError, OutputError
-from sapiens_stream.frame import Frame, Segmentation
+from sapiens_stream.frame import Frame, Segmentation, Skipped
 from sapiens_stream.inference.closer import Closer
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
@@ -32,6 +32,7 @@ from sapiens_stream.people import identity
 from sapiens_stream.people.closer import closer_for
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.writers import Writers
+from sapiens_stream.results.stored import stored_clips
 from sapiens_stream.sinks import Outputs, Sink
 from sapiens_stream.sources import Live
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
@@ -378,6 +379,23 @@ class TestRecording:
                 frames = list(container.decode(video=0))
                 sizes[path.name] = (frames[0].height, frames[0].width, len(frames))
         assert sizes == {"two_cam1.mkv": (96, 160, 3), "two_cam1_2.mkv": (64, 64, 3), "two_cam2.mkv": (96, 160, 3)}
+
+    def test_all_class_maps_are_read_back_also_of_another_size_and_none_that_was_left_out_is_missed(
+        self, tmp_path: Path
+    ) -> None:
+        clip, out = tmp_path / "clip.ts", tmp_path / "out"
+        parts = [make_video(tmp_path / f"{size[0]}.ts", frames=12, size=size) for size in ((96, 160), (64, 64))]
+        clip.write_bytes(b"".join(part.read_bytes() for part in parts))
+        setting = Setting(out, str(clip), save=frozenset({"labels"}), duration=30.0)
+        setting.execute()
+        record = json.loads(setting.record_path.read_text())
+        written = record["frames"]["written"]
+        record["frames"]["written"] += 1  # as a recording beside it has where the disk of the class maps is slow
+        setting.record_path.write_text(json.dumps(record))
+        skipped: list[Skipped] = []
+        sizes = [frame.size for stored in stored_clips(out) for frame in stored.frames(skipped.append)]
+        assert (len(sizes), skipped) == (written, [])
+        assert set(sizes) == {(96, 160), (64, 64)}
 
     def test_a_slow_disk_drops_and_does_not_hold_up(self) -> None:
         sink = SlowSink(0.02)

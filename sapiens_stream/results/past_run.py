@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
+from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -85,6 +86,11 @@ class PastRun:
         return "path" in fingerprint and "sample" not in fingerprint
 
     @property
+    def is_live(self) -> bool:
+        """Whether it was run on cameras."""
+        return "live" in self.record
+
+    @property
     def stem(self) -> str:
         """What the names of its files begin with."""
         for path in self.files.single:
@@ -114,6 +120,14 @@ class PastRun:
     def label_video(self) -> Path | None:
         """Its label video, finished or not; None where there is none."""
         return self._single(settings.LABEL_VIDEO_FILE)
+
+    def label_videos_continued(self) -> Iterator[Path]:
+        """What a live run goes on in where a camera changes its size."""
+        for path in self.files.single if self.is_live else ():
+            if path.endswith(settings.LABEL_VIDEO_FILE):
+                first = self.root / path
+                numbered = (first.with_stem(f"{first.stem}_{part}") for part in count(2))
+                yield from takewhile(is_there, numbered)
 
     def person_video(self) -> Path | None:
         """Its person video, finished or not; None where there is none."""

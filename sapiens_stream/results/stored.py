@@ -73,8 +73,10 @@ class StoredClip:
 
     @property
     def count_written(self) -> int | None:
-        """How many the run says that it wrote."""
-        written = self.past.within("frames").get("written") if self.past is not None else None
+        """How many the run says that it wrote; None of a live run, whose outputs each leave out frames of their own."""
+        if self.past is None or self.past.is_live:
+            return None
+        written = self.past.within("frames").get("written")
         return written if isinstance(written, int) else None
 
     def frames(self, on_skip: OnSkip) -> Iterator[StoredFrame]:
@@ -212,7 +214,8 @@ def stored_clips(what: Path) -> list[StoredClip]:
     known = {clip.video for clip in clips}
     videos = filter(is_there, sorted(what.glob(f"*{settings.LABEL_VIDEO_FILE}")))
     alone = [path for path in videos if path not in known]
-    clips += map(_alone, alone)
+    continued = [path for past in runs for path in past.label_videos_continued()]
+    clips += map(_alone, [*alone, *continued])
     if not clips:
         raise InputError(f"{what} holds no class maps; --save labels or classes keeps them")
     return clips
