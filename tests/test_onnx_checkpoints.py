@@ -57,6 +57,7 @@ def refused(path: Path, said: str, **options: Any) -> None:
         open_model(path, **options)
     message = str(caught.value)
     assert message.startswith(str(path)) and "\n" not in message and len(message) < 500, message
+    assert message.count(str(path)) == 1, message
 
 
 @pytest.fixture(scope="module")

@@ -59,10 +59,12 @@ def last_line(error: BaseException) -> str:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Begins the message of any ModelError from within with the file's path."""
+    """Begins the message of any ModelError from within with the file's path, unless it does."""
     try:
         yield
     except ModelError as error:
+        if str(error).startswith(f"{path} "):
+            raise
         raise ModelError(f"{path} {error}") from error
 
 
