@@ -132,9 +132,10 @@ def test_a_node_that_is_lost_is_no_fault_of_the_task_s():
 
 def test_failures_for_good_are_not_tried_again_and_others_are():
     ledger = Ledger.of([ENTRY, OTHER])
-    ledger.finish(ledger.next(), Outcome(error="no video"))
+    ledger.finish(ledger.next(), Outcome(error="clip.mp4: no video"))
     for _ in range(STRIKES):
         ledger.finish(ledger.next(), Outcome(error="the disk is full", for_good=False))
+    assert ledger.given_up[0] == Skipped("clip.mp4", "no video"), "its name is said once"
     assert [each.name for each in ledger.given_up] == ["clip.mp4", "other.mp4"] and ledger.is_finished
 
 

@@ -571,7 +571,7 @@ def test_a_port_that_is_taken_is_one_clear_error(local):
 
 
 def test_a_host_that_is_not_this_machines_is_one_clear_error():
-    with pytest.raises(OutputError, match=r"^the browser preview cannot listen on 192\.0\.2\.1:8000: [^\n]+$"):
+    with pytest.raises(OutputError, match=r"^the browser preview cannot listen on 192\.0\.2\.1:8000: [^\n()]+$"):
         WebPreview(SAPIENS, host="192.0.2.1")
 
 

@@ -143,7 +143,8 @@ class Ledger:
     def _give_up(self, task: Task, why: str) -> None:
         """With it goes the rest of its video."""
         if not self._is_given_up(task):
-            self.given_up.append(Skipped(task.entry.input, why))
+            name = task.entry.input
+            self.given_up.append(Skipped(name, why.removeprefix(f"{name}: ")))
         self._open.pop(task.entry, None)
         self.waiting = deque(each for each in self.waiting if each.entry != task.entry)
 

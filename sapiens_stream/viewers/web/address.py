@@ -44,7 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)).partition(" (while attempting")[0]  # the address again
         if error.errno == errno.EADDRINUSE:
             reason = "another program has that port; give another one, or 0 for any that is free"
         raise OutputError(f"the browser preview cannot listen on {_joined(host, port)}: {reason}") from error
