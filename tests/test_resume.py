@@ -19,6 +19,7 @@ from sapiens_stream.errors import FolderTaken, OutputError
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.pipeline import Run
 from sapiens_stream.sinks import Outputs, Sink
+from sapiens_stream.sinks.files import aside
 from sapiens_stream.sources import Video
 from tests.media import make_video, picture
 from tests.program import WAIT, finish, record_of, start, wait_for
@@ -409,6 +410,42 @@ def test_killed_photos_are_gone_on_with(program, tmp_path):
     assert outcome.code == 0, outcome
     assert_same_photos(whole, out)
     assert record_of(out, "photos")["frames"]["written"] == 60
+
+
+@pytest.mark.parametrize("end", ["failed", "killed"])
+def test_a_start_that_ends_sooner_leaves_what_an_earlier_one_has_made(end, whole, clip, model, tmp_path):
+    """Its overlay, lines and figures reach farther, and took long to make."""
+    outputs = Outputs(save=frozenset({"labels", "jsonl", "statistics", "parquet"}), contact_sheet=True)
+    kept = ["clip_overlay.mp4", "clip.jsonl", "clip_statistics.csv", "clip_statistics.parquet", "clip_sheet.png"]
+    assert isinstance(execute(clip, tmp_path, model, outputs, more=[EndsAfter(30)]).error, Broken)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name in kept) == sorted(kept)
+    if end == "killed":  # what it had made lies aside, but for what cannot be read without its end
+        kept = kept[:3]
+        for name in kept:
+            (tmp_path / name).rename(aside(tmp_path / name))
+    there = {name: content(tmp_path / name, aside(tmp_path / name)) for name in kept}
+    for sooner in (5, 20):
+        run = execute(clip, tmp_path, model, outputs, more=[EndsAfter(sooner)])
+        assert isinstance(run.error, Broken) and set(kept) <= {path.name for path in run.outputs}
+        assert {name: content(tmp_path / name) for name in kept} == there
+        assert not list(tmp_path.glob(".*.part*"))
+    assert len(LabelVideo(tmp_path / "clip_labels.mkv")) >= 29
+    assert execute(clip, tmp_path, model, outputs).status == "complete"
+    assert_same_video(whole["label video"] / "clip_overlay.mp4", tmp_path / "clip_overlay.mp4")
+    assert content(tmp_path / "clip.jsonl") == content(whole["label video"] / "clip.jsonl")
+
+
+def test_a_start_that_comes_farther_replaces_what_an_earlier_one_has_made(clip, model, tmp_path):
+    outputs = Outputs(save=frozenset({"labels", "jsonl"}))
+    lengths = []
+    for end in (3, 36):
+        assert isinstance(execute(clip, tmp_path, model, outputs, more=[EndsAfter(end)]).error, Broken)
+        lengths.append([(tmp_path / name).stat().st_size for name in ("clip_overlay.mp4", "clip.jsonl")])
+    assert all(before < after for before, after in zip(*lengths, strict=True))
+
+
+def content(*places):
+    return next(path.read_bytes() for path in places if path.exists())
 
 
 def test_people_are_found_in_all_frames_again(clip, tmp_path):

@@ -17,6 +17,7 @@ from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline.batch_file import DAMAGED, read_batch
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
+from sapiens_stream.pipeline.record import earlier_starts
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.pipeline.stores import FirstOf, Store, VideoStore, class_map_files
 from sapiens_stream.pipeline.wholeness import is_whole
@@ -36,6 +37,12 @@ class EarlierRun:
         self._record = record
         self._fingerprint = fingerprint
         self._is_same = not fingerprint.differences(record.get("fingerprint"))
+
+    @property
+    def reached(self) -> int:
+        """How many results that start of it has written which came farthest, at least."""
+        counts = (each.get("written") for each in earlier_starts(self._record))
+        return max((count for count in counts if isinstance(count, int)), default=0)
 
     def is_complete(self) -> bool:
         """Whether there is nothing left to do: it came to its end with all the same settings, and all is there."""

@@ -121,6 +121,7 @@ class RunRecord:
             "stored": statistics.stored + statistics.passed,
             # What was looked up is ahead of what came out.
             "segmented": max(0, statistics.segmented - statistics.stored),
+            "written": statistics.written + statistics.passed,
         }
 
 

@@ -36,7 +36,7 @@ class Resumption:
         ending and size.
         """
         for sink in sinks:
-            sink.resume()
+            sink.resume(earlier.reached)
         done = earlier.done_photos(source, sinks)
         source.pass_over(done, lambda name: on_done(name, earlier.files_of(name, sinks)))
         self._store = earlier.open_store(source, sinks, self._sha256)

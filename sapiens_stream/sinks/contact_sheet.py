@@ -42,6 +42,7 @@ class ContactSheet(Sink):
         self._every = max((frame_count or 250) // PICTURES, 1)
         self._cells: list[UInt8Array] = []
         self._found: set[int] = set()
+        self._count = 0
         self._classes = painter.classes
         self._done: list[Path] = []
 
@@ -54,6 +55,7 @@ class ContactSheet(Sink):
         return self._done
 
     def write(self, result: Segmentation) -> None:
+        self._count += 1
         if result.frame.index % self._every != self._every // 2 or len(self._cells) == PICTURES:
             return
         height, width = result.frame.size
@@ -74,9 +76,10 @@ class ContactSheet(Sink):
     def close(self) -> None:
         if not self._cells:
             return
-        sheet = np.vstack([self._grid(), self._legend()])
-        with written_aside(self._path) as file:
-            file.write(encode_png(sheet))
+        if not self._stays(self._path, self._count):
+            sheet = np.vstack([self._grid(), self._legend()])
+            with written_aside(self._path) as file:
+                file.write(encode_png(sheet))
         self._done = [self._path]
         self._cells = []
 

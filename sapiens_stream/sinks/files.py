@@ -53,6 +53,12 @@ def aside(path: Path) -> Path:
     return fitting(path.parent, f".{path.stem}.part", path.suffix)
 
 
+def take_over(path: Path) -> None:
+    """What a killed run has left aside of `path` takes its name, where nothing has it. Raises OSError."""
+    if is_there(aside(path)) and not os.path.lexists(path):
+        aside(path).replace(path)
+
+
 def create(path: Path) -> BinaryIO:
     """A new file to write to. What lies there is removed first, so that no link is ever followed. Raises OSError."""
     return os.fdopen(_new(path), "wb")

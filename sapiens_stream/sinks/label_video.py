@@ -82,8 +82,8 @@ class LabelVideoSink(Sink):
         self._failure: Exception | None = None
         self._written: list[Path] = []
 
-    def resume(self) -> None:
-        super().resume()
+    def resume(self, reached: int = 0) -> None:
+        super().resume(reached)
         self._held = hold_frames(self._path)
 
     def identify(self, fingerprint: str) -> None:

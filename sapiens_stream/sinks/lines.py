@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Segmentation
-from sapiens_stream.sinks.files import not_written
+from sapiens_stream.sinks.files import not_written, take_over
 from sapiens_stream.sinks.growing import GrowingFile
 from sapiens_stream.sinks.sink import Sink
 
@@ -30,11 +30,19 @@ class Lines(Sink):
         self._path = path
         self._growing: GrowingFile | None = None
         self._failure: OSError | None = None
+        self._count = 0
         self._written: list[Path] = []
 
     @abstractmethod
     def _encoder(self, result: Segmentation) -> Callable[[], bytes]:
         """Asked for in order; what it returns gives the lines of a result, in any thread."""
+
+    def resume(self, reached: int = 0) -> None:
+        super().resume(reached)
+        try:
+            take_over(self._path)
+        except OSError as error:
+            raise not_written(self._path, error) from error
 
     def prepare(self, result: Segmentation) -> Callable[[], bytes]:
         return self._encoder(result)
@@ -48,6 +56,7 @@ class Lines(Sink):
                 self._growing = GrowingFile(self._path)
                 prepared = self.head + prepared
             self._growing.append(prepared)
+            self._count += 1
         except OSError as error:
             self._failure = error
             raise not_written(self._path, error) from error
@@ -58,7 +67,8 @@ class Lines(Sink):
             return
         try:
             if growing.size:
-                growing.finish()
+                if not self._stays(self._path, self._count):
+                    growing.finish()
                 self._written = [self._path]
         except OSError as error:
             raise not_written(self._path, error) from error

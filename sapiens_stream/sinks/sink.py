@@ -45,6 +45,9 @@ class Sink(ABC):
     resumed = False
     """Whether an earlier run may have written some of the files: those that are the same already are left alone."""
 
+    reached = 0
+    """How many results the earlier start that came farthest has written."""
+
     @abstractmethod
     def write(self, result: Segmentation) -> None:
         """Writes one result; each file is whole under its name when this returns, or not there.
@@ -53,9 +56,14 @@ class Sink(ABC):
             result: a frame with its class map.
         """
 
-    def resume(self) -> None:
-        """Called before the first result where this run continues what an earlier one has left."""
+    def resume(self, reached: int = 0) -> None:
+        """Called before the first result where this run continues what an earlier one has left.
+
+        Args:
+            reached: how many results that has written, or the start of it that came farthest.
+        """
         self.resumed = True
+        self.reached = reached
 
     def prepare(self, result: Segmentation) -> Callable[[], Any] | None:
         """Work on a result that need not wait for those before it, such as painting; None if there is none.
@@ -130,6 +138,13 @@ class Sink(ABC):
     def written(self) -> list[Path]:
         """Those of `planned` that are there and whole, once closed."""
         return []
+
+    def _stays(self, path: Path, written: int) -> bool:
+        """Whether what an earlier start left of a file of the whole source stays, for it came farther than this one.
+
+        `written` is how many results this one has written to its own.
+        """
+        return self.resumed and written < self.reached and is_there(path)
 
     @contextmanager
     def _file_of(self, root: Path, result: Segmentation, ending: str) -> Iterator[BinaryIO]:

@@ -87,6 +87,7 @@ class StatisticsParquet(Sink):
         self._table: Any = None
         self._rows: list[Row] = []
         self._failed = False
+        self._count = 0
         self._written: list[Path] = []
 
     def prepare(self, result: Segmentation) -> Callable[[], list[Row]]:
@@ -97,6 +98,7 @@ class StatisticsParquet(Sink):
 
     def write_prepared(self, result: Segmentation, prepared: Any) -> None:
         self._rows += prepared
+        self._count += 1
         if self._file is None or len(self._rows) >= _ROWS_AT_ONCE:
             self._flush()
 
@@ -111,7 +113,8 @@ class StatisticsParquet(Sink):
                 self._flush()
                 self._table.close()
                 self._file.close()
-                aside(self._path).replace(self._path)
+                if not self._stays(self._path, self._count):
+                    aside(self._path).replace(self._path)
                 self._written = [self._path]
         except OSError as error:
             raise not_written(self._path, error) from error

@@ -14,7 +14,7 @@ import av
 
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
-from sapiens_stream.sinks.files import aside, discard, is_still, make_empty, not_written
+from sapiens_stream.sinks.files import aside, discard, is_still, make_empty, not_written, take_over
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.mp4 import finish, is_readable
 from sapiens_stream.sinks.video.painted_frames import PlanarFrames
@@ -43,6 +43,7 @@ class EncodedVideo(Sink):
         self._warn = warn
         self._frames: PlanarFrames | None = None
         self._writer: VideoWriter | None = None
+        self._count = 0
         self._written: list[Path] = []
 
     @abstractmethod
@@ -55,6 +56,14 @@ class EncodedVideo(Sink):
 
     def check(self, size: tuple[int, int]) -> None:
         """Raises OutputError for a `size`, (height, width), that cannot be encoded."""
+
+    def resume(self, reached: int = 0) -> None:
+        super().resume(reached)
+        try:
+            if is_readable(self._growing):
+                take_over(self._path)
+        except OSError as error:
+            raise not_written(self._path, error) from error
 
     def prepare(self, result: Segmentation) -> Callable[[], av.VideoFrame]:
         if self._frames is None:
@@ -69,6 +78,7 @@ class EncodedVideo(Sink):
             if self._writer is None:
                 self._writer = self._begin(result)
             self._writer.write(result.frame, prepared)
+            self._count += 1
         except FAILURES as error:
             raise not_written(self._path, error) from error
 
@@ -86,7 +96,10 @@ class EncodedVideo(Sink):
         try:
             if self._made is None or not is_still(self._growing, self._made):
                 raise OutputError(f"{self._path} can't be written: {self._growing.name} is gone, or another file")
-            if is_readable(self._growing):
+            if self._stays(self._path, self._count):
+                self._written = [self._path]
+                discard(self._growing)
+            elif is_readable(self._growing):
                 finish(self._growing, self._path, self._warn, recording.complete)
                 self._written = [self._path]
         except OSError as error:
