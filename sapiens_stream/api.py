@@ -9,11 +9,12 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack, overload
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack, overload
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped
 from sapiens_stream.inference.engine import Engine
+from sapiens_stream.inference.forks import require_torch
 from sapiens_stream.inference.options import BatchSize, InferenceOptions
 from sapiens_stream.models import open_model
 from sapiens_stream.models.builtin import unsuited_shape
@@ -55,7 +56,7 @@ _SETTINGS = {**ModelSettings.__annotations__, **Settings.__annotations__}
 
 
 class Segmenter:
-    """A model on a device. Call it with a picture; it may be shared between threads.
+    """A model on a device. Call it with a picture; it may be shared between threads, but not between processes.
 
     Args:
         model: a checkpoint's path, a name ("builtin", "sapiens-1b"), or an open Model.
@@ -67,7 +68,8 @@ class Segmenter:
     Raises:
         ModelError: for a checkpoint that cannot be opened or run.
         DeviceError: for a device that is not there, or too small.
-        UsageError: for settings that cannot be; also for those of opening beside an open Model, which is as it is.
+        UsageError: for settings that cannot be; also for those of opening beside an open Model, which is as it is; and
+            in a process that was forked from one with a Segmenter, where torch hangs.
 
     >>> with Segmenter("builtin", device="cpu") as model:
     ...     result = model("samples/astronaut.jpg")
@@ -81,6 +83,7 @@ class Segmenter:
         **settings: Unpack[Settings],
     ) -> None:
         _require_known(settings)
+        require_torch()
         warn, note = settings.pop("warn", warnings.warn), settings.pop("note", _ignore)
         options = replace(options or InferenceOptions(), **settings)  # type: ignore[arg-type,misc]
         if isinstance(model, Model):
@@ -145,6 +148,9 @@ class Segmenter:
     def close(self) -> None:
         """Finishes what was asked for and lets go of the device; may be called again. No picture is taken after it."""
         self.engine.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError("a Segmenter cannot be pickled; make one in each process")
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from sapiens_stream.errors import SapiensStreamError
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.inference.closer import Closer
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
+from sapiens_stream.inference.forks import require_here
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.soft import probabilities_for
@@ -61,6 +63,7 @@ class Engine:
     ) -> None:
         options = options or InferenceOptions()
         self.model = model
+        self._process = os.getpid()
         self._closer = closer
         self._gives_soft = probabilities_for(options, model.classes) is not None
         devices = resolve_devices(options.device, model)
@@ -143,9 +146,10 @@ class Engine:
 
         The future raises ModelError where the model fails on a frame or its logits are not finite, DeviceError where
         the device runs out of memory for a single frame, InputError for a frame that cannot be converted.
-        Raises UsageError once the engine is closed, DeviceError once all devices are lost; batches that were in flight
-        on one that is lost are done again on another.
+        Raises UsageError once the engine is closed, and in a process that was forked; DeviceError once all devices are
+        lost; batches that were in flight on one that is lost are done again on another.
         """
+        require_here(self._process)
         return self._workers.submit(frames, refiner)
 
     def run(self, batches: Iterable[Batch], refiner: Refiner | None = None) -> Iterator[list[Segmentation]]:
