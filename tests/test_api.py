@@ -237,6 +237,18 @@ class TestPictures:
         with pytest.raises(InputError, match=r"^a"):
             list(segment(name, model=model))
 
+    def test_an_empty_name_is_not_the_current_folder(
+        self, model: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As of a variable that is not set: all photos that lie there were read."""
+        make_photo(tmp_path / "a.jpg", picture(1))
+        monkeypatch.chdir(tmp_path)
+        for call in (lambda: model(""), lambda: list(segment("", model=model))):
+            with pytest.raises(InputError, match="an empty name is no input"):
+                call()
+        with pytest.raises(UsageError, match="no model ''"):
+            Segmenter("")
+
     def test_a_damaged_picture_is_used_and_warned_of(self, model: Segmenter) -> None:
         damaged = Frame(index=0, name="x", decoded=RGB, damaged=Damaged("x.jpg", "its end is missing"))
         with pytest.warns(UserWarning, match=r"damaged x\.jpg: its end is missing"):

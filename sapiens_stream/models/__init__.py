@@ -56,6 +56,8 @@ def open_model(
 def is_path(name_or_path: str | Path) -> bool:
     """Whether it is a checkpoint's path, not a model's name: a file that is there is, and what looks like a path."""
     name = str(name_or_path)
+    if not name:
+        return False
     path = Path(name).expanduser()
     if isinstance(name_or_path, Path) or "/" in name or "\\" in name or path.suffix.lower() in _SUFFIXES:
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from sapiens_stream.errors import InputError
 from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
 from sapiens_stream.sources.decoding import Decoder
 from sapiens_stream.sources.kinds import ANIMATIONS, is_photo
@@ -65,6 +66,8 @@ def open_source(
     ...     for frame in source.frames():
     ...         print(frame.name)
     """
+    if what == "":  # to pathlib the current folder, and most likely a variable that nobody has set
+        raise InputError("an empty name is no input")
     if isinstance(what, int) or is_live(what):
         return live(what)
     path = Path(what)

@@ -104,6 +104,8 @@ def _frame_or_skipped(picture: object, index: int, name: str) -> Frame | Skipped
 
 
 def _photo(path: str, index: int) -> Frame | Skipped:
+    if not path:
+        raise InputError("an empty name is no input")
     what = "live" if is_live(path) else "a folder" if is_folder(Path(path)) else "several photos"
     if what != "several photos" or is_list(Path(path)) or is_glob(path):
         name = redacted_text(path)
