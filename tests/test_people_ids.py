@@ -15,6 +15,7 @@ import pytest
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.frame import Frame, PersonBox, Segmentation, UInt8Array
 from sapiens_stream.people.claims import Picture
+from sapiens_stream.people.foreground import Foreground
 from sapiens_stream.people.identity import Identities
 from sapiens_stream.people.known import Known
 from sapiens_stream.people.looks import Look
@@ -253,7 +254,7 @@ def test_of_two_who_had_one_id_it_is_theirs_who_look_like_it_if_the_other_was_kn
     owner[10:50, 20:36], owner[10:50, 70:86] = 1, 2
     codes = np.where(owner == 1, 100, 2000).astype(np.int32)
     heads = (owner > 0) & (np.arange(60) < 18)[:, None]
-    picture = Picture(owner > 0, heads, owner, (0.0, 0.9, 0.9), codes)
+    picture = Picture(Foreground.of(owner > 0), heads, owner, (0.0, 0.9, 0.9), codes)
 
     def known(number: int, box: tuple[int, int, int, int], look: npt.NDArray[np.int32], seen: Fraction) -> Known:
         edges = np.array(box, np.float64)

@@ -12,6 +12,7 @@ import pytest
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.frame import Frame, PersonBox, Segmentation, UInt8Array
 from sapiens_stream.people.claims import Brought, Picture, claimed
+from sapiens_stream.people.foreground import Foreground
 from sapiens_stream.people.identity import Identities
 from sapiens_stream.people.known import Known
 from sapiens_stream.people.looks import Look, codes_of
@@ -204,7 +205,7 @@ def test_a_pixel_is_theirs_who_goes_the_way_that_it_goes(speeds: tuple[float, fl
     goes[truth == 1, 0], goes[truth == 2, 0] = -3, 3
     came = np.choose(truth, [0, 2, 1]).astype(np.int32)  # the other way round
     brought = Brought(came, np.zeros(SIZE, np.bool_), goes, passed=1 / RATE)
-    picture = Picture(there, np.zeros(SIZE, np.bool_), truth, [0, 0.9, 0.9], codes)
+    picture = Picture(Foreground.of(there), np.zeros(SIZE, np.bool_), truth, [0, 0.9, 0.9], codes)
     places = claimed(known, picture, brought, Fraction(1, RATE))
     assert [int(np.bincount(places[truth == number]).argmax()) for number in (1, 2)] == expected
 

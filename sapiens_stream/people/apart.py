@@ -14,11 +14,10 @@ _LARGE = 40  # cells of a head, below which its shape tells nothing
 _CORE = 0.5
 """Of the greatest distance from a head's edge, the distance at which touching heads fall apart."""
 _COST_ACROSS = 3  # steps down
-_ACROSS = np.array([[0, 0, 0], [1, 1, 1], [0, 0, 0]], np.uint8)
-_DOWN = _ACROSS.T.copy()
+_ACROSS, _DOWN = np.ones((1, 3), np.uint8), np.ones((3, 1), np.uint8)
 
 
-def apart(pieces: npt.NDArray[np.intp], heads: UInt8Array) -> npt.NDArray[np.intp]:
+def apart(pieces: npt.NDArray[np.int32], heads: UInt8Array) -> npt.NDArray[np.int32]:
     """(h, w): `pieces`, numbered from 1, with a number for each person in place of each piece that has several heads.
 
     Each cell belongs to the head to which the way within its piece is the shortest; a body hangs from its head, and so
@@ -28,8 +27,10 @@ def apart(pieces: npt.NDArray[np.intp], heads: UInt8Array) -> npt.NDArray[np.int
     count, areas = int(found.max()) + 1, np.bincount(found.ravel())
     if count <= 2:
         return pieces
-    owner = np.zeros(count, np.intp)
-    owner[found[pieces > 0]] = pieces[pieces > 0]
+    owner = np.zeros(count, np.int32)
+    cells = np.flatnonzero(found)
+    cells = cells[pieces.take(cells) > 0]
+    owner[found.take(cells)] = pieces.take(cells)
     result = pieces.copy()
     following = int(pieces.max()) + 1
     for piece in np.unique(owner[1:]):
@@ -76,13 +77,12 @@ def _single(heads: UInt8Array) -> npt.NDArray[np.int32]:
 def _grown(seeds: UInt8Array, mask: npt.NDArray[np.bool_]) -> UInt8Array:
     """The seeds, 1 to 255, spread over the mask, each as far as no other one is nearer."""
     reached = [seeds] * _COST_ACROSS  # after this step, the one before, ...
-    free = mask & (seeds == 0)
-    still = 0
-    while free.any() and still < _COST_ACROSS:
-        down, across = cv2.dilate(reached[0], _DOWN), cv2.dilate(reached[-1], _ACROSS)
-        numbers = np.where(free, np.maximum(down, across), reached[0])
-        reached = [numbers, *reached[:-1]]
-        now = free & (numbers == 0)
-        still = still + 1 if np.array_equal(now, free) else 0
-        free = now
+    free = np.where(mask & (seeds == 0), np.uint8(255), np.uint8(0))
+    left, still = cv2.countNonZero(free), 0
+    while left and still < _COST_ACROSS:
+        numbers = cv2.max(cv2.dilate(reached[0], _DOWN), cv2.dilate(reached[-1], _ACROSS))
+        reached = [np.asarray(cv2.copyTo(numbers, free, reached[0].copy()), np.uint8), *reached[:-1]]
+        cv2.copyTo(cv2.compare(reached[0], 0, cv2.CMP_EQ), free, free)  # type: ignore[call-overload]
+        before, left = left, cv2.countNonZero(free)
+        still = still + 1 if left == before else 0
     return reached[0]

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.frame import UInt8Array
-from sapiens_stream.people.known import Cells, Edges, Field, Known, boxes_of, hull, window
+from sapiens_stream.people.foreground import Foreground
+from sapiens_stream.people.known import Cells, Edges, Field, Known, hull, window
 from sapiens_stream.people.looks import Codes
 
 # Logarithms of likelihoods.
@@ -31,7 +32,7 @@ _IMPOSSIBLE = np.float32(-1e9)
 class Picture:
     """A frame in little."""
 
-    foreground: npt.NDArray[np.bool_]
+    foreground: Foreground
     heads: npt.NDArray[np.bool_]
     owner: UInt8Array
     """The number of whom each cell is of those who are told apart in this frame alone; 0: nobody's."""
@@ -55,12 +56,12 @@ class Brought:
 
 def claimed(known: Sequence[Known], picture: Picture, brought: Brought, now: Fraction) -> Cells:
     """For each cell of the foreground the place in `known`, and 1; 0 where it looks like none of them."""
-    size = picture.foreground.shape
+    foreground, size = picture.foreground, picture.foreground.mask.shape
     best, second = (np.full(size, _IMPOSSIBLE, np.float32) for _ in range(2))
     places, seconds = (np.zeros(size, np.int32) for _ in range(2))
-    there = picture.foreground.astype(np.float32)
-    carried = np.bincount(brought.places.ravel(), minlength=len(known) + 1)
-    boxes = boxes_of(brought.places, len(known) + 1)
+    there = foreground.mask.astype(np.float32)
+    carried = foreground.counts(brought.places, len(known) + 1)
+    boxes = foreground.boxes(brought.places, len(known) + 1)
     for place, person in enumerate(known, 1):
         reach, farthest = person.reach(now), person.reach(now, 2)
         extent = reach if not carried[place] else hull(reach, _within(boxes[place], farthest))
@@ -75,9 +76,9 @@ def claimed(known: Sequence[Known], picture: Picture, brought: Brought, now: Fra
         score = np.where(may_be, likely, _IMPOSSIBLE).astype(np.float32)
         _enter(place, score, best[part], places[part], second[part], seconds[part])
     unknown = np.array([_UNKNOWN, *(min(_UNKNOWN, person.look.usual - _LESS) for person in known)], np.float32)
-    _keep_back(known, carried, unknown, (best, places), (second, seconds))
-    places[best < unknown[places]] = 0
-    return places
+    _keep_back(known, foreground, carried, unknown, (best, places), (second, seconds))
+    own = foreground.take(places)
+    return foreground.spread(np.where(foreground.take(best) < unknown[own], 0, own))
 
 
 def _going(person: Known, brought: Brought, part: tuple[slice, slice]) -> npt.NDArray[np.float32] | float:
@@ -109,6 +110,7 @@ def _enter(
 
 def _keep_back(
     known: Sequence[Known],
+    foreground: Foreground,
     carried: npt.NDArray[np.intp],
     unknown: npt.NDArray[np.float32],
     first: tuple[npt.NDArray[np.float32], Cells],
@@ -116,7 +118,7 @@ def _keep_back(
 ) -> None:
     """Who was not in the frame before has to be clearly there, in one piece; others have a few of the same colours."""
     best, places = first
-    areas, boxes = np.bincount(places.ravel(), minlength=len(known) + 1), boxes_of(places, len(known) + 1)
+    areas, boxes = foreground.counts(places, len(known) + 1), foreground.boxes(places, len(known) + 1)
     for place, person in enumerate(known, 1):
         if not areas[place] or carried[place] >= LEAST // 4:
             continue

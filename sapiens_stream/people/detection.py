@@ -106,7 +106,7 @@ def boxes_in(seen: Sighting, size: tuple[int, int]) -> list[PersonBox]:
     near = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     if not near.any():
         return []
-    pieces = apart(np.asarray(cv2.connectedComponents(near)[1], np.intp), seen.heads & mask)
+    pieces = apart(np.asarray(cv2.connectedComponents(near)[1], np.int32), seen.heads & mask)
     count = int(pieces.max()) + 1
     rows, columns = np.nonzero(mask)
     piece = pieces[rows, columns]

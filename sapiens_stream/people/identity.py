@@ -9,15 +9,15 @@ from itertools import count
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.propagation import destinations
 from sapiens_stream.people.claims import Brought, Picture, claimed
-from sapiens_stream.people.known import PATIENCE, WHOLE, Cells, Known, boxes_of, hull, window
+from sapiens_stream.people.foreground import Foreground
+from sapiens_stream.people.known import PATIENCE, WHOLE, Cells, Known, hull, window
 from sapiens_stream.people.looks import Look, codes_of
-from sapiens_stream.people.members import with_people
-from sapiens_stream.people.motion import pair_of
+from sapiens_stream.people.members import coded, with_people
+from sapiens_stream.people.motion import pair_of, resized
 from sapiens_stream.people.newcomers import named
 from sapiens_stream.people.segments import people_of
 from sapiens_stream.people.single import Doubles, Figures, alone_in_pieces, tidy
@@ -67,7 +67,8 @@ class Identities:
             return result
         if result.frame.time is None:
             self._begin()
-        return self._told(result, self._see(result.frame, _picture(result)))
+        picture = _picture(result)
+        return self._told(result, picture, self._see(result.frame, picture))
 
     def begin(self, results: Sequence[Segmentation]) -> list[Segmentation]:
         """The first frames of a scene with their people, as `follow` tells them one by one, but with what comes later.
@@ -87,9 +88,9 @@ class Identities:
         places = self._see(seen[0].frame, pictures[0])
         self._turn()
         self._number(places)
-        told = {seen[0].frame.index: self._told(seen[0], places)}
+        told = {seen[0].frame.index: self._told(seen[0], pictures[0], places)}
         for result, picture in zip(seen[1:], pictures[1:], strict=True):
-            told[result.frame.index] = self._told(result, self._see(result.frame, picture))
+            told[result.frame.index] = self._told(result, picture, self._see(result.frame, picture))
         return [told.get(result.frame.index, result) for result in results]
 
     def _turn(self) -> None:
@@ -117,16 +118,16 @@ class Identities:
         self._before = _Seen(frame, places, tuple(self._known))
         return places
 
-    def _told(self, result: Segmentation, places: Cells) -> Segmentation:
+    def _told(self, result: Segmentation, picture: Picture, places: Cells) -> Segmentation:
         table = np.array([0, *(person.id for person in self._known)], np.int32)
         self._given = max(self._given, int(table.max()))
-        there = np.unique(places).tolist()
+        there = np.flatnonzero(picture.foreground.counts(places, len(table))).tolist()
         scores = {self._known[place - 1].id: round(self._known[place - 1].score, 4) for place in there if place}
-        return with_people(result, table[places], scores)
+        return with_people(result, coded(table)[places], scores)
 
-    def _brought(self, frame: Frame, foreground: npt.NDArray[np.bool_]) -> Brought:
+    def _brought(self, frame: Frame, foreground: Foreground) -> Brought:
         """Who the flow brings from the frame before; after a cut nobody, and nobody is known any more."""
-        size = foreground.shape
+        size = foreground.mask.shape
         nobody = Brought(np.zeros(size, np.int32), np.zeros(size, np.bool_), None)
         if self._before is None or self._before.places.shape != size:
             return nobody
@@ -136,16 +137,14 @@ class Identities:
             self._known = []
             return nobody
         motion = pair.back if back else pair.forth
-        field = motion.field
-        scale = np.array([size[1] / field.shape[1], size[0] / field.shape[0]], np.float32)
-        field = np.asarray(cv2.resize(field, size[::-1]) * scale, np.float32)
+        field = resized(motion.field, size[::-1], cv2.INTER_LINEAR)
         now = {person.id: place for place, person in enumerate(self._known, 1)}
-        table = np.array([0, *(now.get(person.id, 0) for person in self._before.people)], np.int32)
-        before = table[self._before.places].astype(np.int16)
+        table = np.array([0, *(now.get(person.id, 0) for person in self._before.people)], np.int16)
+        before = table[self._before.places]
         came = cv2.remap(before, destinations(field), None, cv2.INTER_NEAREST)  # type: ignore[call-overload]
         sure = cv2.resize(motion.sure, size[::-1], interpolation=cv2.INTER_NEAREST) > 0
         passed = abs(float((frame.time or 0) - (self._before.frame.time or 0)))
-        return Brought(np.where(foreground, came, 0).astype(np.int32), sure, field, passed)
+        return Brought(foreground.spread(foreground.take(came).astype(np.int32)), sure, field, passed)
 
     def _places(self, picture: Picture, brought: Brought, now: Fraction) -> Cells:
         """Whose each cell is: the place in `_known`, and 1; who is new is added there."""
@@ -173,7 +172,7 @@ class Identities:
     def _learn(self, picture: Picture, brought: Brought, places: Cells, now: Fraction) -> None:
         """Where everybody is, and what they look like."""
         size, people = places.shape, len(self._known) + 1
-        areas, boxes = np.bincount(places.ravel(), minlength=people), boxes_of(places, people)
+        areas, boxes = picture.foreground.counts(places, people), picture.foreground.boxes(places, people)
         for place, person in enumerate(self._known, 1):
             if areas[place] < _SEEN:
                 continue
@@ -204,7 +203,9 @@ def _picture(result: Segmentation) -> Picture:
     table = np.zeros(256, np.uint8)
     table[[number for number, name in enumerate(result.classes.names) if name in _HEADS]] = 1
     heads = table[classes]
-    owner, scores = people_of(classes, heads, result.boxes or (), frame.size)
+    foreground = Foreground.of(classes > 0)
+    owner, scores = people_of(foreground, heads, result.boxes or (), frame.size)
     rgb = np.empty((*classes.shape, 3), np.uint8)
     frame.draw((slice(0, height), slice(0, width)), rgb)
-    return Picture(classes > 0, heads > 0, owner, scores, codes_of(classes, rgb, result.classes))
+    codes = codes_of(foreground.take(classes), rgb.reshape(-1, 3)[foreground.cells], result.classes)
+    return Picture(foreground, heads > 0, owner, scores, foreground.spread(codes))

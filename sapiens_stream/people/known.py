@@ -62,7 +62,7 @@ class Known:
 
     def expected(self, now: Fraction) -> Edges:
         """Where they are if they have gone on."""
-        return self.box + np.tile(self.speed * float(now - self.seen), 2)
+        return self.box + _twice(self.speed * float(now - self.seen))
 
     def reach(self, now: Fraction, times: float = 1.0) -> Edges:
         """The box in which they may be."""
@@ -83,7 +83,7 @@ class Known:
 
     def returns(self, box: Edges) -> None:
         """They were found elsewhere than where they were seen last, in `box`; where they go is not known."""
-        there = self.box + np.tile(middle(box) - middle(self.box), 2)
+        there = self.box + _twice(middle(box) - middle(self.box))
         self.box = np.concatenate([np.minimum(there[:2], box[:2]), np.maximum(there[2:], box[2:])])
         self.speed = np.zeros(2)
 
@@ -93,7 +93,7 @@ class Known:
         if shift is not None and 0 < passed < _LONG:
             new = shift / passed
             self.speed = _STEADY * self.speed + (1 - _STEADY) * new if self.speed.any() else new
-            gone_on = self.box + np.tile(shift, 2)
+            gone_on = self.box + _twice(shift)
         else:
             gone_on = self.expected(now)
             shift = None
@@ -122,6 +122,11 @@ class Known:
         self.alone += 1
 
 
+def _twice(step: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(2,) for either corner of a box, (4,)."""
+    return np.concatenate((step, step))
+
+
 def middle(box: Edges) -> npt.NDArray[np.float64]:
     return (box[:2] + box[2:]) / 2
 
@@ -138,16 +143,3 @@ def window(box: Edges, size: tuple[int, ...], around: int = 0) -> tuple[slice, s
         slice(int(min(max(0, top - around), size[0])), int(max(0, min(size[0], np.ceil(bottom + around))))),
         slice(int(min(max(0, left - around), size[1])), int(max(0, min(size[1], np.ceil(right + around))))),
     )
-
-
-def boxes_of(numbers: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.float64]:
-    """(count, 4): the box around the cells of each number below `count`; of those there are none of, nothing."""
-    rows, columns = np.nonzero(numbers)
-    own = numbers[rows, columns]
-    boxes = np.zeros((count, 4))
-    for axis, (cells, length) in enumerate(zip((columns, rows), numbers.shape[::-1], strict=True)):
-        there = np.zeros((count, length), np.bool_)
-        there[own, cells] = True
-        boxes[:, axis], boxes[:, axis + 2] = there.argmax(1), length - there[:, ::-1].argmax(1)
-    boxes[np.bincount(own, minlength=count) == 0] = 0
-    return boxes

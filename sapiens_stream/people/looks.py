@@ -12,7 +12,7 @@ from sapiens_stream.classes import ClassSet
 from sapiens_stream.frame import UInt8Array
 
 Codes = npt.NDArray[np.int32]
-"""(h, w): of each pixel its colour and the part of the body that it is of, as one number."""
+"""Of each pixel its colour and the part of the body that it is of, as one number."""
 
 _PARTS = 5
 """Of the body: head, torso, legs' clothes, bare limbs, what is worn on feet."""
@@ -30,8 +30,10 @@ _RATE = 0.05  # of what somebody looks like, that a frame changes later
 
 
 def codes_of(class_map: UInt8Array, rgb: UInt8Array, classes: ClassSet) -> Codes:
-    """Of a picture, (h, w, 3), and its classes, (h, w)."""
-    lab = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), np.uint8)
+    """Of pixels, (..., 3), and their classes, (...)."""
+    if not rgb.size:  # which OpenCV refuses
+        return np.zeros(class_map.shape, np.int32)
+    lab = np.asarray(cv2.cvtColor(rgb.reshape(1, -1, 3), cv2.COLOR_RGB2LAB), np.uint8).reshape(rgb.shape)
     light, red, yellow = (_steps(axis == 0)[lab[..., axis]] for axis in range(3))
     return _parts(classes.names)[class_map] * _COLOURS + (light * _SIDE + red) * _SIDE + yellow
 
@@ -111,12 +113,17 @@ class Look:
 
 
 def _smooth(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Colours that are next to each other count for each other: light changes."""
-    for axis in (1, 2, 3):
-        up, down = (np.roll(shares, way, axis) for way in (1, -1))
-        first: list[slice | int] = [slice(None)] * 4
-        last = list(first)
-        first[axis], last[axis] = 0, -1
-        up[tuple(first)], down[tuple(last)] = shares[tuple(first)], shares[tuple(last)]
-        shares = np.asarray(shares / 2 + (up + down) / 4, np.float32)
-    return shares
+    """(parts, side, side, side): colours that are next to each other count for each other, as light changes."""
+    for _ in range(3):  # each axis in turn is the last one
+        shares = np.moveaxis(shares @ _BESIDE, 3, 1)
+    return np.asarray(shares, np.float32)
+
+
+def _beside() -> npt.NDArray[np.float32]:
+    """(side, side): how much each step of an axis counts for each: itself a half, the one on either side a quarter."""
+    steps = np.eye(_SIDE, dtype=np.float32)
+    up, down = (steps[np.clip(np.arange(_SIDE) + way, 0, _SIDE - 1)] for way in (1, -1))
+    return np.asarray(steps / 2 + (up + down) / 4, np.float32)
+
+
+_BESIDE = _beside()

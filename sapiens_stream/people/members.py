@@ -12,20 +12,19 @@ import numpy.typing as npt
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.frame import IdArray, Person, PersonBox, Segmentation, UInt8Array
 from sapiens_stream.labels import Label, find_labels
-from sapiens_stream.people.known import Cells
+from sapiens_stream.people.foreground import Foreground
 
 _EDGE = 3  # low-resolution pixels
 
 
-def with_people(result: Segmentation, low: Cells, scores: Mapping[int, float]) -> Segmentation:
-    """A frame with its people, by whose each low-resolution pixel is; their scores by id."""
+def with_people(result: Segmentation, low: IdArray, scores: Mapping[int, float]) -> Segmentation:
+    """A frame with its people, by whose each low-resolution pixel is, as `coded`; their scores by id."""
     class_map = result.class_map
     # What is finer than a low-resolution pixel, as edges are, belongs to whom it touches.
-    own = coded(low).astype(np.uint16)
-    beside = cv2.dilate(own, np.ones((2 * _EDGE + 1,) * 2, np.uint8))
-    wide = cv2.resize(np.where(own > 0, own, beside), class_map.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    ids = np.where(class_map > 0, wide, 0).astype(np.uint16, copy=False)
-    _give_specks(ids, class_map, own, result.boxes or ())
+    beside = cv2.dilate(low, np.ones((2 * _EDGE + 1,) * 2, np.uint8))
+    wide = cv2.resize(np.where(low > 0, low, beside), class_map.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    ids = np.where(class_map > 0, wide, np.uint16(0)).astype(np.uint16, copy=False)
+    _give_specks(ids, class_map, low, result.boxes or ())
     return replace(result, people=people_in(ids, class_map, result.classes, scores), person_map=ids)
 
 
@@ -51,21 +50,25 @@ def people_in(
     person_map: IdArray, class_map: UInt8Array, classes: ClassSet, scores: Mapping[int, float | None]
 ) -> tuple[Person, ...]:
     """Those of `scores`, by id, of whom anything is seen, with their boxes and classes."""
+    ids = sorted(scores)
+    codes = coded(np.array(ids, np.int32))
+    place = np.zeros(1 << 16, np.int32)
+    place[codes] = np.arange(1, len(ids) + 1)
+    somebody = Foreground.of(person_map > 0)
+    boxes = somebody.boxes_of(place[somebody.take(person_map)], len(ids) + 1)
     people = []
-    for identity in sorted(scores):
-        mask = person_map == coded(np.int32(identity))
-        x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-        if width:
-            part = slice(y, y + height), slice(x, x + width)
-            own = np.where(mask[part], class_map[part], np.uint8(0))
-            labels = tuple(_moved(label, x, y, class_map.size) for label in find_labels(own, classes))
-            people.append(Person(identity, (x, y, width, height), scores[identity], labels))
+    for identity, code, (left, top, right, bottom) in zip(ids, codes, boxes[1:].astype(int).tolist(), strict=True):
+        if right:
+            part = slice(top, bottom), slice(left, right)
+            own = np.where(person_map[part] == code, class_map[part], np.uint8(0))
+            labels = tuple(_moved(label, left, top, class_map.size) for label in find_labels(own, classes))
+            people.append(Person(identity, (left, top, right - left, bottom - top), scores[identity], labels))
     return tuple(people)
 
 
-def coded(ids: npt.NDArray[np.int32] | np.int32) -> npt.NDArray[np.int32]:
+def coded(ids: npt.NDArray[np.int32]) -> IdArray:
     """What stands in a map of 16 bits: the ids themselves, and beyond 65535 from 1 again."""
-    return np.where(ids > 0, (ids - 1) % 0xFFFF + 1, 0)
+    return np.where(ids > 0, (ids - 1) % 0xFFFF + 1, 0).astype(np.uint16)
 
 
 def _moved(label: Label, x: int, y: int, pixels: int) -> Label:

@@ -9,7 +9,7 @@ from itertools import count as counted
 import numpy as np
 
 from sapiens_stream.people.claims import LEAST, LEAST_BACK, SHARE_BACK
-from sapiens_stream.people.known import Cells, Edges, Known, boxes_of
+from sapiens_stream.people.known import Cells, Edges, Known
 from sapiens_stream.people.looks import Look
 from sapiens_stream.people.single import LEAST_HEAD, Figures
 
@@ -71,7 +71,7 @@ def _back(
     unknown: Iterable[int], known: Sequence[Known], figures: Figures, places: Cells, now: Fraction
 ) -> dict[int, int]:
     """By number the place of who is back; each once, the likeliest first."""
-    areas = np.bincount(places.ravel(), minlength=len(known) + 1)
+    areas = figures.picture.foreground.counts(places, len(known) + 1)
     heads = np.bincount(places[figures.picture.heads], minlength=len(known) + 1)
     pairs = []
     for number in unknown:
@@ -94,12 +94,13 @@ def _back(
 
 def _near(number: int, figures: Figures, places: Cells, count: int) -> int | None:
     """Whose part something beside them is: of those with heads the nearest. What has a head must be a speck of them."""
-    box, boxes = figures.boxes[number], boxes_of(places, count + 1)
+    foreground = figures.picture.foreground
+    box, boxes = figures.boxes[number], foreground.boxes(places, count + 1)
     headed: Collection[int] = np.unique(places[figures.picture.heads]).tolist()
     far = {place: _distance(box, boxes[place]) / max(1.0, boxes[place, 3] - boxes[place, 1]) for place in headed}
     near = {place: away for place, away in far.items() if place and away <= _NEAR}
     if figures.headed[number]:
-        areas = np.bincount(places.ravel(), minlength=count + 1)
+        areas = foreground.counts(places, count + 1)
         near = {
             place: away
             for place, away in near.items()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sapiens_stream.frame import PersonBox, UInt8Array
 from sapiens_stream.people.apart import apart
+from sapiens_stream.people.foreground import Foreground
 from sapiens_stream.people.track import shared
 
 _REACH = 1.3  # halves of a box's sides, from its middle, that a person may extend to
@@ -18,38 +19,40 @@ _WITHIN = 0.7  # of a box, that lies in a larger one: it may be a part of the sa
 
 
 def people_of(
-    foreground: UInt8Array, heads: UInt8Array, boxes: Sequence[PersonBox], size: tuple[int, int]
+    foreground: Foreground, heads: UInt8Array, boxes: Sequence[PersonBox], size: tuple[int, int]
 ) -> tuple[UInt8Array, list[float]]:
-    """(h, w): for each pixel of `foreground` the number of a person, from 1 on, 0 for nobody; and a score for each.
+    """(h, w): for each cell of `foreground` the number of a person, from 1 on, 0 for nobody; and a score for each.
 
-    `foreground` is not 0 where anybody is, `heads` where heads are, (h, w); `boxes` are of the picture of `size`
-    (H, W). People who touch are told apart by their heads, or by their boxes where those are more.
+    `heads` is not 0 where heads are, (h, w); `boxes` are of the picture of `size` (H, W). People who touch are told
+    apart by their heads, or by their boxes where those are more.
     """
-    by_box = told_apart(foreground, boxes, size)
-    numbers = by_box.astype(np.intp)
-    seen = heads & (foreground != 0)
+    by_box = told_apart(foreground.mask.view(np.uint8), boxes, size)
+    boxed = foreground.take(by_box)
+    numbers = boxed.astype(np.intp)
+    seen = heads & foreground.mask.view(np.uint8)
     if seen.any():
-        pieces = np.asarray(cv2.connectedComponents((foreground != 0).astype(np.uint8))[1], np.intp)
-        by_head = apart(pieces, seen)
+        pieces = np.asarray(cv2.connectedComponents(foreground.mask.view(np.uint8))[1], np.int32)
+        piece, headed = foreground.take(pieces), foreground.take(apart(pieces, seen))
         count = int(pieces.max()) + 1
-        boxed = np.bincount(pieces.ravel(), weights=(by_box > 0).ravel(), minlength=count) > 0
-        more = _counted(pieces, by_box, _whole(by_box, boxes), count) > _counted(pieces, by_head, seen, count)
-        by_head[~boxed[pieces]] = 0
-        numbers = np.where(more[pieces], numbers, np.where(by_head > 0, by_head + 255, 0))
-    found = np.flatnonzero(np.bincount(numbers.ravel())[1:])[:255] + 1
-    table = np.zeros(int(numbers.max()) + 1, np.uint8)
+        in_box = np.bincount(piece, weights=boxed > 0, minlength=count) > 0
+        more = _counted(piece, boxed, _whole(boxed, boxes), count) > _counted(
+            piece, headed, foreground.take(seen) > 0, count
+        )
+        numbers = np.where(more[piece], numbers, np.where(in_box[piece] & (headed > 0), headed + 255, 0))
+    found = np.flatnonzero(np.bincount(numbers, minlength=1)[1:])[:255] + 1
+    table = np.zeros(int(numbers.max(initial=0)) + 1, np.uint8)
     table[found] = np.arange(1, len(found) + 1)
-    owner, count = table[numbers], len(found) + 1
-    votes = np.bincount((owner.astype(np.intp) * 256 + by_box).ravel(), minlength=count * 256).reshape(count, 256)
+    owner = foreground.spread(table[numbers])
+    votes = foreground.votes(owner, by_box, 256)
     scores = [boxes[best].score if boxes else 0.0 for best in votes[:, 1:].argmax(axis=1).tolist()]
     return owner, scores
 
 
 def _counted(
-    pieces: npt.NDArray[np.intp], numbers: npt.NDArray[Any], marked: npt.NDArray[Any], count: int
+    pieces: npt.NDArray[np.int32], numbers: npt.NDArray[Any], marked: npt.NDArray[np.bool_], count: int
 ) -> npt.NDArray[np.intp]:
     """(count,): how many of the numbers each piece has that are marked there; each number counts in one piece."""
-    there = (marked != 0) & (numbers > 0)
+    there = marked & (numbers > 0)
     codes, sizes = np.unique(numbers[there].astype(np.int64) * count + pieces[there], return_counts=True)
     order = np.argsort(sizes)
     largest = dict(zip((codes[order] // count).tolist(), (codes[order] % count).tolist(), strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.people.claims import LEAST, Picture
-from sapiens_stream.people.known import WHOLE, Cells, Known, boxes_of, middle, window
+from sapiens_stream.people.known import WHOLE, Cells, Known, middle, window
 from sapiens_stream.people.looks import Codes
 
 LEAST_HEAD = 4  # cells
@@ -29,13 +29,13 @@ class Figures:
     """
 
     def __init__(self, picture: Picture, places: Cells, count: int) -> None:
-        owner = picture.owner
+        owner, foreground = picture.owner, picture.foreground
         self.picture = picture
-        self.connected = np.asarray(cv2.connectedComponents(picture.foreground.astype(np.uint8))[1], np.int64)
+        self.connected = np.asarray(cv2.connectedComponents(foreground.mask.view(np.uint8))[1], np.int32)
         """The pieces of the foreground, from 1 on."""
-        self.votes = _votes(owner, places, count)
+        self.votes = foreground.votes(owner, places, count + 1)
         self.areas = self.votes.sum(1)
-        self.boxes = boxes_of(owner, len(self.areas))
+        self.boxes = foreground.boxes(owner, len(self.areas))
         self.headed = np.bincount(owner[picture.heads], minlength=len(self.areas)) >= LEAST_HEAD
         self.numbers = [number for number in range(1, len(self.areas)) if self.areas[number] >= LEAST]
 
@@ -59,7 +59,7 @@ class Figures:
 
     def with_heads(self, places: Cells, count: int) -> set[int]:
         """The places of those who are a figure with a head, and it them, for the most part."""
-        votes = _votes(self.picture.owner, places, count)
+        votes = self.picture.foreground.votes(self.picture.owner, places, count + 1)
         areas = votes.sum(0)
         most = votes.argmax(1)
         return {
@@ -146,15 +146,15 @@ def alone_in_pieces(known: Sequence[Known], figures: Figures, places: Cells) -> 
     Returns:
         Of those with a piece to themselves their places, and of those who were a part of another.
     """
-    picture = figures.picture
-    pieces = figures.connected
-    pairs = np.unique((pieces << 8 | picture.owner)[picture.owner > 0]).tolist()
+    foreground, pieces = figures.picture.foreground, figures.connected
+    owner = foreground.take(figures.picture.owner)
+    pairs = np.unique((foreground.take(pieces) << 8 | owner)[owner > 0]).tolist()
     numbers = set(figures.numbers)
     pairs = [(pair >> 8, pair & 255) for pair in pairs if pair & 255 in numbers]
     inhabitants = Counter(piece for piece, _ in pairs)
-    areas = np.bincount(places.ravel(), minlength=len(known) + 1)
+    areas = foreground.counts(places, len(known) + 1)
     alone, absorbed = set[int](), set[int]()
-    boxes = boxes_of(pieces, int(pieces.max()) + 1)
+    boxes = foreground.boxes(pieces, int(pieces.max()) + 1)
     for piece, number in pairs:
         if inhabitants[piece] != 1 or not figures.headed[number]:
             continue
@@ -199,23 +199,18 @@ def _main(
 
 def tidy(figures: Figures, places: Cells, count: int) -> None:
     """Islands that are too small to be somebody's become theirs whose the rest of that figure is; in place."""
-    votes = _votes(figures.picture.owner, places, count)
+    foreground, owner = figures.picture.foreground, figures.picture.owner
+    votes = foreground.votes(owner, places, count + 1)
     votes[:, 0] = 0
     most = votes.argmax(1)
-    left = figures.picture.foreground & (places == 0)
-    places[left] = most[figures.picture.owner[left]]
-    areas, boxes = np.bincount(places.ravel(), minlength=count + 1), boxes_of(places, count + 1)
+    left = foreground.cells[foreground.take(places) == 0]
+    np.put(places, left, most[owner.take(left)])
+    areas, boxes = foreground.counts(places, count + 1), foreground.boxes(places, count + 1)
     for place in np.flatnonzero(areas[1:]) + 1:
         part = window(boxes[place], places.shape)
         _, pieces, sizes, _ = cv2.connectedComponentsWithStats((places[part] == place).astype(np.uint8))
         small = sizes[:, 4] < max(_LEAST_ISLAND, _ISLAND * areas[place])
         small[0] = False
         island = small[pieces]
-        better = most[figures.picture.owner[part][island]]
+        better = most[owner[part][island]]
         places[part][island] = np.where(better > 0, better, place)
-
-
-def _votes(owner: npt.NDArray[np.uint8], places: Cells, count: int) -> npt.NDArray[np.intp]:
-    rows = int(owner.max()) + 1
-    codes = owner.astype(np.intp) * (count + 1) + places
-    return np.bincount(codes.ravel(), minlength=rows * (count + 1)).reshape(rows, count + 1)
