@@ -342,6 +342,7 @@ def test_a_file_of_boxes(tmp_path: Path, text: str, name: str, index: int, found
         ('{"boxes": [[1, 2, 3, 4]]}', "neither"),
         ('{"images": []}', "neither COCO"),
         ('{"images": [3], "annotations": []}', "image 0"),
+        ('{"images": [{"id": 1, "file_name": ""}], "annotations": []}', "image 0: '' is no file's name"),
         ('{"images": [], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}', "there is no image 1"),
         ("[3]", "annotation 0"),
         ("[" * 100_000, "line 1: no JSON"),

@@ -117,7 +117,10 @@ class BoxesFile:
         for place, image in enumerate(whole["images"]):
             if not isinstance(image, dict) or not isinstance(image.get("file_name"), str):
                 raise self._wrong(f"image {place}", 'not {"id", "file_name"}')
-            names[_hashable(image.get("id"))] = str(PurePosixPath(image["file_name"]).with_suffix(""))
+            file = PurePosixPath(image["file_name"])
+            if not file.name:
+                raise self._wrong(f"image {place}", f"{image['file_name']!r} is no file's name")
+            names[_hashable(image.get("id"))] = str(file.with_suffix(""))
         self._take_results(whole["annotations"], self._people_among(_list(whole.get("categories"))), names)
 
     def _people_among(self, categories: Sequence[Any]) -> set[Any]:
