@@ -48,7 +48,7 @@ class Foreground:
         return np.bincount(self.take(numbers), minlength=count)
 
     def votes(self, rows: npt.NDArray[Any], columns: npt.NDArray[Any], count: int) -> npt.NDArray[np.intp]:
-        """(highest of `rows` and 1, count): how many cells have each number of the one plane and each of the other."""
+        """(highest of `rows` + 1, count): how many cells have each number of the one plane and each of the other."""
         own = self.take(rows).astype(np.intp)
         height = int(own.max(initial=0)) + 1
         return np.bincount(own * count + self.take(columns), minlength=height * count).reshape(height, count)
@@ -58,16 +58,22 @@ class Foreground:
 
         All numbers are below `count`; 0 is nobody's.
         """
-        return self.boxes_of(self.take(numbers), count)
+        return boxes_around(self.take(numbers), count, self.rows, self.columns, self.mask.shape)
 
-    def boxes_of(self, numbers: npt.NDArray[Any], count: int) -> npt.NDArray[np.float64]:
-        """The same of the cells' own numbers, (n,)."""
-        boxes = np.zeros((count, 4))
-        height, width = self.mask.shape
-        for axis, (cells, length) in enumerate(((self.columns, width), (self.rows, height))):
-            there = np.zeros((count, length), np.bool_)
-            there[numbers, cells] = True
-            boxes[:, axis], boxes[:, axis + 2] = there.argmax(1), length - there[:, ::-1].argmax(1)
-        boxes[np.bincount(numbers, minlength=count) == 0] = 0
-        boxes[0] = 0
-        return boxes
+
+def boxes_around(
+    numbers: npt.NDArray[Any],
+    count: int,
+    rows: npt.NDArray[np.intp],
+    columns: npt.NDArray[np.intp],
+    size: tuple[int, ...],
+) -> npt.NDArray[np.float64]:
+    """As `Foreground.boxes`, of cells of a plane of (h, w) whose numbers, rows and columns are given, (n,) each."""
+    boxes = np.zeros((count, 4))
+    for axis, (cells, length) in enumerate(((columns, size[1]), (rows, size[0]))):
+        there = np.zeros((count, length), np.bool_)
+        there[numbers, cells] = True
+        boxes[:, axis], boxes[:, axis + 2] = there.argmax(1), length - there[:, ::-1].argmax(1)
+    boxes[np.bincount(numbers, minlength=count) == 0] = 0
+    boxes[0] = 0
+    return boxes
