@@ -424,10 +424,13 @@ def test_a_start_that_ends_sooner_leaves_what_an_earlier_one_has_made(end, whole
         for name in kept:
             (tmp_path / name).rename(aside(tmp_path / name))
     there = {name: content(tmp_path / name, aside(tmp_path / name)) for name in kept}
+    written = record_of(tmp_path)["frames"]["written"]
+    assert written >= 30
     for sooner in (5, 20):
         run = execute(clip, tmp_path, model, outputs, more=[EndsAfter(sooner)])
         assert isinstance(run.error, Broken) and set(kept) <= {path.name for path in run.outputs}
         assert {name: content(tmp_path / name) for name in kept} == there
+        assert record_of(tmp_path)["frames"]["written"] == written
         assert not list(tmp_path.glob(".*.part*"))
     assert len(LabelVideo(tmp_path / "clip_labels.mkv")) >= 29
     assert execute(clip, tmp_path, model, outputs).status == "complete"

@@ -17,7 +17,6 @@ from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline.batch_file import DAMAGED, read_batch
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
-from sapiens_stream.pipeline.record import earlier_starts
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.pipeline.stores import FirstOf, Store, VideoStore, class_map_files
 from sapiens_stream.pipeline.wholeness import is_whole
@@ -40,9 +39,8 @@ class EarlierRun:
 
     @property
     def reached(self) -> int:
-        """How many results that start of it has written which came farthest, at least."""
-        counts = (each.get("written") for each in earlier_starts(self._record))
-        return max((count for count in counts if isinstance(count, int)), default=0)
+        """How many frames its files reach to; of photos each is one of its own."""
+        return 0 if self._fingerprint.is_of_photos else written_before(self._record)
 
     def is_complete(self) -> bool:
         """Whether there is nothing left to do: it came to its end with all the same settings, and all is there."""

@@ -60,10 +60,12 @@ class RunRecord:
         sha256: str | None = None,
         files: Mapping[str, Any] | None = None,
         starts: Sequence[Mapping[str, Any]] = (),
+        reached: int = 0,
     ) -> dict[str, Any]:
         """The record as JSON types; `sha256` is the model file's, `files` the list of what was written.
 
-        `starts` are those before this one. Of the frames "stored" are those that they had segmented.
+        `starts` are those before this one, and `reached` is how many frames they had written: files that end there stay
+        where this one ends sooner. Of the frames "stored" are those that they had segmented.
 
         Seconds are rounded to milliseconds. "devices" is there where one of them was lost.
         """
@@ -83,7 +85,7 @@ class RunRecord:
                 "expected": self.source.frame_count,
                 "decoded": statistics.decoded + statistics.passed,
                 "segmented": statistics.segmented + statistics.passed,
-                "written": statistics.written + statistics.passed,
+                "written": max(statistics.written + statistics.passed, 0 if status == "complete" else reached),
                 "stored": statistics.stored + statistics.passed,
                 "dropped": statistics.dropped,
                 "skipped": statistics.skipped,
@@ -121,7 +123,6 @@ class RunRecord:
             "stored": statistics.stored + statistics.passed,
             # What was looked up is ahead of what came out.
             "segmented": max(0, statistics.segmented - statistics.stored),
-            "written": statistics.written + statistics.passed,
         }
 
 

@@ -213,7 +213,7 @@ class Run(LoggedRun):
 
     def _go_on(self, resumption: Resumption, folder: RunFolder, previous: Mapping[str, Any]) -> None:
         earlier = EarlierRun(folder, previous, self._record.fingerprint)
-        self._log.starts = earlier_starts(previous)
+        self._log.starts, self._log.reached = earlier_starts(previous), earlier.reached
         self.passed_over = earlier.is_complete()
         if not self.passed_over:
             resumption.take_up(earlier, self._frames, self._sinks, partial(self._pass, folder))

@@ -42,6 +42,8 @@ class RunLog:
         self._folder = folder
         self.starts: list[dict[str, Any]] = []
         """The earlier ones of the same run."""
+        self.reached = 0
+        """How many frames those have written."""
         self._overwrite = overwrite
         self._resume = resume
         self._keep = keep
@@ -115,6 +117,7 @@ class RunLog:
             sha256=self._sha256,
             files=self._folder.files(ended=self._ended) if self._folder is not None and self.claimed else None,
             starts=self.starts,
+            reached=self.reached,
         )
 
     def _hash_model(self) -> None:
