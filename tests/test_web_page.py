@@ -273,6 +273,17 @@ def test_a_lost_connection_is_said_and_made_again(browser):
         browser.until(f"{STATE} === 'live' && document.getElementById('notice').hidden")
 
 
+def test_a_run_with_another_token_is_said_until_its_address_is_opened(browser):
+    with running(host="0.0.0.0") as (preview, _):
+        browser.open(preview.url)
+        browser.until(f"{STATE} === 'live'")
+    with running(host="0.0.0.0", port=urlsplit(preview.url).port) as (preview, _):
+        browser.until("document.getElementById('notice').textContent.includes('open the one')")
+        assert browser.evaluate(STATE) == "lost"
+        browser.evaluate(f"fetch('{preview.url}')")  # as in another tab: the cookie is the browser's
+        browser.until(f"{STATE} === 'live' && document.getElementById('notice').hidden")
+
+
 def test_the_token_opens_the_page_and_leaves_the_address(browser):
     with seen(browser, host="0.0.0.0") as (page, _):
         assert "token" not in page.evaluate("location.href")

@@ -36,7 +36,19 @@ async function decode(message) {
   return screen;
 }
 
-/** Calls `onWelcome(settings)` once connected, `onScreen(screen)` for each screen, `onLost(reason)` when it is gone. */
+/** Whether there is a server that does not let this page in, as its token is another; of a WebSocket no status is told. */
+async function isRefused() {
+  try {
+    return (await fetch("favicon.svg", { method: "HEAD" })).status === 403;
+  } catch {
+    return false; // nobody answers
+  }
+}
+
+/**
+ * Calls `onWelcome(settings)` once connected, `onScreen(screen)` for each screen, `onLost(reason, refused)` when it is
+ * gone, and each time that it cannot be made anew.
+ */
 export class Connection {
   #socket;
   #pause = FIRST_PAUSE;
@@ -61,8 +73,8 @@ export class Connection {
         socket.close();
       });
     };
-    socket.onclose = ({ reason }) => {
-      this.#handlers.onLost(reason);
+    socket.onclose = async ({ reason }) => {
+      this.#handlers.onLost(reason, !reason && (await isRefused()));
       setTimeout(() => this.#connect(), this.#pause);
       this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
     };

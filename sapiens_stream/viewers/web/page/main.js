@@ -16,6 +16,7 @@ const portrait = matchMedia("(orientation: portrait)");
 let classes = null;
 let screen = null;
 let lost = "";
+let refused = false;
 let cameBy = performance.now();
 let tiles = [];
 const settings = { palette: null, opacity: 0.5, beside: false, upright: portrait.matches };
@@ -40,7 +41,8 @@ function welcome(run) {
   }
 }
 
-function lose(reason) {
+function lose(reason, isRefused) {
+  refused = isRefused;
   // What ended the connection stays, however often it cannot be made anew.
   lost ||= reason ? `${reason[0].toUpperCase()}${reason.slice(1)}.` : "The connection is lost.";
   refresh();
@@ -98,8 +100,9 @@ function refresh() {
 }
 
 function showState(silent) {
+  const next = refused ? "This address is of a run before; open the one that the new run printed." : "Connecting again…";
   const notice = lost
-    ? `${lost} Connecting again…`
+    ? `${lost} ${next}`
     : silent && screen && !screen.paused
       ? "Nothing has come from the run for some seconds."
       : "";
