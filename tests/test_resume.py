@@ -457,9 +457,23 @@ def test_people_are_found_in_all_frames_again(clip, tmp_path):
     with Segmenter("builtin", device="cpu", shape=(64, 64), people="builtin", warn=lambda sentence: None) as model:
         assert execute(clip, tmp_path / "whole", model, outputs).status == "complete"
         assert execute(clip, tmp_path / "out", model, outputs, more=[EndsAfter(20)]).status == "failed"
-        assert execute(clip, tmp_path / "out", model, outputs).status == "complete"
+        notes = []
+        assert execute(clip, tmp_path / "out", model, outputs, note=notes.append).status == "complete"
+    assert any("inferred again, as frames depend on those before them" in note for note in notes)
     assert "people" in json.loads((tmp_path / "out" / "clip" / "000003.json").read_text())
     assert_same_files(tmp_path / "whole", tmp_path / "out", "clip/*.json")
+
+
+def test_a_run_that_infers_all_frames_again_says_why(clip, tmp_path):
+    outputs = Outputs(overlay="none", save=frozenset({"labels", "statistics"}))
+    notes = []
+    with Segmenter("builtin", device="cpu", shape=(64, 64), warn=lambda sentence: None, **outputs.needs) as model:
+        assert execute(clip, tmp_path, model, outputs, more=[EndsAfter(20)], note=notes.append).status == "failed"
+        assert not any("inferred again" in note for note in notes)
+        written = record_of(tmp_path)["frames"]["written"]
+        assert execute(clip, tmp_path, model, outputs, note=notes.append).status == "complete"
+    told = f"all {written} frames that are there are inferred again, as class maps hold no probabilities"
+    assert sum(told in note for note in notes) == 1
 
 
 def test_an_interrupted_run_is_gone_on_with(program, tmp_path):

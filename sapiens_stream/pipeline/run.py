@@ -217,6 +217,10 @@ class Run(LoggedRun):
         self.passed_over = earlier.is_complete()
         if not self.passed_over:
             resumption.take_up(earlier, self._frames, self._sinks, partial(self._pass, folder))
+            if self._log.reached and (reason := resumption.engine.infers_all(self._refiner)) is not None:
+                self._note(
+                    f"{self._source.name}: all {self._log.reached} frames that are there are inferred again, {reason}"
+                )
 
     def _pass(self, folder: RunFolder, name: str, files: Sequence[tuple[str, int]]) -> None:
         self.statistics.passes()

@@ -73,11 +73,7 @@ class _Batch:
 
 
 class StoredFirst:
-    """`engine`, but for the frames that are in the `store` once one is set.
-
-    A refiner goes by the frames before, and so do people's boxes; and class maps hold no probabilities. With any of
-    these all are inferred.
-    """
+    """`engine`, but for the frames that are in the `store` once one is set; `infers_all` says when that is no use."""
 
     def __init__(self, engine: QueuedInference) -> None:
         self._engine = engine
@@ -86,6 +82,14 @@ class StoredFirst:
     def take_from(self, store: Store[np.uint8]) -> None:
         """Sets the store; before `run`."""
         self._reader = Reader(store, self._engine.model, completing(self._engine))
+
+    def infers_all(self, refiner: Refiner | None) -> str | None:
+        """Why every frame is inferred, whatever is stored; None where it need not be."""
+        if refiner is not None or self._engine.looks_closer:
+            return "as frames depend on those before them (--steady, --every, --people, --boxes)"
+        if self._engine.gives_soft:
+            return "as class maps hold no probabilities (--save statistics, cryptomatte, soft edges)"
+        return None
 
     @property
     def found(self) -> int:
@@ -133,8 +137,7 @@ class StoredFirst:
 
     def run(self, batches: Iterable[Sequence[Frame]], refiner: Refiner | None = None) -> Iterator[list[Segmentation]]:
         """As `Engine.run`."""
-        engine = self._engine
-        if self._reader is None or refiner is not None or engine.looks_closer or engine.gives_soft:
+        if self._reader is None or self.infers_all(refiner):
             yield from self._engine.run(batches, refiner)
             return
         pending: deque[_Batch] = deque()
