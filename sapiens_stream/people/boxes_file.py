@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -40,7 +42,7 @@ class BoxesFile:
         self._count = 0
         content = self._read()
         try:
-            whole = orjson.loads(content)
+            whole = _loaded(content)
         except orjson.JSONDecodeError:
             self._take_lines(content)
             return
@@ -90,7 +92,7 @@ class BoxesFile:
         for number, line in enumerate(content.splitlines(), 1):
             if line.strip():
                 try:
-                    record = orjson.loads(line)
+                    record = _loaded(line)
                 except orjson.JSONDecodeError as error:
                     raise self._wrong(f"line {number}", f"no JSON: {error}") from error
                 self._take_line(record, f"line {number}")
@@ -170,6 +172,20 @@ class BoxesFile:
 
     def _wrong(self, place: str, what: str) -> InputError:
         return InputError(f"{self._path}: {place}: {what}")
+
+
+def _loaded(content: bytes) -> Any:
+    """Of JSON. Bytes of a name that are no UTF-8 are escapes of half a character, which orjson refuses.
+
+    Raises orjson.JSONDecodeError.
+    """
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        with suppress(ValueError, RecursionError):
+            if b"\\u" in content:
+                return json.loads(content)
+        raise
 
 
 def _as_box(record: Mapping[str, Any]) -> Any:
