@@ -381,6 +381,17 @@ def test_names_that_are_no_text_are_written_as_they_can_be(kind, tmp_path):
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("kind", "listed", "folder"),
+    [("palette", "names.txt", "masks"), ("voc", "ImageSets/Segmentation/train.txt", "SegmentationClass")],
+)
+def test_a_name_with_line_ends_is_one_line_of_the_list(kind, listed, folder, tmp_path):
+    odd = [StoredFrame(index=0, name="new\nline\r", class_map=FEWER[2])]
+    place = exported(odd, kind, tmp_path)
+    [name] = (place / listed).read_text().splitlines()
+    assert (place / folder / f"{name}.png").is_file()
+
+
 @pytest.mark.parametrize("kind", WORDS)
 def test_names_that_lead_out_are_refused(kind, tmp_path):
     if kind in NEEDS:

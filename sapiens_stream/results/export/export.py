@@ -16,7 +16,7 @@ from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import FolderTaken, InputError, UsageError
 from sapiens_stream.frame import Skipped
 from sapiens_stream.results.export.registry import Format
-from sapiens_stream.results.export.target import Choices, Target
+from sapiens_stream.results.export.target import Choices, Target, in_a_line
 from sapiens_stream.results.mapping import ClassMapping
 from sapiens_stream.results.stored import StoredClip, StoredFrame
 from sapiens_stream.sinks.files import discard, fitting, not_written
@@ -114,7 +114,7 @@ def _names(clip: StoredClip, source: Source | None, choices: Choices) -> Callabl
         if path is not None:
             return path.relative_to(folder).as_posix() if folder and path.is_relative_to(folder) else path.name
         stem = frame.name if clip.is_of_photos else f"{clip.stem}_{frame.index:06d}"
-        return f"{stem}.{choices.images or 'jpg'}"
+        return f"{in_a_line(stem)}.{choices.images or 'jpg'}"
 
     return name
 

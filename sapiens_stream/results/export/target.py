@@ -24,6 +24,11 @@ Layout = Literal["plain", "lip", "cihp"]
 _JPEG_QUALITY = 95
 
 
+def in_a_line(name: str) -> str:
+    """A name as lists and files have it: the line ends in it would make two lines of it there."""
+    return name.replace("\r", "%0D").replace("\n", "%0A")
+
+
 def to_json(record: object) -> bytes:
     """As JSON; a name that is no text has its escapes."""
     try:
@@ -58,7 +63,8 @@ class Target:
 
     def item_name(self, frame: StoredFrame) -> str:
         """What the files of a frame are called: of a clip CLIP_000012, so that those of several can lie together."""
-        return frame.name if frame.name != f"{self.stem}/{frame.index:06d}" else f"{self.stem}_{frame.index:06d}"
+        is_of_clip = frame.name == f"{self.stem}/{frame.index:06d}"
+        return in_a_line(f"{self.stem}_{frame.index:06d}" if is_of_clip else frame.name)
 
     def write_picture(self, frame: StoredFrame, folder: str = "images") -> None:
         """Writes the picture of a frame, if pictures are written, below a folder of the export's."""
