@@ -249,6 +249,14 @@ def test_a_folder_s_runs_are_gathered(done, program, clip, tmp_path):
     assert found[0]["bytes"] == sum(sizes)
 
 
+def test_a_name_that_is_no_text_keeps_its_row_in_line(done, program, tmp_path):
+    out = done("--save", "labels")
+    record = record_of(out, "clip")
+    (out / "clip_run.json").write_text(json.dumps({**record, "input": "b\udcffad.mp4"}))
+    titles, row = program("results", "status", out).stdout.splitlines()
+    assert row.startswith("b\\udcffad.mp4 ") and row.index("complete") == titles.index("state")
+
+
 def a_pipe(path):
     path.unlink()
     os.mkfifo(path)

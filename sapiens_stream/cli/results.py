@@ -64,14 +64,14 @@ def status(
         table.add_column(title, justify="right" if title in _NUMBERS else "left", overflow="fold")
     for each in found:
         table.add_row(
-            one_line(each.input),
+            _as_printed(each.input),
             each.state,
             f"{each.written} of {each.expected}" if each.expected is not None else str(each.written),
             str(each.skipped),
             str(each.damaged),
             f"{each.frames_per_second:.1f}" if each.frames_per_second is not None else "-",
             byte_size(each.bytes),
-            one_line(each.record.name) if each.record is not None else "-",
+            _as_printed(each.record.name) if each.record is not None else "-",
         )
     console.print(table)
     for each in found:
@@ -79,6 +79,13 @@ def status(
             print(one_line(f"{each.input}: {each.error}"))
     if len(found) > 1:
         print(_summary(total(found)))
+
+
+def _as_printed(name: str) -> str:
+    """With the escapes that standard output makes of bytes that are no text: columns are as wide as those."""
+    from sapiens_stream.cli.console import one_line
+
+    return one_line(name).encode("utf-8", "backslashreplace").decode()
 
 
 def _summary(all_of_it: Total) -> str:
