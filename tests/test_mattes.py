@@ -471,6 +471,14 @@ class TestCommands:
         outcome = program(*arguments, "--start-number", 1, "--resume")
         assert outcome.code == 0, outcome
 
+    def test_a_sequence_that_would_run_out_of_numbers_is_refused(self, program: Program, tmp_path: Path) -> None:
+        clip = make_video(tmp_path / "clip.mp4", frames=3, size=(64, 96))
+        arguments = ("video", clip, "--overlay", "none", "--save", "none", "--matte", "png8", *SMALL)
+        outcome = program(*arguments, "-o", tmp_path / "beyond", "--start-number", 999998)
+        assert outcome.code == 2 and "--start-number 999997 at most" in outcome.stderr, outcome
+        assert not (tmp_path / "beyond" / "clip_matte").exists()
+        assert program(*arguments, "-o", tmp_path / "out", "--start-number", 999997).code == 0
+
     def test_photos(self, program: Program, tmp_path: Path) -> None:
         (tmp_path / "in").mkdir()
         make_photo(tmp_path / "in" / "a.jpg", picture(3, (64, 96)))

@@ -25,6 +25,12 @@ class Numbered:
         if type(self.start) is not int or not 0 <= self.start < MOST_FRAMES:
             raise UsageError(f"start number {self.start!r}; it is 0 to {MOST_FRAMES - 1}")
 
+    def require_room(self, clip: str, frames: int) -> None:
+        """Raises UsageError where numbers of so many frames of a clip would not be of one length."""
+        if self.start + frames > MOST_FRAMES:
+            most = f"--start-number {max(0, MOST_FRAMES - frames)} at most"
+            raise UsageError(f"{clip}: {frames} frames from number {self.start} on go beyond {MOST_FRAMES - 1}; {most}")
+
     def name(self, frame_name: str, index: int) -> str:
         """For a frame by its name, "clip/000000"; `index` is its number where the name tells none."""
         folder, last = PurePosixPath(frame_name).parent, PurePosixPath(frame_name).name
