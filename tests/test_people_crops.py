@@ -319,6 +319,36 @@ def test_a_file_of_boxes(tmp_path: Path, text: str, name: str, index: int, found
     assert BoxesFile(tmp_path / "boxes").of(Frame(index=index, name=name, decoded=np.zeros((1, 1, 3), "u1"))) == found
 
 
+SIZED = {
+    "COCO": COCO.replace('"file_name": "a/b.jpg"', '"file_name": "a/b.jpg", "height": 100, "width": 200'),
+    "by name": '{"name": "a/b", "width": 200, "height": 100, "boxes": [[1, 2, 3, 4]]}',
+    "by number": '{"frame": 0, "width": 200, "height": 100, "boxes": [[1, 2, 3, 4]]}',
+}
+
+
+@pytest.mark.parametrize("text", SIZED.values(), ids=SIZED)
+def test_boxes_of_a_smaller_copy_are_scaled(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "boxes"
+
+    def of(height: int, width: int, text: str = text) -> list[PersonBox]:
+        path.write_text(text)
+        return BoxesFile(path).of(Frame(index=0, name="a/b", decoded=np.zeros((height, width, 3), "u1")))
+
+    assert of(100, 200) == ONE
+    assert of(300, 600) == [PersonBox(3, 6, 9, 12)]
+    [nearly] = of(50, 101)
+    assert (nearly.left, nearly.top, nearly.width, nearly.height) == pytest.approx((0.505, 1, 1.515, 2))
+    with pytest.raises(InputError, match=f"{path}: its boxes of a/b are of a picture of 200x100, and that is 100x200"):
+        of(200, 100)
+    for nonsense in ("0", "-5", "1e3", '"9"', "null", "10000000", "9" * 300):
+        assert of(200, 100, text.replace("100", nonsense)) == ONE
+
+
+def test_a_frame_without_boxes_may_be_of_any_shape(tmp_path: Path) -> None:
+    (tmp_path / "boxes").write_text('{"frame": 0, "width": 200, "height": 100, "boxes": []}')
+    assert BoxesFile(tmp_path / "boxes").of(Frame(index=0, name="a", decoded=np.zeros((9, 9, 3), "u1"))) == []
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

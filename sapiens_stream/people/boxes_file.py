@@ -7,6 +7,7 @@ import math
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +21,7 @@ _MOST_BYTES = 256 << 20
 _MOST_BOXES = 1_000_000
 _FARTHEST = 1e6  # pixels
 _DEEPEST = 4  # folders and a name, of a frame whose name in the file has more of them
+_LIKE = 0.02  # of its aspect, by which a picture that boxes are of may differ from the frame's
 _PERSON = 1  # COCO's category, where the file names none
 
 
@@ -30,7 +32,8 @@ class BoxesFile:
     which the category "person" counts, or the only one; or COCO's results, a list of {"image_id", "bbox", "score"},
     where an image's id is the frame's number. Or it has a frame a line: {"name" or "frame", "boxes": [[x, y, width,
     height], ...]} or {..., "people": [{"bbox", "score"}, ...]}, as `--save jsonl` writes it. A frame goes by its name
-    ("clip/000012", or its last part, or all of it behind a folder), a line without one by its number.
+    ("clip/000012", or its last part, or all of it behind a folder), a line without one by its number. Where an image or
+    a line tells its "width" and "height", boxes of a smaller or larger picture of the frame are scaled to it.
 
     Raises InputError for a file that cannot be read, or holds anything else.
     """
@@ -39,6 +42,8 @@ class BoxesFile:
         self._path = Path(path)
         self._by_name: dict[str, list[PersonBox]] = {}
         self._by_number: dict[int, list[PersonBox]] = {}
+        self._sizes: dict[str | int, tuple[int, int]] = {}
+        """(height, width) of the pictures that tell it, by name or number."""
         self._count = 0
         content = self._read()
         try:
@@ -59,12 +64,27 @@ class BoxesFile:
         return self._path
 
     def of(self, frame: Frame) -> list[PersonBox]:
-        """The boxes of a frame, none where the file has none."""
+        """The boxes of a frame, none where the file has none.
+
+        Raises InputError where they are of a picture of another aspect.
+        """
         name = frame.name
         known = next((each for each in (name, name.rpartition("/")[2]) if each in self._by_name), None)
         if known is None:
             known = self._in_folders.get(name)
-        return self._by_number.get(frame.index, []) if known is None else self._by_name[known]
+        boxes = self._by_number.get(frame.index, []) if known is None else self._by_name[known]
+        size = self._sizes.get(frame.index if known is None else known, frame.size)
+        return boxes if size == frame.size or not boxes else self._scaled(boxes, size, frame)
+
+    def _scaled(self, boxes: Sequence[PersonBox], size: tuple[int, int], frame: Frame) -> list[PersonBox]:
+        down, across = (pixels / others for pixels, others in zip(frame.size, size, strict=True))
+        if abs(across / down - 1) > _LIKE:
+            told, real = (f"{width}x{height}" for height, width in (size, frame.size))
+            raise InputError(f"{self._path}: its boxes of {frame.name} are of a picture of {told}, and that is {real}")
+        return [
+            replace(box, left=box.left * across, top=box.top * down, width=box.width * across, height=box.height * down)
+            for box in boxes
+        ]
 
     @cached_property
     def _in_folders(self) -> dict[str, str]:
@@ -107,8 +127,10 @@ class BoxesFile:
         name, number = record.get("name"), record.get("frame")
         if isinstance(name, str):
             self._by_name.setdefault(name, []).extend(found)
+            self._take_size(name, record)
         elif type(number) is int and number >= 0:
             self._by_number.setdefault(number, []).extend(found)
+            self._take_size(number, record)
         else:
             raise self._wrong(place, 'neither "frame", a number from 0 on, nor "name"')
 
@@ -122,8 +144,14 @@ class BoxesFile:
             file = PurePosixPath(image["file_name"])
             if not file.name:
                 raise self._wrong(f"image {place}", f"{image['file_name']!r} is no file's name")
-            names[_hashable(image.get("id"))] = str(file.with_suffix(""))
+            name = names[_hashable(image.get("id"))] = str(file.with_suffix(""))
+            self._take_size(name, image)
         self._take_results(whole["annotations"], self._people_among(_list(whole.get("categories"))), names)
+
+    def _take_size(self, picture: str | int, record: Mapping[str, Any]) -> None:
+        height, width = record.get("height"), record.get("width")
+        if type(height) is int and type(width) is int and 0 < min(height, width) <= max(height, width) <= _FARTHEST:
+            self._sizes[picture] = height, width
 
     def _people_among(self, categories: Sequence[Any]) -> set[Any]:
         """The ids of the categories that are of people."""
