@@ -11,13 +11,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sapiens_stream"
 
 _DATA = {"classes", "colour", "colouring", "errors", "frame", "install_line", "labels", "painting", "quiet"}
-_DATA |= {"runs", "settings", "soft", "threads"}
+_DATA |= {"runs", "settings", "soft", "text", "threads"}
 MAY_KNOW = {
     "errors": set(),
     "settings": set(),
     "colour": set(),
     "soft": set(),
     "quiet": set(),
+    "text": set(),
     "install_line": set(),
     "threads": {"errors"},
     "classes": {"errors"},

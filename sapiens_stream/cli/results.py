@@ -84,8 +84,9 @@ def status(
 def _as_printed(name: str) -> str:
     """With the escapes that standard output makes of bytes that are no text: columns are as wide as those."""
     from sapiens_stream.cli.console import one_line
+    from sapiens_stream.text import encodable
 
-    return one_line(name).encode("utf-8", "backslashreplace").decode()
+    return encodable(one_line(name))
 
 
 def _summary(all_of_it: Total) -> str:

@@ -12,7 +12,8 @@ from sapiens_stream.live.camera import Camera
 from sapiens_stream.live.delays import Delays
 from sapiens_stream.live.inference import Inference
 from sapiens_stream.pipeline.statistics import Statistics
-from sapiens_stream.viewers.viewer import LiveFigures, showable
+from sapiens_stream.text import encodable
+from sapiens_stream.viewers.viewer import LiveFigures
 
 FIGURES_EVERY = 0.25  # seconds: nobody reads them faster
 
@@ -30,7 +31,7 @@ class Metrics:
         self._inference = inference
         self._statistics = Statistics()
         self._busy_before = engine.timings
-        self._figures = LiveFigures(model=showable(engine.model.name), device=str(engine.device))
+        self._figures = LiveFigures(model=encodable(engine.model.name), device=str(engine.device))
         self._figured = 0.0
 
     @property

@@ -23,7 +23,8 @@ from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.pipeline.run_log import LoggedRun, RunLog
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import fitting
-from sapiens_stream.viewers.viewer import CameraView, Command, Screen, Viewer, showable
+from sapiens_stream.text import encodable
+from sapiens_stream.viewers.viewer import CameraView, Command, Screen, Viewer
 
 LOOK_EVERY = 0.05  # seconds: how long a viewer's command may wait where no frame comes
 SCREEN_EVERY = 1.0  # seconds: where no frame comes, its figures tell that
@@ -69,7 +70,7 @@ class LiveRun(LoggedRun):
         self._inference = Inference(engine, cameras, self._changed.set, steady=steady)
         self._schedulers = [Scheduler(camera, self._inference, propagate=propagate) for camera in cameras]
         self.metrics = Metrics(cameras, engine, self._inference)
-        self._views = [CameraView(camera=showable(camera.name)) for camera in cameras]
+        self._views = [CameraView(camera=encodable(camera.name)) for camera in cameras]
         self._paused = self._quit = False
         self._stale_screen = True
         """Whether something but a new frame is to be shown."""
@@ -187,7 +188,7 @@ class LiveRun(LoggedRun):
 
     def _view(self, camera: Camera, before: CameraView, due: DueFrame | None) -> CameraView:
         latest = before.latest if due is None else due.result
-        trouble = camera.trouble and showable(camera.trouble)
+        trouble = camera.trouble and encodable(camera.trouble)
         if latest is before.latest and trouble == before.trouble:
             return before
         carried = latest.carried if latest is not None else 0

@@ -19,6 +19,7 @@ from sapiens_stream.pipeline.known_files import KNOWN, read_record
 from sapiens_stream.pipeline.lock import Busy, Lock
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import create, discard, fitting, not_written, written_aside
+from sapiens_stream.text import encodable
 
 _RESERVE = 16 << 10
 
@@ -285,7 +286,7 @@ def as_text(record: Mapping[str, Any], *, indent: int | None = None) -> str:
     """
     separators = (",", ":") if indent is None else None
     text = json.dumps(record, ensure_ascii=False, indent=indent, separators=separators)
-    return text.encode("utf-8", "backslashreplace").decode()
+    return encodable(text)
 
 
 def _apart(record_path: Path, planned: FileList) -> Path:

@@ -54,9 +54,12 @@ def aside(path: Path) -> Path:
 
 
 def take_over(path: Path) -> None:
-    """What a killed run has left aside of `path` takes its name, where nothing has it. Raises OSError."""
-    if is_there(aside(path)) and not os.path.lexists(path):
-        aside(path).replace(path)
+    """What a killed run has left aside of `path` takes its name, where nothing has it. Raises OutputError."""
+    try:
+        if is_there(aside(path)) and not os.path.lexists(path):
+            aside(path).replace(path)
+    except OSError as error:
+        raise not_written(path, error) from error
 
 
 def create(path: Path) -> BinaryIO:

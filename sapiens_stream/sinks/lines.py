@@ -39,10 +39,7 @@ class Lines(Sink):
 
     def resume(self, reached: int = 0) -> None:
         super().resume(reached)
-        try:
-            take_over(self._path)
-        except OSError as error:
-            raise not_written(self._path, error) from error
+        take_over(self._path)
 
     def prepare(self, result: Segmentation) -> Callable[[], bytes]:
         return self._encoder(result)

@@ -16,6 +16,7 @@ from sapiens_stream.sinks.files import aside, create, discard, not_written
 from sapiens_stream.sinks.lines import Lines
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.statistics import Measured, Row
+from sapiens_stream.text import encodable
 
 if TYPE_CHECKING:
     from sapiens_stream.sinks.outputs import Outputs
@@ -170,7 +171,7 @@ def _shown(row: Row) -> list[object]:
 
 def _with_text_names(row: Row) -> Row:
     """A file's name need not be text."""
-    return row._replace(name=row.name.encode("utf-8", "backslashreplace").decode())
+    return row._replace(name=encodable(row.name))
 
 
 def statistics_csv(outputs: Outputs, target: Target) -> Sink:

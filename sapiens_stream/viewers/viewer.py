@@ -12,23 +12,14 @@ if TYPE_CHECKING:  # it loads av, which the window's process must not
     from sapiens_stream.frame import Segmentation
 
 
-def showable(text: str) -> str:
-    r"""`text` without what is no character: of a name that is no UTF-8 the bytes are escaped. Qt falls over them.
-
-    >>> print(showable("caf\udce9.mp4"))
-    caf\udce9.mp4
-    """
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 @dataclass(frozen=True, kw_only=True)
 class CameraView:
     """The latest picture of one camera.
 
-    `camera` is safe to print (no credentials); all text is `showable`. `latest` is None until the first picture is
-    there. Its class map was inferred from this very picture where `carried` is 0; otherwise it was carried along from
-    that many frames before. `trouble` says in a line why no newer picture comes (the picture is then stale), None while
-    all is well.
+    `camera` is safe to print (no credentials); all text is `encodable`, as Qt falls over anything else. `latest` is
+    None until the first picture is there. Its class map was inferred from this very picture where `carried` is 0;
+    otherwise it was carried along from that many frames before. `trouble` says in a line why no newer picture comes
+    (the picture is then stale), None while all is well.
     """
 
     camera: str

@@ -21,6 +21,7 @@ from sapiens_stream.results.mapping import ClassMapping
 from sapiens_stream.results.stored import StoredClip, StoredFrame
 from sapiens_stream.sinks.files import discard, fitting, not_written
 from sapiens_stream.sources import Source
+from sapiens_stream.text import encodable
 
 Progress = Callable[[int], None]
 """Called after each frame with how many are done."""
@@ -121,7 +122,7 @@ def _names(clip: StoredClip, source: Source | None, choices: Choices) -> Callabl
 
 def _named_by_text(classes: ClassSet) -> ClassSet:
     """The same, with escapes for what no encoding has: a label video may say anything."""
-    return replace(classes, names=tuple(each.encode("utf-8", "backslashreplace").decode() for each in classes.names))
+    return replace(classes, names=tuple(encodable(each) for each in classes.names))
 
 
 def _keep_own(clip: StoredClip, root: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from sapiens_stream.text import encodable
+
 
 class Markup(str):
     """Text that is markup already, made by `element` alone."""
@@ -33,7 +35,7 @@ def element(name: str, /, *children: object, **attributes: object) -> Markup:
 def shown(value: object) -> str:
     """A value as text that any encoding has; of fractions two digits."""
     text = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-    return text.encode("utf-8", "backslashreplace").decode()
+    return encodable(text)
 
 
 _VOID = frozenset({"img", "meta", "br", "link"})

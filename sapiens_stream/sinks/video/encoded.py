@@ -59,11 +59,8 @@ class EncodedVideo(Sink):
 
     def resume(self, reached: int = 0) -> None:
         super().resume(reached)
-        try:
-            if is_readable(self._growing):
-                take_over(self._path)
-        except OSError as error:
-            raise not_written(self._path, error) from error
+        if is_readable(self._growing):
+            take_over(self._path)
 
     def prepare(self, result: Segmentation) -> Callable[[], av.VideoFrame]:
         if self._frames is None:

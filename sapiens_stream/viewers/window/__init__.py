@@ -18,8 +18,9 @@ import cv2
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.errors import DeviceError, UsageError, cause
 from sapiens_stream.settings import OPACITY
+from sapiens_stream.text import encodable
 from sapiens_stream.threads import ThreadGroup
-from sapiens_stream.viewers.viewer import Command, Screen, Viewer, showable
+from sapiens_stream.viewers.viewer import Command, Screen, Viewer
 from sapiens_stream.viewers.window.shared_frames import SLOTS, SharedSlots
 
 _OPENS_WITHIN = 20.0  # seconds, on a machine that is busy loading a model
@@ -111,7 +112,7 @@ class Window(Viewer):
 
     def _start(self, title: str, classes: ClassSet, painting: dict[str, Any]) -> subprocess.Popen[str]:
         settings = {
-            "title": showable(title),
+            "title": encodable(title),
             "painting": painting,
             "memory": self._slots.handle,
             "classes": [classes.title, classes.names, classes.colours],
