@@ -22,7 +22,7 @@ from sapiens_stream.models.published import on_disk
 from tests.checkpoints import tiny_torchscript
 from tests.hub_server import HubServer, Request, file_of, publish, running_hub
 from tests.media import make_photo, make_video, picture
-from tests.program import Outcome, Program, start
+from tests.program import Outcome, Program, finish, start
 from tests.sapiens import PublishedSapiens, torchscript
 
 SMALL, SAPIENS2 = "sapiens-0.3b", "sapiens2-0.4b"
@@ -198,6 +198,32 @@ class TestTrouble:
         monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
         outcome = program("models", "pull", SMALL)
         assert outcome.code == 1 and "offline mode; unset HF_HUB_OFFLINE" in complaint(outcome)
+
+    @pytest.mark.parametrize(
+        ("setting", "code", "said"),
+        [
+            ({"HF_ENDPOINT": "http://[::1"}, 2, "HF_ENDPOINT"),
+            ({"HF_HUB_DOWNLOAD_TIMEOUT": "soon"}, 2, "HF_ variables"),
+            ({"SSL_CERT_FILE": "/nowhere/certificates.pem"}, 1, "certificates"),
+            ({"http_proxy": "http://[::1", "no_proxy": ""}, 1, "the proxy"),
+            ({"all_proxy": "gopher://localhost:70", "no_proxy": ""}, 1, "the proxy"),
+            ({"HF_TOKEN": "schlüssel"}, 1, "HF_TOKEN"),
+        ],
+        ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+    )
+    def test_an_environment_that_cannot_be_is_named(
+        self, server: HubServer, home: Path, setting: dict[str, str], code: int, said: str
+    ) -> None:
+        publish(server, SMALL, BIG)
+        outcome = finish(start("models", "pull", SMALL, "-q", env=elsewhere(home, server.endpoint) | setting))
+        assert outcome.code == code and said in complaint(outcome)
+        assert outcome.stderr.count("\n") == 1 and "cannot be written" not in outcome.stderr
+
+    def test_a_cache_that_cannot_be_written(self, server: HubServer, home: Path) -> None:
+        publish(server, SMALL, BIG)
+        home.write_text("a file, not a folder")
+        outcome = finish(start("models", "pull", SMALL, "-q", env=elsewhere(home, server.endpoint)))
+        assert outcome.code == 1 and "Not a directory; choose another place with HF_HOME" in complaint(outcome)
 
     def test_a_full_disk(
         self, program: Program, server: HubServer, small_disk: Path, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.errors import ModelError, OutputError, cause
 from sapiens_stream.models.catalogue import HubFile
+from sapiens_stream.models.hub_library import hub_library
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -32,9 +33,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def find(file: HubFile) -> Path | None:
     """Where the file is in the hub's cache; None if it is not there. No network."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(file.repository, file.file)
+    found = hub_library().try_to_load_from_cache(file.repository, file.file)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -71,8 +70,10 @@ def pull(file: HubFile, *, force: bool = False, progress: Progress = lambda _don
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     with _explained(file):
+        blobs = _blobs(file)
+        blobs.parents[1].mkdir(parents=True, exist_ok=True)  # the cache itself: with no place for it nothing is asked
         metadata = _look_up(file)
-        blob = _blobs(file) / str(metadata.etag)
+        blob = blobs / str(metadata.etag)
         lock = blob.parents[2] / ".locks" / blob.parents[1].name / f"{blob.name}.lock"  # that of huggingface_hub
         for folder in (blob.parent, lock.parent):
             folder.mkdir(parents=True, exist_ok=True)
@@ -84,9 +85,7 @@ def pull(file: HubFile, *, force: bool = False, progress: Progress = lambda _don
 
 
 def _blobs(file: HubFile) -> Path:
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE) / f"models--{file.repository.replace('/', '--')}" / "blobs"
+    return Path(hub_library().constants.HF_HUB_CACHE) / f"models--{file.repository.replace('/', '--')}" / "blobs"
 
 
 def _partials(file: HubFile) -> list[Path]:
@@ -100,8 +99,14 @@ def _whole(blob: Path, size: int | None) -> bool:
 def _look_up(file: HubFile) -> HfFileMetadata:
     """The file's size, checksum and commit, from the hub."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled  # type: ignore[attr-defined]
 
-    metadata = get_hf_file_metadata(hf_hub_url(file.repository, file.file), library_name="sapiens-stream")
+    try:
+        metadata = get_hf_file_metadata(hf_hub_url(file.repository, file.file), library_name="sapiens-stream")
+    except (HTTPError, OfflineModeIsEnabled):
+        raise
+    except Exception as error:  # of any kind: a proxy, certificates or a token with which no request can be made
+        raise ModelError(_failure(file, cause(error))) from error
     if metadata.etag is None or metadata.commit_hash is None:
         raise ModelError(f"{_endpoint()} does not answer as the hub does; check HF_ENDPOINT, or the proxy")
     return metadata
@@ -198,8 +203,8 @@ def _explained(file: HubFile) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # not the system's, but huggingface_hub's, such as that of a size that is not as said
             raise ModelError(_failure(file, cause(error))) from error
-        full = "; free some space, or choose another place with HF_HOME" if error.errno == errno.ENOSPC else ""
-        raise OutputError(f"{_blobs(file)} cannot be written: {cause(error)}{full}") from error
+        cure = f"{'free some space, or ' if error.errno == errno.ENOSPC else ''}choose another place with HF_HOME"
+        raise OutputError(f"{_blobs(file)} cannot be written: {cause(error)}; {cure}") from error
     finally:
         log.setLevel(level)
 
@@ -226,7 +231,7 @@ def _refusal(file: HubFile, status: int) -> str:
 
 
 def _failure(file: HubFile, why: str) -> str:
-    cure = "; check the network, the proxy, or HF_ENDPOINT if you set it"
+    cure = "; check the network, and the proxy, certificates, HF_ENDPOINT and HF_TOKEN if you set them"
     return f"{file.file} cannot be fetched from {_endpoint()} ({why}){_resumption(file) or cure}"
 
 
@@ -236,6 +241,4 @@ def _resumption(file: HubFile) -> str:
 
 
 def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    return constants.ENDPOINT
+    return str(hub_library().constants.ENDPOINT)

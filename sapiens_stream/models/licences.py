@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sapiens_stream.errors import OutputError, cause
+from sapiens_stream.models.hub_library import hub_library
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,4 @@ def _accepted() -> set[str]:
 
 
 def _file() -> Path:
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "sapiens-stream" / "licences.json"
+    return Path(hub_library().constants.HF_HOME) / "sapiens-stream" / "licences.json"
