@@ -1,5 +1,6 @@
 """Colours: what frames say of them, HDR and wide gamut as SDR, and class colours in an HDR picture."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from shutil import which
@@ -137,6 +138,20 @@ def test_any_format_is_converted(name):
     want = picture()
     frame = shot(want, HLG, "444").reformat(format=name)
     assert np.abs(frame_of(frame).rgb.astype(float) - want).mean() < 5
+
+
+def test_threads_that_convert_side_by_side_spoil_no_pixel():
+    """swscale's own threads do: of 8 bits to 10, at this width, every seventh frame."""
+    frames = [av.VideoFrame.from_ndarray(picture((91, 161)), "rgb24") for _ in range(8)]
+    frames = [converted(frame, "yuv420p") for frame in frames]
+
+    def planes(frame):
+        return [np.array(plane) for plane in planes_of(converted(frame, "yuv444p10le"))]
+
+    want = planes(frames[0])
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(planes, frames * 40))
+    assert all(np.array_equal(one, other) for each in found for one, other in zip(each, want, strict=True))
 
 
 SAID = {

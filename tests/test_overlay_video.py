@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -76,6 +77,11 @@ def overlay(source, path, *, painter=UNTOUCHED, result=background, limit=None, i
 
 def times(path):
     return [frame.time for frame in frames_of(path)]
+
+
+def packets_of(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
 
 
 def packet_times(path):
@@ -280,6 +286,16 @@ def test_the_brightness_of_a_film_is_kept(tmp_path, codec):
     got, want = mastering_display(now), mastering_display(was)
     for corner in ("red", "green", "blue", "white", "luminance"):
         assert getattr(got, corner) == pytest.approx(getattr(want, corner), rel=0.03)
+
+
+def test_what_an_encoder_of_ten_bits_makes_of_eight_is_the_same_every_time(tmp_path):
+    """Several threads that convert a frame would write into each other's lines."""
+    source = make_video(tmp_path / "a.mkv", codec="ffv1", size=(480, 854), frames=40)
+    copies = [tmp_path / f"{number}.mov" for number in range(3)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda copy: overlay(source, copy, codec="prores_ks"), copies))
+    one, *others = (packets_of(copy) for copy in copies)
+    assert len(one) == 40 and others == [one, one]
 
 
 @pytest.mark.parametrize("rotation, expected", [(0, Fraction(4, 3)), (90, Fraction(3, 4)), (180, Fraction(4, 3))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,7 @@ MAY_KNOW = {
     "training": {"classes", "models", "threads"},
 }
 """The command line and the package's front may know of all."""
+_CONVERTING = re.compile(r"\.reformat\(|\.to_ndarray\([^)]|VideoReformatter")
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -83,3 +85,10 @@ def test_the_rooms_themselves_are_in_no_circle() -> None:
     while free := {room for room, others in MAY_KNOW.items() if others <= known} - known:
         known |= free
     assert known == set(MAY_KNOW)
+
+
+def test_frames_are_converted_in_one_place() -> None:
+    """By one thread each, which nothing else makes sure of."""
+    own = PACKAGE / "colour" / "conversion.py"
+    found = {str(path) for path in PACKAGE.rglob("*.py") if path != own and _CONVERTING.search(path.read_text("utf-8"))}
+    assert _CONVERTING.search(own.read_text("utf-8")) and not found

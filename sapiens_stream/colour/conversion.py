@@ -2,6 +2,9 @@
 
 PyAV's own `VideoFrame.reformat` is for one thread: it keeps one scaler a frame, in which two hang or spoil each other's
 pixels, and takes the frame's colour tags away for as long as it works.
+
+Each frame is converted by one thread. swscale would start as many as there are cores, which takes longer, and they
+write into each other's lines: of 8 bits made 10, 854 pixels wide, every fifth frame had 16 wrong bytes.
 """
 
 from __future__ import annotations
@@ -28,10 +31,9 @@ def converted(frame: av.VideoFrame, form: str, size: tuple[int, int] | None = No
     """
     height, width = size or (frame.height, frame.width)
     with lock_of(frame):
-        return frame.reformat(width, height, form, **how)
+        return frame.reformat(width, height, form, threads=1, **how)
 
 
 def array_of(frame: av.VideoFrame, form: str) -> npt.NDArray[Any]:
     """The pixels of a frame in the format `form`, as `VideoFrame.to_ndarray` gives them."""
-    # One thread: swscale would start as many as there are cores for each frame, which takes longer.
-    return np.asarray(converted(frame, form, threads=1).to_ndarray())
+    return np.asarray(converted(frame, form).to_ndarray())

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
+from sapiens_stream.colour.conversion import array_of
 from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.containers.limits import ffmpeg_limit, too_large
 from sapiens_stream.errors import InputError, cause
@@ -210,7 +211,7 @@ def _by_pyav(
     decoded: av.VideoFrame | UInt8Array = frames[0]
     if frames[0].format.components[0].bits > 8 and not colour_of(frames[0]).beyond_sdr:
         # swscale does not bring 16 bits to 8 as everybody else does
-        decoded = (np.asarray(frames[0].to_ndarray(format="rgb48le"), np.uint16) >> 8).astype(np.uint8)
+        decoded = (array_of(frames[0], "rgb48le") >> 8).astype(np.uint8)
     elif frames[0].format.name in ("yuvj420p", "yuvj422p"):
         decoded = _with_smooth_chroma(frames[0])
     return Photo(decoded, *(upright_turns(content) if turns is None else turns))

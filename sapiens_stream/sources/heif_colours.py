@@ -8,6 +8,7 @@ import av
 import cv2
 import numpy as np
 
+from sapiens_stream.colour.conversion import array_of
 from sapiens_stream.colour.meaning import Colour
 from sapiens_stream.colour.planes import Planes
 from sapiens_stream.colour.sdr import sdr_of
@@ -50,7 +51,7 @@ class HeifColours:
         first, *chroma = planes
         if self._colour.beyond_sdr and chroma and not self._gbr:
             shown = sdr_of(Planes(first, *chroma), self._colour)
-            return np.asarray(shown.to_ndarray(format="rgb24", threads=1), np.uint8)
+            return array_of(shown, "rgb24")
         height, width = first.shape
         rgb = np.empty((height, width, 3), np.uint8)
         if chroma:

@@ -8,6 +8,7 @@ import av
 import cv2
 import numpy as np
 
+from sapiens_stream.colour.conversion import converted
 from sapiens_stream.colour.meaning import FULL_RANGE, LIMITED_RANGE
 from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.frame import Frame, Segmentation
@@ -67,7 +68,7 @@ class MatteFrames(PlanarFrames):
             deep = self._encoded != "gray"
             grey = levels(matte, np.uint16 if deep else np.uint8)
             made = av.VideoFrame.from_ndarray(grey, "gray16le" if deep else "gray")
-            made = made if self._encoded in ("gray", "gray16le") else made.reformat(format=self._encoded)
+            made = converted(made, self._encoded)
             made.color_range = FULL_RANGE
             return made
         if self._encoded == "rgb24":
@@ -108,7 +109,7 @@ class MatteFrames(PlanarFrames):
         elif self._encoded == "rgba":
             made = av.VideoFrame.from_ndarray(rgba, "rgba")
         else:
-            made = av.VideoFrame.from_ndarray(rgba, "rgba64le").reformat(format="rgba64be")
+            made = converted(av.VideoFrame.from_ndarray(rgba, "rgba64le"), "rgba64be")
         shown = frame.sdr
         if isinstance(shown, av.VideoFrame):
             colour = colour_of(shown)

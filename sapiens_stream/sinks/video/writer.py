@@ -15,6 +15,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from sapiens_stream.colour.conversion import converted
 from sapiens_stream.containers.opening import file_url
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.quiet import keep_quiet
@@ -105,6 +106,7 @@ class VideoWriter:
         self._clock = Clock(first, source)
         self._settings = settings
         self._codec = settings.codec
+        self._format = settings.format or pixel_format(settings.codec, deep=first.colour.bits > 8)
         self._begin = self._frame_count = 0
         self._end = Fraction(0)
         keep_quiet()
@@ -125,6 +127,7 @@ class VideoWriter:
         """Encodes a frame as it was painted."""
         if not self._stream.codec_context.is_open:
             self._open(painted)
+        painted = converted(painted, self._format)
         painted.pts, painted.time_base = self._clock.place(frame), self._clock.time_base
         painted.duration = self._clock.length(frame)
         self._begin = painted.pts
@@ -181,7 +184,7 @@ class VideoWriter:
         context = stream.codec_context
         context.time_base = self._clock.time_base
         context.height, context.width = self._frames.padded
-        context.pix_fmt = settings.format or pixel_format(settings.codec, deep=first.colour.bits > 8)
+        context.pix_fmt = self._format
         context.flags |= Flags.frame_duration
         if settings.tag is not None:
             context.codec_tag = settings.tag
