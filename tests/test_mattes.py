@@ -387,6 +387,26 @@ class TestVideos:
             frames = list(container.decode(video=0))
         assert {(frame.height, frame.width) for frame in frames} == {size}
 
+    @pytest.mark.parametrize("form", ["yuv420p", "nv12", "yuv420p10le", "yuvj422p"])
+    @pytest.mark.parametrize("kind", ["prores4444", "qtrle", "png", "png8", "png16", "exr"])
+    def test_chroma_is_interpolated(self, kind: str, form: str, tmp_path: Path) -> None:
+        ramp = np.broadcast_to(np.linspace(0, 255, 48, dtype=np.float32).astype(np.uint8), (48, 48))
+        rgb = np.dstack([ramp, np.full_like(ramp, 90), 255 - ramp])  # whose chroma changes with each pixel
+        whole = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv444p")
+        found = []
+        for each in (whole, whole.reformat(format=form, interpolation="AREA")):
+            frame = Frame(index=0, name="clip/000000", decoded=each, pts=0, time_base=Fraction(1, 25), duration=1)
+            folder = tmp_path / each.format.name
+            [path] = write(folder, kind, [result_of(frame)], replace(INFO, size=(48, 48)), edge="hard")
+            if kind == "exr":
+                channels = OpenEXR.File(str(path), separate_channels=True).channels()
+                linear = np.dstack([channels[name].pixels for name in "RGB"])
+                found.append(255 * linear ** (1 / 2.2))
+            else:
+                found.append(decoded(path, "rgb24")[0].astype(np.float32))
+        # The same chroma for two pixels would be off by a whole step of the ramp, 5.
+        assert np.abs(found[1] - found[0])[:, 4:-4].max() < 4
+
     @pytest.mark.parametrize("kind", ["qtrle", "png", "prores4444"])
     def test_pictures_are_upright(self, kind: str, tmp_path: Path) -> None:
         clip = make_video(tmp_path / "clip.mp4", frames=3, size=(96, 160), rotation=90)
@@ -476,7 +496,7 @@ class TestCommands:
         arguments = ("video", clip, "--overlay", "none", "--save", "none", "--matte", "png8", *SMALL)
         outcome = program(*arguments, "-o", tmp_path / "beyond", "--start-number", 999998)
         assert outcome.code == 2 and "--start-number 999997 at most" in outcome.stderr, outcome
-        assert not (tmp_path / "beyond" / "clip_matte").exists()
+        assert not (tmp_path / "beyond").exists()
         assert program(*arguments, "-o", tmp_path / "out", "--start-number", 999997).code == 0
 
     def test_photos(self, program: Program, tmp_path: Path) -> None:

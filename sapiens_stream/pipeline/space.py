@@ -24,12 +24,8 @@ def require_space(
     With the `first` result it goes by what that takes, as noisy masks take many times as much as calm ones; where
     nobody is in it, at least by what is usual. Of many frames with files of their own it says what one file of all
     would take. `there` are the bytes that an earlier start has left of it. Raises OutputError where it will not fit, in
-    bytes or in number of files, UsageError where a sequence would run out of numbers. Where the source does not tell
-    its size or length, only what is free.
+    bytes or in number of files. Where the source does not tell its size or length, only what is free.
     """
-    for sink in sinks:
-        if sink.numbered is not None and source.frame_count is not None:
-            sink.numbered.require_room(source.name, source.frame_count)
     disk = _existing(folder)
     free = shutil.disk_usage(disk).free
     if source.size is None or source.frame_count is None:

@@ -37,11 +37,13 @@ def luma_levels(matte: Floats, bits: int) -> npt.NDArray[np.uint16]:
 def rgb_of(frame: Frame, *, deep: bool) -> Pixels:
     """(H, W, 3) RGB, SDR, upright: uint16 for a `deep` picture whose source has more than 8 bits, else uint8."""
     decoded = frame.decoded
-    if not deep:
-        return frame.rgb
-    if isinstance(decoded, av.VideoFrame) and frame.colour.bits > 8 and not frame.colour.beyond_sdr:
-        return frame.upright(array_of(decoded, "rgb48le"))
-    return frame.rgb.astype(np.uint16) * np.uint16(257)
+    if deep and isinstance(decoded, av.VideoFrame) and frame.colour.bits > 8 and not frame.colour.beyond_sdr:
+        return frame.upright(array_of(_with_all_chroma(decoded), "rgb48le"))
+    shown = frame.sdr
+    if isinstance(shown, av.VideoFrame):
+        shown = array_of(_with_all_chroma(shown), "rgb24")
+    rgb = frame.upright(shown)
+    return rgb.astype(np.uint16) * np.uint16(257) if deep else rgb
 
 
 def with_alpha(rgb: Pixels, matte: Floats, *, premultiplied: bool) -> Pixels:
@@ -75,7 +77,15 @@ def linear_of(frame: Frame) -> tuple[npt.NDArray[np.float32], int]:
         signal = np.clip(from_codes(codes.astype(np.float64), colour), 0, 1)
         light = light_of(signal, frame.colour.transfer) / SDR_WHITE
         return light.astype(np.float32), frame.colour.primaries
-    return _LINEAR[frame.rgb], 1 if frame.colour.beyond_sdr else frame.colour.primaries
+    return _LINEAR[rgb_of(frame, deep=False)], 1 if frame.colour.beyond_sdr else frame.colour.primaries
+
+
+def _with_all_chroma(decoded: av.VideoFrame) -> av.VideoFrame:
+    """With a sample of chroma for each pixel, interpolated; on its way to RGB swscale repeats them, in stairs."""
+    form = decoded.format
+    subsampled = form.chroma_width(2) < 2 or form.chroma_height(2) < 2
+    whole = "yuv444p" if form.components[0].bits == 8 else "yuv444p16le"
+    return converted(decoded, whole, interpolation="BICUBIC") if subsampled else decoded
 
 
 def _planar(decoded: av.VideoFrame) -> av.VideoFrame:
