@@ -1,5 +1,6 @@
 """A list of videos on a Ray cluster of three nodes, and in an object store: nothing is lost, whatever dies."""
 
+import json
 import os
 import socket
 import time
@@ -102,6 +103,9 @@ def test_a_node_that_is_killed_costs_no_result(cluster, videos, expected, progra
     assert {record_of(tmp_path / "out", Path(name).stem)["status"] for name in CLIPS} == {"complete"}
     again = program("video", *(videos / name for name in CLIPS), "-o", tmp_path / "out", *FAST[:-1], "--resume")
     assert again.code == 0 and again.stdout.count("done already") == len(CLIPS)
+    told = [json.loads(line) for line in program("results", "status", tmp_path / "out", "--json").stdout.splitlines()]
+    states = {Path(each["input"]).name: each["state"] for each in told if "input" in each}
+    assert states == {**dict.fromkeys(CLIPS, "complete"), "broken.mp4": "failed"}
 
 
 def job(place, **changes):

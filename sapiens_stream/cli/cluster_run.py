@@ -12,13 +12,18 @@ import typer
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import OF_VIDEOS, Choices, needing, outputs_of, takes_outputs
+from sapiens_stream.errors import cause
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MAX_PIXELS, MODEL, OUTPUT_FOLDER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cluster.ledger import Ledger
+    from sapiens_stream.cluster.listing import Entry
     from sapiens_stream.cluster.ray_run import Progress
+    from sapiens_stream.frame import Skipped
 
 CHUNK_MINUTES = 5.0
 _TELL_EVERY = 10.0  # seconds
@@ -122,6 +127,8 @@ def run(
         display.skipped(each)
     for spoiled in ledger.damages:
         display.damaged(spoiled)
+    if "://" not in output:
+        _note_given_up(Path(place), entries, ledger.given_up, display)
     ledger.given_up += refused
     _conclude(ledger, time.monotonic() - started, place, display)
     raise typer.Exit(_exit_code(ledger))
@@ -152,6 +159,21 @@ class _Teller:
             f"{progress.done} of {progress.of} videos, {progress.nodes} nodes{gpus}, {progress.workers} workers,"
             f" {progress.frames_per_second:.1f} frames/s{left}"
         )
+
+
+def _note_given_up(folder: Path, entries: Sequence[Entry], given_up: Sequence[Skipped], display: Display) -> None:
+    """In the lines of a batch, by which `results status` knows that what has no record is not left to be done."""
+    from sapiens_stream.pipeline.batch_file import BatchFile, Ending
+
+    reasons = {each.name: each.reason for each in given_up}
+    lines = BatchFile(folder)
+    try:
+        for index, each in enumerate(entries):
+            if (why := reasons.get(each.input)) is not None:
+                lines.append(Ending(index=index, input=each.input, name=each.name, status="skipped", reason=why))
+        lines.settle()
+    except OSError as error:
+        display.warn(f"{lines.path} can't be written: {cause(error)}")
 
 
 def _conclude(ledger: Ledger, seconds: float, place: str, display: Display) -> None:
