@@ -191,9 +191,15 @@ def test_the_graph_of_an_unknown_network_is_refused_and_what_was_there_stays(
 ) -> None:
     file = tmp_path / "model.pt2"
     file.write_text("as it was")
-    with pytest.raises(ModelError, match=r"colour is a .* graph, which runs as it is"):
+    with pytest.raises(ModelError, match=r"colour is a graph \(.*\), which runs as it is"):
         export_model(open_model(request.getfixturevalue(checkpoint)), "torchscript", file)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("model.pt2", "as it was")]
+
+
+def test_no_folder_is_left_of_a_file_that_does_not_come(colour_torchscript: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="runs as it is"):
+        export_model(open_model(colour_torchscript), "torchscript", tmp_path / "a" / "b" / "model.pt2")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_cannot_be_written_is_named(sapiens: Path, tmp_path: Path) -> None:
@@ -268,3 +274,19 @@ def test_the_command_refuses_what_cannot_be(
 ) -> None:
     refused = program("models", "export", "builtin", "-o", tmp_path / "model", *arguments)
     assert refused.code == code and len(refused.complaints) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [("", "is a folder"), ("folder", "is a folder"), ("link.pt", "is the model itself"), ("tiny.pth", "model itself")],
+)
+def test_the_command_writes_neither_over_the_model_nor_over_a_folder(
+    program: Program, sapiens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Path(shutil.copy(sapiens, tmp_path))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.pt").symlink_to(own)
+    refused = program("models", "export", own, "--to", "torchscript", "-o", output)
+    assert refused.code == 2 and said in refused.complaints[0]
+    assert own.read_bytes() == sapiens.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,8 @@ from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.address_space import check_address_space
 from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.inference_options import NAMING, Precision, takes_opening
+from sapiens_stream.errors import UsageError
+from sapiens_stream.models import is_path
 from sapiens_stream.models.options import ModelOptions
 
 
@@ -41,6 +44,7 @@ def export(
     precision that they have.
     """
     guesses.check_model(model)
+    _check_place(output, model)
     check_address_space()
 
     import torch
@@ -71,6 +75,15 @@ def export(
         print(json_format.dumps(written))
     elif not quiet:
         print(one_line(_line(written)))
+
+
+def _check_place(output: Path, model: str) -> None:
+    """Raises UsageError for a folder, and for the model's own file, which the export would take the place of."""
+    if output.is_dir():
+        raise UsageError(f"-o {output} is a folder; give the file to write")
+    own = os.path.realpath(Path(model).expanduser())
+    if is_path(model) and output.exists() and Path(os.path.realpath(output)).is_relative_to(own):
+        raise UsageError(f"-o {output} is the model itself; give another file")
 
 
 def _line(written: dict[str, Any]) -> str:

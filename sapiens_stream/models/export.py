@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -48,7 +48,7 @@ def export_model(
     with _written_aside(file) as aside, quiet_torch():
         network = model.place(torch.device("cpu"), dtype)
         if not isinstance(network, nn.Module):
-            raise ModelError(f"{model.name} is a {model.kind} graph, which runs as it is and can be no other")
+            raise ModelError(f"{model.name} is a graph ({model.kind}), which runs as it is and can be no other")
         _require_space(file, network)
         example = torch.zeros(batch or 2, 3, model.input.height, model.input.width, dtype=dtype)
         try:
@@ -105,9 +105,11 @@ def _require_space(file: Path, network: nn.Module) -> None:
 def _written_aside(file: Path) -> Iterator[Path]:
     """Gives a path of the same name in a folder beside `file`; what is written there is moved at the end of the block.
 
-    A folder, since an ONNX graph names the file of its weights, which therefore keeps its name.
+    A folder, since an ONNX graph names the file of its weights, which therefore keeps its name. Folders made for a file
+    that does not come are removed.
     """
     folder = file.with_name(f".{file.name}.part")
+    missing = [each for each in file.parents if not each.exists()]
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -118,3 +120,6 @@ def _written_aside(file: Path) -> Iterator[Path]:
         raise OutputError(f"{file} can't be written: {cause(error)}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        for each in missing:
+            with suppress(OSError):  # it is not empty, or never came to be
+                each.rmdir()
