@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +19,7 @@ import pytest
 import torch
 import torchvision.models.detection as detection
 
-from sapiens_stream import ModelError, PersonVideo, Segmenter
+from sapiens_stream import ModelError, OutputError, PersonVideo, Segmenter
 from sapiens_stream.frame import Frame, PersonBox
 from sapiens_stream.models import detectors
 from sapiens_stream.models.detectors import DETECTORS, DetectorFile
@@ -112,11 +114,47 @@ def test_what_comes_is_checked(served: Path, monkeypatch: pytest.MonkeyPatch) ->
         detectors.pull(own)
     (served / own.file).write_bytes(b"as it should be")
     path = detectors.pull(own)
-    assert [each.name for each in path.parent.iterdir()] == [own.file]
+    assert [each.name for each in path.parent.glob("*") if each.suffix != ".lock"] == [own.file]
     path.write_bytes(b"rotten")
     with pytest.raises(ModelError, match=r"is damaged: its sha256 begins with .*--force"):
         detectors.require(NAME)
     assert detectors.pull(own, force=True).read_bytes() == b"as it should be"
+
+
+def test_two_at_once_fetch_it_once(served: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second waits for the first, whose file it would otherwise begin anew."""
+    own = known_as(bytes(range(256)) * 4096, monkeypatch)
+    (served / own.file).write_bytes(bytes(range(256)) * 4096)
+    asked, second = [], ThreadPoolExecutor(1)
+    later: list[Future[Path]] = []
+
+    def first(_done: int, _total: int | None) -> None:
+        if not later:
+            later.append(second.submit(detectors.pull, own, progress=lambda done, _total: asked.append(done)))
+            time.sleep(0.5)  # in which the second would have fetched it all
+
+    path = detectors.pull(own, progress=first)
+    assert later[0].result() == path and detectors.require(NAME) == path
+    assert not asked
+
+
+def test_a_place_that_cannot_be_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match=f"{DETECTORS[NAME].file} cannot be written: Not a directory; .*TORCH_HOME"):
+        detectors.pull(DETECTORS[NAME])
+
+
+def test_info_knows_them(served: Path, program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = known_as(b"as it should be", monkeypatch)
+    absent = program("models", "info", NAME)
+    assert absent.code == 0 and "models pull ssdlite320" in absent.stdout and "3.44 M" in absent.stdout
+    (served / own.file).write_bytes(b"as it should be")
+    path = detectors.pull(own)
+    told = json.loads(program("models", "info", NAME, "--json", "--sha256").stdout)
+    assert (told["path"], told["sha256"]) == (str(path), hashlib.sha256(b"as it should be").hexdigest())
+    path.write_bytes(b"rotten")
+    assert f"NOT the hub's, {own.sha256}...; fetch it again" in program("models", "info", NAME, "--sha256").stdout
 
 
 class Evil:

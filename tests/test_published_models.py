@@ -116,6 +116,8 @@ class TestFetching:
         ("arguments", "said"),
         [
             (("sapiens-9b",), "no model 'sapiens-9b' to fetch; there is sapiens-0.3b"),
+            (("SAPIENS-0.3B",), "did you mean sapiens-0.3b?"),
+            (("ssdlite",), "did you mean ssdlite320?"),
             (("sapiens-1b:int8",), "no variant 'int8'; there is torchscript, pth, bfloat16"),
             (("sapiens-1b:pth", "--variant", "bfloat16"), "give one of them"),
         ],

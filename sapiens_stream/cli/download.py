@@ -16,7 +16,10 @@ from rich.text import Text
 from sapiens_stream.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sapiens_stream.models.catalogue import Choice
+    from sapiens_stream.models.detectors import DetectorFile
     from sapiens_stream.models.hub import Progress as HubProgress
     from sapiens_stream.models.published import OnDisk
 
@@ -43,6 +46,18 @@ def fetch(choice: Choice, *, force: bool = False, accept_licence: bool = False, 
             console.print(Text(f"stopped; fetch {choice.name} again, and it goes on from there"), soft_wrap=True)
             raise
     return here
+
+
+def fetch_detector(detector: DetectorFile, *, force: bool = False, quiet: bool = False) -> Path:
+    """A detector's file, fetched unless it is on disk. Raises what `detectors.pull` does."""
+    from sapiens_stream.models import detectors
+
+    console = Console(stderr=True, highlight=False, quiet=quiet)
+    if detectors.find(detector) is None or force:
+        licence = detectors.LICENCE
+        console.print(Text(f"{detector.name}: licence {licence.name}. {licence.terms} {licence.url}"), soft_wrap=True)
+    with _shown(detector.name, console) as progress:
+        return detectors.pull(detector, force=force, progress=progress)
 
 
 def fetch_named(model: str, *, quiet: bool = False) -> None:

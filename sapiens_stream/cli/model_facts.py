@@ -17,7 +17,7 @@ from sapiens_stream.models.catalogue import (
     lookup,
     unknown_model,
 )
-from sapiens_stream.models.detectors import LICENCE, DetectorFile, find
+from sapiens_stream.models.detectors import DETECTORS, LICENCE, DetectorFile, find
 from sapiens_stream.models.licences import APACHE, Licence, needs_acceptance
 from sapiens_stream.models.options import ModelOptions
 from sapiens_stream.models.published import locate, on_disk, require
@@ -88,10 +88,12 @@ def _licence(licence: Licence) -> dict[str, Any]:
 
 
 def facts_of(name_or_path: str, sha256: bool, opening: ModelOptions) -> dict[str, Any]:
-    """What a model or a file is; of a model that is not on disk, what its publisher says.
+    """What a model, a detector or a file is; of one that is not on disk, what its publisher says.
 
     `sha256` has the whole file read. Raises UsageError for an unknown name, ModelError for no checkpoint.
     """
+    if name_or_path in DETECTORS and not is_path(name_or_path):
+        return _of_detector(DETECTORS[name_or_path], sha256)
     check_address_space()
     from sapiens_stream.models.inspection import inspect_checkpoint  # torch takes seconds to load
 
@@ -104,6 +106,16 @@ def facts_of(name_or_path: str, sha256: bool, opening: ModelOptions) -> dict[str
     if choice is None:
         raise unknown_model(name_or_path)
     return _published(choice, sha256, opening)
+
+
+def _of_detector(detector: DetectorFile, sha256: bool) -> dict[str, Any]:
+    """`detector_entry`; with `sha256` the whole of its file's, and what it should be, as far as that is known."""
+    entry = detector_entry(detector)
+    if not sha256 or entry["path"] is None:
+        return entry
+    found = hub.sha256(Path(entry["path"]))
+    expected = found if found.startswith(detector.sha256) else f"{detector.sha256}..."
+    return entry | {"sha256": found, "sha256_of_the_hub": expected}
 
 
 def _published(choice: Choice, sha256: bool, opening: ModelOptions) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def pull_model(
     """
     from sapiens_stream.cli.download import fetch
     from sapiens_stream.cli.model_facts import file_entry
-    from sapiens_stream.models.catalogue import BUILTIN, KNOWN, lookup
+    from sapiens_stream.models.catalogue import BUILTIN, KNOWN, lookup, meant
     from sapiens_stream.models.detectors import DETECTORS
     from sapiens_stream.models.hub import amount
 
@@ -106,7 +106,7 @@ def pull_model(
         raise UsageError(f"{BUILTIN} comes with the package; there is nothing to fetch")
     if choice is None:
         there = [each for each in (*KNOWN, *DETECTORS) if each != BUILTIN]
-        raise UsageError(f"no model {name!r} to fetch; there is {', '.join(there)}")
+        raise UsageError(f"no model {name!r} to fetch; there is {', '.join(there)}{meant(name, there)}")
     here = fetch(choice, force=force, accept_licence=accept_licence, quiet=quiet)
     if json:
         print(json_format.dumps(file_entry(choice.model, here.file.variant) | {"name": here.name}))
@@ -115,15 +115,11 @@ def pull_model(
 
 
 def _pull_detector(detector: DetectorFile, *, force: bool, json: bool, quiet: bool) -> None:
+    from sapiens_stream.cli.download import fetch_detector
     from sapiens_stream.cli.model_facts import detector_entry
-    from sapiens_stream.models import detectors
     from sapiens_stream.models.hub import amount
 
-    path = detectors.find(detector)
-    if (path is None or force) and not quiet:
-        licence = detectors.LICENCE
-        print(f"{detector.name}: licence {licence.name}. {licence.terms} {licence.url}", file=sys.stderr)
-    path = detectors.pull(detector, force=force)
+    path = fetch_detector(detector, force=force, quiet=quiet)
     if json:
         print(json_format.dumps(detector_entry(detector)))
     elif not quiet:
@@ -143,9 +139,11 @@ def show_model(
 
     Its classes, size, precision, and what runs it.
     """
-    guesses.check_model(name_or_path)
-
     from sapiens_stream.cli.model_facts import facts_of
+    from sapiens_stream.models.detectors import DETECTORS
+
+    if name_or_path not in DETECTORS:
+        guesses.check_model(name_or_path)
 
     facts = facts_of(name_or_path, sha256, opening)
     if json:
@@ -159,11 +157,11 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     from sapiens_stream.models.hub import amount
 
     rows = [("name", facts.get("name")), ("file", facts.get("path"))]
-    if "path" not in facts:
+    if facts.get("path") is None:
         rows.append(("on disk", f"no; fetch it: sapiens-stream models pull {facts['name']}"))
     rows += [
         ("format", facts.get("format")),
-        ("classes", facts["classes"]),
+        ("classes", facts.get("classes")),
         ("parameters", _count(facts["parameters"])),
         ("precision", facts.get("precision")),
         ("size", amount(facts["size"]) if facts.get("size") else None),
@@ -174,7 +172,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("assumed", facts.get("assumed")),
         ("not run", facts.get("problem")),
     ]
-    if "sha256" in facts:
+    if "sha256_of_the_hub" in facts:
         rows.append(("sha256", facts["sha256"] + _verdict(facts)))
     return [(title, str(value)) for title, value in rows if value is not None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -20,6 +21,7 @@ __all__ = [
     "HubFile",
     "Published",
     "lookup",
+    "meant",
     "unknown_model",
 ]
 
@@ -62,6 +64,10 @@ def lookup(name: str) -> Choice | None:
 
 def unknown_model(name: str) -> UsageError:
     """The error for what is neither a name nor a file, with the name that was most likely meant."""
-    close = get_close_matches(name.lower(), KNOWN, 1)
-    meant = f"; did you mean {close[0]}?" if close else ""
-    return UsageError(f"no model {name!r}: neither a file nor one of {', '.join(KNOWN)}{meant}")
+    return UsageError(f"no model {name!r}: neither a file nor one of {', '.join(KNOWN)}{meant(name, KNOWN)}")
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of such an error's line: a question after the known name that is nearest, if one is near."""
+    close = get_close_matches(name.lower(), known, 1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -11,6 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from sapiens_stream.errors import ModelError, OutputError, cause
+from sapiens_stream.models.hub_library import hub_library
 from sapiens_stream.models.licences import Licence
 
 ENDPOINT = "https://download.pytorch.org/models"
@@ -102,9 +103,20 @@ def pull(
     path = _folder() / detector.file
     if path.is_file() and not force:
         return require(detector.name)
-    partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with hub_library().utils.WeakFileLock(path.with_name(f".{path.name}.lock")):
+            if path.is_file() and not force:  # another program has fetched it meanwhile
+                return require(detector.name)
+            _download(detector, path, progress)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {cause(error)}; choose another place with TORCH_HOME") from error
+    return path
+
+
+def _download(detector: DetectorFile, path: Path, progress: Callable[[int, int | None], None]) -> None:
+    partial = path.with_name(f".{path.name}.part")
+    try:
         with partial.open("wb") as file:
             digest, done = hashlib.sha256(), 0
             for chunk in _chunks(detector):
@@ -117,11 +129,8 @@ def pull(
         if not digest.hexdigest().startswith(detector.sha256):
             raise ModelError(f"{detector.file} came damaged: its sha256 is not what its name says; fetch it again")
         partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {cause(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
-    return path
 
 
 def _chunks(detector: DetectorFile) -> Iterator[bytes]:
