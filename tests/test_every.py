@@ -130,7 +130,7 @@ class TestScenes:
 
 
 class TestClips:
-    def test_a_run_that_is_stopped_hands_on_all_that_was_read_and_tells_what_was_carried(self) -> None:
+    def test_a_run_that_is_stopped_hands_on_what_has_both_sides_and_tells_what_was_carried(self) -> None:
         model, runs = seeing(), list[Run]()
 
         def stop_at_the_tenth(index: int) -> None:
@@ -140,8 +140,8 @@ class TestClips:
         source = Clip([scene(index) for index in range(30)], before=stop_at_the_tenth)
         runs.append(Run(source, engine(model), [], refiner=refiner_for(model, every=4)))
         runs[0].execute()
-        assert runs[0].status == "interrupted" and runs[0].statistics.segmented == 10
-        assert runs[0].record()["every"] == {"inferred": 4, "carried": 6}
+        assert runs[0].status == "interrupted" and runs[0].statistics.segmented == 9
+        assert runs[0].record()["every"] == {"inferred": 3, "carried": 6}
 
     def test_the_command(self, program: Program, tmp_path: Path, colour_torchscript: Path) -> None:
         clip, out = make_video(tmp_path / "clip.mp4", frames=7), tmp_path / "out"

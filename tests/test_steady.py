@@ -231,16 +231,17 @@ class TestClips:
         assert [each.frame.index for each in results] == [0, 1, 2, 4, 5]
         assert [each.frame.time for each in results] == [each.time for each in items if isinstance(each, Frame)]
 
-    def test_a_run_that_is_stopped_hands_on_all_that_was_read(self) -> None:
-        model, runs = seeing(), list[Run]()
-        source = Clip(
-            [scene(index) for index in range(30)], before=lambda index: runs[0].stop() if index == 9 else None
-        )
-        runs.append(Run(source, engine(model), [], refiner=refiner_for(model, steady=2)))
-        runs[0].execute()
-        statistics = runs[0].statistics
-        assert runs[0].status == "interrupted"
-        assert statistics.decoded == statistics.segmented == 10
+    def test_a_run_that_is_stopped_hands_on_what_the_whole_run_does(self) -> None:
+        def handed_on(stop_at: int) -> list[Segmentation]:
+            model, streams = seeing(), list[Stream]()
+            frames = [scene(index) for index in range(20)]
+            source = Clip(frames, before=lambda index: streams[0].stop() if index == stop_at else None)
+            with Stream(source, engine(model), refiner=refiner_for(model, steady=2)) as stream:
+                streams.append(stream)
+                return list(stream)
+
+        some = handed_on(9)
+        assert len(some) == 8 and same(some, handed_on(-1)[:8])
 
     def test_the_record_tells_the_flicker_with_and_without(self) -> None:
         model = seeing()

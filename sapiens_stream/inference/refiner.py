@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sapiens_stream.frame import Frame
@@ -39,3 +39,21 @@ class Refiner(Protocol):
 
     def record(self) -> dict[str, Any]:
         """What the run record tells of it so far, as JSON types; asked for from any thread."""
+
+
+class Stoppable:
+    """`refiner` for a clip that may be stopped: then the frames are left out in which those to come have a say.
+
+    So each frame that a stopped run hands on is the one that the whole run does.
+    """
+
+    def __init__(self, refiner: Refiner, stopped: Callable[[], bool]) -> None:
+        self._refiner = refiner
+        self._stopped = stopped
+        self.take, self.refine, self.record = refiner.take, refiner.refine, refiner.record
+
+    def last(self) -> Sequence[Frame]:
+        return [] if self._stopped() else self._refiner.last()
+
+    def rest(self) -> list[PendingBatch]:
+        return [] if self._stopped() else self._refiner.rest()

@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Event
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
+from sapiens_stream.inference.refiner import Refiner, Stoppable
 from sapiens_stream.people.naming import Naming
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.inference import Inference, processor_seconds
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.sources.source import Source
 from sapiens_stream.threads import ThreadGroup
-
-if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
-    from sapiens_stream.inference.refiner import Refiner
 
 
 class Stream:
@@ -57,19 +55,19 @@ class Stream:
         self._on_skip = on_skip
         self._on_damage = on_damage
         self._strict = strict
-        self._refiner = refiner
         self._naming = Naming()
         self._live = source.info.kind == "live"
         capacity = 1 if self._live else 2 * engine.batch_size
         self._frames: Channel[Frame] = Channel(capacity, newest_wins=self._live)
         self._results: Channel[Segmentation] = Channel(1 if self._live else engine.batch_size)
         self._stopping = Event()
+        self._refiner = None if refiner is None else Stoppable(refiner, self._stopping.is_set)
         self._read_error: BaseException | None = None
         self._threads = ThreadGroup(self.abandon)
         self._computing: int | None = None
 
     def stop(self) -> None:
-        """Reads no more frames; those that were read still come out, but for people's who are not named yet."""
+        """Reads no more frames; those that were read still come out, but for those that depend on what follows."""
         self._stopping.set()
 
     def abandon(self) -> None:
