@@ -68,7 +68,8 @@ def _instances(frame: StoredFrame, target: Target) -> UInt8Array:
 
 
 def _colour_table(target: Target, palette: UInt8Array) -> bytes:
-    """A line a class, as CVAT and datumaro read and write it."""
+    """A line a class, as CVAT and datumaro read and write it; a colon would end a name there."""
     lines = ["# label:color_rgb:parts:actions"]
-    lines += [f"{name}:{','.join(map(str, palette[index]))}::" for index, name in enumerate(target.classes)]
+    names = [name.replace(":", "_") for name in target.classes]
+    lines += [f"{name}:{','.join(map(str, palette[index]))}::" for index, name in enumerate(names)]
     return "".join(f"{line}\n" for line in lines).encode()
