@@ -434,18 +434,19 @@ class TestVideos:
             assert container.streams.video[0].codec_context.pix_fmt == "rgba64be"
 
     @pytest.mark.parametrize("kind", ["prores4444", "qtrle", "png"])
-    def test_the_time_code_goes_along(self, kind: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("rate, said", [(25, "01:02:03:04"), (120, "01:02:03:004")])
+    def test_the_time_code_goes_along(self, rate: int, said: str, kind: str, tmp_path: Path) -> None:
         clip = tmp_path / "clip.mov"
         with av.open(str(clip), "w") as container:
-            stream = container.add_stream("libx264", rate=25)
+            stream = container.add_stream("libx264", rate=rate)
             stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-            stream.metadata["timecode"] = "01:02:03:04"
+            stream.metadata["timecode"] = said
             for index in range(4):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(index, (64, 96)), "rgb24")))
             container.mux(stream.encode(None))
         path = self._written(clip, tmp_path / "out", kind, edge="hard")
         with av.open(str(path)) as container:
-            assert container.streams.video[0].metadata.get("timecode") == "01:02:03:04"
+            assert container.streams.video[0].metadata.get("timecode") == said
             assert len(container.streams.data) == 1
 
     def test_a_run_that_breaks_leaves_what_can_be_read(self, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ _OLDER_CODES = {
     "cym": "wel", "deu": "ger", "ell": "gre", "eus": "baq", "fre": "fra", "hye": "arm", "isl": "ice",
     "kat": "geo", "msa": "may", "mya": "bur", "nld": "dut", "sqi": "alb", "swe": "sve", "zho": "chi",
 }  # fmt: skip
-_TIME_CODE = re.compile(r"\d\d:[0-5]\d:[0-5]\d[:;.]\d\d")
+_TIME_CODE = re.compile(r"\d\d:[0-5]\d:[0-5]\d[:;.]\d{2,3}")  # three of 100 frames a second and more
 _USES = Disposition.default | Disposition.dub | Disposition.original | Disposition.comment | Disposition.forced
 _USES |= Disposition.hearing_impaired | Disposition.visual_impaired
 
