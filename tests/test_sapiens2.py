@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -22,10 +23,12 @@ from sapiens_stream.install_line import install_line
 from sapiens_stream.models import open_model
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.sapiens2.sizes import Sizes
+from tests.program import Program
 
 transformers = pytest.importorskip("transformers", "5.10.1", reason="the extra sapiens2 is not installed")
 
 SHAPE = (64, 48)
+SAMPLES = Path(__file__).parents[1] / "samples"
 Tensors = dict[str, torch.Tensor]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -71,6 +74,21 @@ def lone(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def logits(model: Model, pixels: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     with torch.inference_mode():
         return model.place(torch.device("cpu"), dtype)(pixels.to(dtype))
+
+
+def test_a_folder_of_parts_is_refused_with_how_to_join_them(program: Program, network: Any, tmp_path: Path) -> None:
+    network.save_pretrained(tmp_path, max_shard_size="50KB")
+    for arguments in (("models", "info", tmp_path), ("images", tmp_path, "--input", SAMPLES / "astronaut.jpg")):
+        outcome = program(*arguments)
+        assert outcome.code == 1
+        assert "safetensors files; one is needed" in outcome.stderr and "max_shard_size" in outcome.stderr
+
+
+def test_info_takes_the_one_file_of_a_folder_whatever_its_name(program: Program, folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "config.json", tmp_path)
+    shutil.copy(folder / "model.safetensors", tmp_path / "weights.safetensors")
+    told = json.loads(program("models", "info", tmp_path, "--json").stdout)
+    assert (told["path"], told["problem"]) == (str(tmp_path / "weights.safetensors"), None)
 
 
 def pixels(batch: int = 2) -> torch.Tensor:

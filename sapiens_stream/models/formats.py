@@ -46,6 +46,20 @@ def recognise(path: Path) -> Format:
     raise ModelError(f"{path} is not a checkpoint but {_content(head)}")
 
 
+def weights_file(path: Path) -> Path:
+    """The file that counts of a folder of transformers; of a file, itself. Raises ModelError where it is in parts."""
+    if not path.is_dir():
+        return path
+    files = sorted(path.glob("*.safetensors"))
+    file = path / "model.safetensors"
+    if file not in files and len(files) != 1:
+        raise ModelError(
+            f"{path} is a folder of {len(files)} safetensors files; one is needed, model.safetensors:"
+            ' save_pretrained(..., max_shard_size="100GB") writes it'
+        )
+    return file if file in files else files[0]
+
+
 def _recognise_archive(path: Path, names: list[str]) -> Format:
     inner = {name.partition("/")[2] for name in names}
     if "serialized_exported_program.json" in names or any(name.startswith("models/") for name in inner):

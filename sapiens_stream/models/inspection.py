@@ -11,7 +11,7 @@ from sapiens_stream.models import open_model
 from sapiens_stream.models.checkpoint import Checkpoint
 from sapiens_stream.models.families import family_of
 from sapiens_stream.models.families.family import Family
-from sapiens_stream.models.formats import Format
+from sapiens_stream.models.formats import Format, weights_file
 from sapiens_stream.models.model import Model
 from sapiens_stream.models.options import ModelOptions
 from sapiens_stream.models.weights import read_weights
@@ -41,7 +41,7 @@ def inspect_checkpoint(path: Path, name: str | None = None, options: ModelOption
     """
     checkpoint = Checkpoint(path)
     format_ = checkpoint.format
-    file = path / "model.safetensors" if path.is_dir() else path  # transformers' way of keeping one
+    file = weights_file(path)
     counts: Counter[str] = Counter()
     for label, weight in read_weights(file, format_).items():
         if weight.is_floating_point() and ".running_" not in label:  # a normalisation's statistics

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import torch
 
-from sapiens_stream.errors import ModelError, UsageError
+from sapiens_stream.errors import UsageError
+from sapiens_stream.models.formats import weights_file
 from sapiens_stream.models.interface import DEFAULT_SHAPE, Shape, naming
 from sapiens_stream.models.model import Network
 from sapiens_stream.models.sapiens2.library import load_network, require_library
@@ -24,9 +25,7 @@ _LEAST_ALPHA = 1e-6
 
 def shapes_of(path: Path) -> Shapes:
     """Of the tensors in a file, or in that of a folder which counts. Raises ModelError."""
-    with naming(path):
-        file = _weights_file(path)
-    return read_shapes(file)
+    return read_shapes(weights_file(path))
 
 
 def open_sapiens2(path: Path, shape: Shape | None = None, head: Head = SEGMENTATION) -> Network:
@@ -40,8 +39,7 @@ def open_sapiens2(path: Path, shape: Shape | None = None, head: Head = SEGMENTAT
     Raises ModelError for a file that is none or does not fit the network, and where transformers is missing, which it
     says how to install; UsageError for a shape that is not of whole patches.
     """
-    with naming(path):
-        file = _weights_file(path)
+    file = weights_file(path)
     shapes = read_shapes(file)
     with naming(path):
         sizes = Sizes.of(shapes, head)
@@ -65,16 +63,6 @@ def open_sapiens2(path: Path, shape: Shape | None = None, head: Head = SEGMENTAT
         dtype=torch.bfloat16,  # what the published weights were trained in; their files hold it as float32
         path=file,
     )
-
-
-def _weights_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    files = sorted(path.glob("*.safetensors"))
-    file = path / "model.safetensors"
-    if file not in files and len(files) != 1:
-        raise ModelError(f"is a folder of {len(files)} safetensors files; one is needed, model.safetensors")
-    return file if file in files else files[0]
 
 
 def _told_beside(file: Path) -> dict[str, Any]:
