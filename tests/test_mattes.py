@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -20,6 +21,8 @@ import pytest
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.colour.meaning import BT2020, PQ, Colour
 from sapiens_stream.colour.planes import planes_of
+from sapiens_stream.containers import ebml
+from sapiens_stream.containers.elements import ElementFile
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.sinks import Outputs
@@ -358,7 +361,7 @@ class TestVideos:
         expected = [float(each) for each in frame_times(8, vfr=True)]
         assert np.allclose(times, expected, atol=0.0011 if kind in ("vp9", "ffv1") else 1e-4)
 
-    @pytest.mark.parametrize("kind", ["prores4444", "qtrle", "png", "exr"])
+    @pytest.mark.parametrize("kind", [*VIDEOS, "exr"])
     @pytest.mark.parametrize("rotation, expected", [(0, Fraction(2)), (90, Fraction(1, 2))])
     def test_pixels_keep_their_shape(self, kind: str, rotation: int, expected: Fraction, tmp_path: Path) -> None:
         clip = make_video(tmp_path / "clip.mp4", frames=2, size=(64, 96), sar=Fraction(2), rotation=rotation)
@@ -373,6 +376,30 @@ class TestVideos:
         else:
             with av.open(str(self._written(clip, tmp_path, kind))) as container:
                 assert container.streams.video[0].sample_aspect_ratio == expected
+
+    @pytest.mark.parametrize("kind, checksums", [("ffv1", 2), ("vp9", 0)])  # WebM has none
+    def test_a_head_that_tells_the_shape_of_pixels_is_whole(self, kind: str, checksums: int, tmp_path: Path) -> None:
+        clip = make_video(tmp_path / "clip.mp4", frames=9, size=(64, 96), sar=Fraction(16, 11), audio="aac")
+        path = self._written(clip, tmp_path, kind)
+        with path.open("rb") as opened:
+            file = ElementFile(opened)
+            segment = file.header(file.header(0).end or 0)
+            head = next(file.children(segment.content, file.size))
+            assert head.number == ebml.SEEK_HEAD
+            for seek in file.within(head):
+                if seek.number == ebml.SEEK:
+                    wanted, place = file.within(seek)
+                    assert file.header(segment.content + file.number(place)).number == file.number(wanted)
+            for part in file.children(segment.content, file.size):
+                first, *rest = file.within(part) if part.number in (ebml.SEEK_HEAD, ebml.TRACKS) else [part]
+                if first.number == ebml.CRC32:
+                    content = file.read(rest[0].at, (part.end or 0) - rest[0].at)
+                    assert file.content(first) == zlib.crc32(content).to_bytes(4, "little")
+                    checksums -= 1
+        assert not checksums
+        with av.open(str(path)) as container:
+            assert container.streams.video[0].sample_aspect_ratio == Fraction(140, 96)
+            assert [frame.pts for frame in container.decode(video=0)] == [40 * index for index in range(9)]
 
     @pytest.mark.parametrize("kind", VIDEOS)
     @pytest.mark.parametrize("rotation", [0, 90])

@@ -16,6 +16,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from sapiens_stream.colour.conversion import converted
+from sapiens_stream.containers.display_size import tell_display_size
 from sapiens_stream.containers.opening import file_url
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.quiet import keep_quiet
@@ -28,6 +29,7 @@ from sapiens_stream.sinks.video.painted_frames import PlanarFrames
 from sapiens_stream.sinks.video.scheduling import kept_scheduling
 from sapiens_stream.sinks.video.side_streams import SideStreams
 
+_MATROSKA = (".mkv", ".webm")
 _USUAL_RATE = Fraction(25)
 _LONGEST_LEAD = Fraction(60)
 # Sound often ends a little after the last picture; more than this is what an interrupted run did not get to.
@@ -107,6 +109,8 @@ class VideoWriter:
         self._settings = settings
         self._codec = settings.codec
         self._format = settings.format or pixel_format(settings.codec, deep=first.colour.bits > 8)
+        self._path = path
+        self._displayed: tuple[int, int] | None = None
         self._begin = self._frame_count = 0
         self._end = Fraction(0)
         keep_quiet()
@@ -144,6 +148,8 @@ class VideoWriter:
                 self._mux(self._stream.encode(None))
                 if self._side is not None:
                     self._side.write(until=self._end + _SOUND_AFTER_THE_END)
+        if self._displayed is not None and self._path.suffix in _MATROSKA:
+            tell_display_size(self._path, self._displayed)
 
     def complete(self, output: OutputContainer, copies: Sequence[Stream]) -> SideStreams | None:
         """Adds what the growing file could not hold to the finished one; see `Companions`. Once this one is closed."""
@@ -194,6 +200,8 @@ class VideoWriter:
             source = replace(source, sample_aspect_ratio=video.sample_aspect_ratio)
         if aspect := source.pixel_aspect(first):
             context.sample_aspect_ratio = aspect
+            height, width = self._frames.padded
+            self._displayed = (height, max(1, round(width * aspect)))
         return stream
 
     def _open(self, painted: av.VideoFrame) -> None:
