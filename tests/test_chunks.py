@@ -211,6 +211,12 @@ def test_a_chunk_that_is_done_is_passed_over(clip, chunks, program):
     assert {path: path.stat().st_mtime_ns for path in chunks.iterdir()} == before
 
 
+def test_chunks_are_joined_before_they_are_rendered(chunks, program):
+    outcome = program("results", "render", chunks)
+    assert outcome.code != 0 and f"`results join {chunks}`" in outcome.stderr, outcome
+    assert not (chunks / "rendered").exists()
+
+
 def test_there_may_be_fewer_chunks_than_tasks(clip, program, tmp_path):
     outcome = program("video", clip, "--device", "cpu", "-o", tmp_path / "out", "--chunk", "7/9")
     assert outcome.code == 0 and "nothing to do" in outcome.stdout and not (tmp_path / "out").exists()

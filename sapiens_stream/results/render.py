@@ -13,6 +13,7 @@ from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.fingerprint import sample_of
+from sapiens_stream.pipeline.part_run import CHUNK
 from sapiens_stream.pipeline.stored_first import StoredOnly
 from sapiens_stream.results.past_run import PastRun
 from sapiens_stream.sinks import Outputs
@@ -93,6 +94,10 @@ def render(
     """
     if outputs.matte != settings.MATTE and outputs.edge == "soft":
         raise UsageError("class maps hold no probabilities, which soft edges are made of; --edge refined or hard")
+    if past.within(CHUNK):
+        raise InputError(
+            f"{past.path}: a chunk of a video; `results join {past.root}` makes its results of all of them"
+        )
     open_store, classes = past.open_store()
     only = only if only is not None else _text(past.settings.get("classes"))
     if only:
