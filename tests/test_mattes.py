@@ -257,10 +257,12 @@ class TestPremultiplied:
         with pytest.raises(UsageError, match="matte alone"):
             write(tmp_path, kind, [], premultiplied=True, **choices)
 
-    @pytest.mark.parametrize("option", ["matte_only", "premultiplied"])
-    def test_it_is_of_a_matte(self, option: str) -> None:
+    @pytest.mark.parametrize(
+        "option", [{"matte_only": True}, {"premultiplied": True}, {"edge": "soft"}, {"start_number": 7}], ids=str
+    )
+    def test_it_is_of_a_matte(self, option: dict[str, Any]) -> None:
         with pytest.raises(UsageError, match="is of a matte, and none is asked for"):
-            Outputs(**{option: True})  # type: ignore[arg-type]
+            Outputs(**option)
 
     @pytest.mark.parametrize("premultiplied, word", [(False, "straight"), (True, "premultiplied")])
     @pytest.mark.parametrize("kind", ["prores4444", "qtrle", "vp9", "png8"])

@@ -97,6 +97,10 @@ class Outputs:
 
     def _check_matte(self) -> None:
         asked = [name for name in ("matte_only", "premultiplied") if getattr(self, name)]
+        if self.edge != settings.EDGE:
+            asked.append("edge")
+        if self.start_number != settings.START_NUMBER and registry.CRYPTOMATTE not in self.save:
+            asked.append("start_number")
         if asked and self.matte == registry.NONE:
             raise UsageError(f"--{asked[0].replace('_', '-')} is of a matte, and none is asked for; add --matte KIND")
         if self.premultiplied and (self.matte_only or has_no_picture(self.matte)):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NONE = "none"
 """Chooses nothing, for any option that takes words."""
 
+CRYPTOMATTE = "cryptomatte"
+
 PEOPLE = "people"
 """Chooses what is there only where people are looked for one by one."""
 NOBODY_LOOKED_FOR = "people are not looked for one by one: --people or --boxes says how to find them"
@@ -200,7 +202,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
     ),
     OutputKind(
         option="save",
-        word="cryptomatte",
+        word=CRYPTOMATTE,
         help="ids of parts and people for compositors, OpenEXR",
         ending=settings.CRYPTOMATTE_FILE,
         needs=lambda outputs: {"ranks": settings.CRYPTOMATTE_RANKS},
