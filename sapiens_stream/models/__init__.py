@@ -6,7 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from sapiens_stream.models.catalogue import BUILTIN, BUILTIN_WEIGHTS, KNOWN, Choice, lookup, unknown_model
+from sapiens_stream.models.catalogue import (
+    BUILTIN,
+    BUILTIN_WEIGHTS,
+    KNOWN,
+    Choice,
+    lookup,
+    missing_checkpoint,
+    unknown_model,
+)
 from sapiens_stream.models.families import FAMILIES
 from sapiens_stream.models.options import ModelOptions, ModelSettings
 
@@ -43,7 +51,10 @@ def open_model(
 
     options = replace(options or ModelOptions(), **settings)  # type: ignore[arg-type]
     if is_path(name_or_path):
-        return open_checkpoint(Path(name_or_path).expanduser(), options)
+        path = Path(name_or_path).expanduser()
+        if not path.exists():
+            raise missing_checkpoint(path)
+        return open_checkpoint(path, options)
     name = str(name_or_path)
     if name == BUILTIN:
         return open_checkpoint(BUILTIN_WEIGHTS, options, name=BUILTIN)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
-from sapiens_stream.errors import UsageError
+from sapiens_stream.errors import ModelError, UsageError
 from sapiens_stream.models.families import FAMILIES
 from sapiens_stream.models.families.builtin import BUILTIN, BUILTIN_PARAMETERS, BUILTIN_WEIGHTS
 from sapiens_stream.models.families.family import HubFile, Published
@@ -22,6 +23,7 @@ __all__ = [
     "Published",
     "lookup",
     "meant",
+    "missing_checkpoint",
     "unknown_model",
 ]
 
@@ -65,6 +67,15 @@ def lookup(name: str) -> Choice | None:
 def unknown_model(name: str) -> UsageError:
     """The error for what is neither a name nor a file, with the name that was most likely meant."""
     return UsageError(f"no model {name!r}: neither a file nor one of {', '.join(KNOWN)}{meant(name, KNOWN)}")
+
+
+def missing_checkpoint(path: Path) -> ModelError:
+    """The error for a checkpoint that is not there, with the name of what the hub has under that one."""
+    for model in PUBLISHED.values():
+        for file in model.files:
+            if file.repository == path.as_posix():
+                return ModelError(f"{path}: no such file; the hub's goes by {model.name}:{file.variant}")
+    return ModelError(f"{path}: no such file")
 
 
 def meant(name: str, known: Iterable[str]) -> str:
