@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -94,6 +95,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("images gone", 2, ["gone: no such file or folder", "models list"]),
         ("images clip.tga", 2, ["clip.tga", "neither a photo", "models list"]),
         ("images gone.pt2 --input photos", 1, ["gone.pt2: no such file"]),
+        ('images "" --input photos', 2, ["no model ''"]),
         ("images --input clip.mp4", 2, ["clip.mp4 is a video", "sapiens-stream video clip.mp4"]),
         ("images clip.mp4", 2, ["clip.mp4 is a video", "sapiens-stream video clip.mp4"]),
         ("images builtin --input videos", 1, ["no photos", "sapiens-stream video videos/*.mov"]),
@@ -122,7 +124,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_natural_guess_is_told_what_is_right(
     program: Program, folder: Path, command: str, code: int, says: list[str]
 ) -> None:
-    outcome = program(*command.split())
+    outcome = program(*shlex.split(command))
     assert outcome.code == code, outcome.stderr
     assert len(outcome.stderr.splitlines()) == 1, outcome.stderr
     assert all(words in outcome.stderr for words in says), outcome.stderr

@@ -127,7 +127,8 @@ def model_and_photos(words: list[str], model: str | None, photos: str | None) ->
     first = rest[:1] if model is None and rest and not _is_photos(rest[0]) else []
     several = [*([] if photos is None else [photos]), *rest[len(first) :]]
     if len(several) > 1 and all(_is_photo(Path(each)) and not Path(each).is_dir() for each in several):
-        return (first[0] if first else model) or MODEL, several
+        chosen = first[0] if first else model
+        return MODEL if chosen is None else chosen, several
     if len(rest) > 1 and all(_is_photos(word) for word in rest):
         raise UsageError(f"{len(rest)} inputs; --input takes one folder, .txt list or quoted glob ('*.jpg'), or photos")
     if model is None and rest and (photos is not None or len(rest) > 1 or not _is_photos(rest[0])):
@@ -145,7 +146,7 @@ def model_and_photos(words: list[str], model: str | None, photos: str | None) ->
             raise UsageError(f"{model}: {what}, and no model's name or checkpoint (`models list`)")
         right = f"sapiens-stream images {quote(model or 'MODEL')} --input PHOTOS"
         raise UsageError(f"no --input, which says where the photos are: {right}")
-    return model or MODEL, photos
+    return MODEL if model is None else model, photos
 
 
 def _is_photos(word: str) -> bool:
