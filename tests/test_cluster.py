@@ -12,6 +12,7 @@ import pytest
 
 from sapiens_stream.cluster.ledger import Ledger, Outcome, Task
 from sapiens_stream.cluster.listing import entries_of
+from sapiens_stream.errors import DeviceError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.sinks import Outputs
 from tests.media import make_video
@@ -170,6 +171,24 @@ def test_a_worker_takes_no_more_cores_than_this_machine_has(address, taken, tmp_
     resources = ray_run.Resources(cpus=4.0)
     run = ray_run.RayRun(job(tmp_path), Ledger.of([]), address=address, resources=resources)
     assert run._resources.cpus == taken
+
+
+def test_the_end_of_ray_on_this_machine_ends_the_run(tmp_path, monkeypatch):
+    """Ray waits forever for a machine to come back."""
+    from sapiens_stream.cluster import ray_run
+
+    machine = SimpleNamespace(
+        cluster_resources=lambda: {"CPU": 2.0},
+        nodes=lambda: [{"Alive": False}],
+        remote=lambda worker: SimpleNamespace(options=lambda **options: worker),
+        kill=lambda handle: None,
+    )
+    monkeypatch.setattr(ray_run, "_connected", lambda address: machine)
+    monkeypatch.setattr(ray_run.RayRun, "_grow", lambda self, remote, gpus: None)
+    ledger = Ledger.of(entries_of(["/v/a.mp4"])[0])
+    run = ray_run.RayRun(job(tmp_path), ledger, address="local", resources=ray_run.Resources())
+    with pytest.raises(DeviceError, match="Ray on this machine has ended"):
+        run.execute()
 
 
 @pytest.fixture(scope="module")

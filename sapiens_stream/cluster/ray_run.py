@@ -64,7 +64,7 @@ class RayRun:
 
     `stop` may be called from a signal handler: no more is handed out, what runs is finished; a second time, that is
     ended too, in good order. Raises UsageError where Ray is not installed, or there is no such cluster, DeviceError
-    where no worker can start.
+    where no worker can start, and where Ray on this machine ends.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class RayRun:
         self._on_progress = on_progress
         self._worker = worker
         self._ray = _connected(address)
-        if address == "local":  # which never grows: Ray would wait forever for more cores
+        self._is_local = address == "local"
+        if self._is_local:  # which never grows: Ray would wait forever for more cores
             there = self._ray.cluster_resources().get("CPU", resources.cpus)
             self._resources = replace(resources, cpus=min(resources.cpus, there))
         self._members: list[_Member] = []
@@ -197,6 +198,8 @@ class RayRun:
         self._told = time.monotonic()
         seconds = self._told - self._began
         nodes = [node for node in self._ray.nodes() if node.get("Alive")]
+        if self._is_local and not nodes:  # of another cluster the next machine may be on its way
+            raise DeviceError("Ray on this machine has ended; the same command goes on with what is left")
         self._on_progress(
             Progress(
                 nodes=len(nodes),
