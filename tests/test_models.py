@@ -263,6 +263,11 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, make: Callable[[Path], A
     refused(path, said)
 
 
+def test_a_name_that_no_file_can_have_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read: File name too long"):
+        open_model(tmp_path / ("x" * 300) / "model.pt2")
+
+
 def _json_changed(change: Callable[[dict[str, Any]], None]) -> Callable[[str, bytes], bytes]:
     def rewrite(name: str, data: bytes) -> bytes:
         if not name.endswith("models/model.json"):

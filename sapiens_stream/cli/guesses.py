@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from shlex import quote
 
-from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.errors import InputError, ModelError, UsageError
 from sapiens_stream.settings import MODEL
 
 VIDEO_SUFFIXES = frozenset(
@@ -105,7 +105,7 @@ def videos_in(folder: Path) -> str | None:
 def check_model(name: str) -> None:
     """Raises ModelError or UsageError for a model that there cannot be, before torch is loaded."""
     from sapiens_stream.models import is_path
-    from sapiens_stream.models.catalogue import BUILTIN, lookup, missing_checkpoint, unknown_model
+    from sapiens_stream.models.catalogue import BUILTIN, lookup, require_no_repository, unknown_model
 
     suffix = Path(name).suffix.lower()  # .ts is TorchScript's too
     if (suffix != ".ts" and looks_like_video(name)) or _is_photo(Path(name)):
@@ -114,7 +114,9 @@ def check_model(name: str) -> None:
         if name != BUILTIN and lookup(name) is None:
             raise unknown_model(name)
     elif missing(str(Path(name).expanduser())):
-        raise missing_checkpoint(Path(name).expanduser())
+        path = Path(name).expanduser()
+        require_no_repository(path)
+        raise ModelError(f"{path}: no such file")
 
 
 def model_and_photos(words: list[str], model: str | None, photos: str | None) -> tuple[str, str | list[str]]:

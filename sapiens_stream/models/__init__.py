@@ -12,7 +12,7 @@ from sapiens_stream.models.catalogue import (
     KNOWN,
     Choice,
     lookup,
-    missing_checkpoint,
+    require_no_repository,
     unknown_model,
 )
 from sapiens_stream.models.families import FAMILIES
@@ -52,8 +52,7 @@ def open_model(
     options = replace(options or ModelOptions(), **settings)  # type: ignore[arg-type]
     if is_path(name_or_path):
         path = Path(name_or_path).expanduser()
-        if not path.exists():
-            raise missing_checkpoint(path)
+        require_no_repository(path)
         return open_checkpoint(path, options)
     name = str(name_or_path)
     if name == BUILTIN:

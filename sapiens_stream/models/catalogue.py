@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,7 +24,7 @@ __all__ = [
     "Published",
     "lookup",
     "meant",
-    "missing_checkpoint",
+    "require_no_repository",
     "unknown_model",
 ]
 
@@ -69,13 +70,12 @@ def unknown_model(name: str) -> UsageError:
     return UsageError(f"no model {name!r}: neither a file nor one of {', '.join(KNOWN)}{meant(name, KNOWN)}")
 
 
-def missing_checkpoint(path: Path) -> ModelError:
-    """The error for a checkpoint that is not there, with the name of what the hub has under that one."""
+def require_no_repository(path: Path) -> None:
+    """Raises ModelError where a checkpoint that is not there is the hub's name of a model, with its name here."""
     for model in PUBLISHED.values():
         for file in model.files:
-            if file.repository == path.as_posix():
-                return ModelError(f"{path}: no such file; the hub's goes by {model.name}:{file.variant}")
-    return ModelError(f"{path}: no such file")
+            if file.repository == path.as_posix() and not os.path.lexists(path):
+                raise ModelError(f"{path}: no such file; the hub's goes by {model.name}:{file.variant}")
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -18,9 +18,9 @@ def recognise(path: Path) -> Format:
 
     A folder with a config.json is how transformers keeps safetensors.
     """
-    if path.is_dir() and (path / "config.json").is_file():
-        return "safetensors"
     try:
+        if path.is_dir() and (path / "config.json").is_file():
+            return "safetensors"
         if path.exists() and not path.is_dir() and not path.is_file():  # opening a pipe would wait for its other end
             raise ModelError(f"{path} is no regular file; a checkpoint is one")
         with path.open("rb") as file:
