@@ -131,7 +131,7 @@ class VideoWriter:
         """Encodes a frame as it was painted."""
         if not self._stream.codec_context.is_open:
             self._open(painted)
-        painted = converted(painted, self._format)
+        painted = converted(painted, self._format)  # the encoder would, by as many threads as it has
         painted.pts, painted.time_base = self._clock.place(frame), self._clock.time_base
         painted.duration = self._clock.length(frame)
         self._begin = painted.pts
