@@ -158,6 +158,18 @@ def test_nothing_is_said_of_a_clients_nonsense(
     assert (said, caplog.records) == ([], [])
 
 
+@pytest.mark.parametrize(
+    "frame", [b"\x88\x82\0\0\0\0\x03\xe8", b"\x81\x83\0\0\0\0ack", b"\xff" * 100], ids=["close", "text", "no frame"]
+)
+def test_frames_before_the_handshake_is_answered_are_refused_and_take_no_seat(frame: bytes) -> None:
+    with serving(max_viewers=1) as preview, opened(preview, handshake(preview) + frame) as client:
+        assert client.recv(12) == b"HTTP/1.1 400"
+        assert is_closed(client)
+        assert preview._site._free_seats == 1
+        with joined(preview) as viewer:
+            assert "classes" in json.loads(viewer.recv(timeout=PATIENCE))
+
+
 def test_a_failure_of_the_page_is_a_sentence(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("of our own making")

@@ -208,6 +208,14 @@ def _http_protocol(connections: Connections) -> type[asyncio.Protocol]:
             if self.cycle is not None and not self.cycle.response_complete:
                 self._link.waiting_since = None
 
+        def handle_websocket_upgrade(self, event: h11.Request) -> None:
+            # RFC 6455, 4.1: a client waits for the answer. uvicorn would drop what comes before it, a farewell too, and
+            # wait for a pong.
+            if self.conn.trailing_data[0]:
+                self.send_400_response("Frames came before the handshake was answered.")
+            else:
+                super().handle_websocket_upgrade(event)
+
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._link.waiting_since = time.monotonic()
