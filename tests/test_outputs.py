@@ -160,6 +160,14 @@ class TestANewRow:
         with pytest.raises(OutputError, match=r"10 frames need about 1\.15e\+07 TB"):
             require_space(sinks, INFO, tmp_path)
 
+    def test_a_run_that_does_not_fit_leaves_no_folder(self, new: OutputKind, program: Program, tmp_path: Path) -> None:
+        clip = make_video(tmp_path / "clip.mp4", frames=3)
+        (tmp_path / "there").mkdir()
+        for out in (tmp_path / "not" / "there", tmp_path / "there"):
+            outcome = program("video", clip, "-o", out, "--overlay", "none", "--save", "indices")
+            assert outcome.code and "TB, " in outcome.stderr, outcome
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "there"]
+
     def test_it_does_not_overwrite_an_input(self, new: OutputKind, program: Program, tmp_path: Path) -> None:
         clip, other = make_video(tmp_path / "clip.mp4", frames=3), make_video(tmp_path / "clip_indices.ts", frames=3)
         before = other.read_bytes()

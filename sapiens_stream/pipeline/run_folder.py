@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from itertools import chain
 from pathlib import Path, PurePath
@@ -50,6 +51,7 @@ class RunFolder:
         self._changing = ThreadLock()
         self._lock: Lock | None = None
         self._reserve: Path | None = None
+        self._made: list[Path] = []
         self.previous: Mapping[str, Any] | None = None
         """What the same run's record said before, once claimed; None where there was none."""
 
@@ -65,6 +67,7 @@ class RunFolder:
         Raises FolderTaken, FolderLost if the folder cannot be made, or OutputError.
         """
         try:
+            self._made = [each for each in (self.root, *self.root.parents) if not each.exists()]
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FolderLost(f"{self.root} can't be made: {cause(error)}; choose another folder (-o)") from error
@@ -243,12 +246,16 @@ class RunFolder:
             self._set_aside(2 * len(data) + _RESERVE)
 
     def release(self) -> None:
-        """Lets go of the folder."""
+        """Lets go of the folder; where it was made for this run, and nothing came into it, it goes too."""
         if self._reserve is not None:
             discard(self._reserve)
         if self._lock is not None:
             self._lock.release()
         self._lock = self._reserve = None
+        with suppress(OSError):  # the first that is not empty
+            for folder in self._made:
+                folder.rmdir()
+        self._made = []
 
     def _set_aside(self, size: int) -> None:
         path = fitting(self.root, f".{self.record_path.stem}", ".reserve")
