@@ -14,17 +14,22 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import pytest
 import torch
 import torchvision.models.detection as detection
 
 from sapiens_stream import ModelError, OutputError, PersonVideo, Segmenter
+from sapiens_stream.cli.output_options import telling_people
 from sapiens_stream.frame import Frame, PersonBox
+from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.models import detectors
 from sapiens_stream.models.detectors import DETECTORS, DetectorFile
 from sapiens_stream.people.choice import Choice
 from sapiens_stream.people.torchvision_boxes import TorchvisionBoxes, _people
+from sapiens_stream.sinks import Outputs
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 NAME = "ssdlite320"
@@ -219,10 +224,35 @@ def test_auto_says_what_it_chose(program: Any, tmp_path: Path) -> None:
     from tests.test_person_maps import sample
 
     clip = sample(tmp_path / "street.mkv", frames=6)
-    options = ("--people", "auto", "--overlay", "none", "--save", "people")
-    outcome = program("video", clip, "-o", tmp_path / "out", *options)
+    outcome = program("video", clip, "-o", tmp_path / "out", "--people", "auto", "--overlay", "none", "--save", "json")
     assert outcome.code == 0
     assert "street: several people, or small ones in its first 5 frames" in outcome.stdout + outcome.stderr
     assert json.loads((tmp_path / "out" / "street_run.json").read_text())["people"] == "builtin"
-    with PersonVideo(tmp_path / "out" / "street_people.mkv") as people:
-        assert len(people) == 6 and all(each.any() for each in people)
+
+
+def test_ids_that_are_asked_for_are_in_all_frames_of_one_large_person(program: Any, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mkv"
+    photo = cv2.imread("samples/astronaut.jpg")[:, :350]  # without the model of a rocket
+    photo = cv2.resize(photo, (256, 256), interpolation=cv2.INTER_AREA)
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("ffv1", rate=25, options={"threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 256, 256, "bgr0"
+        for _ in range(8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(photo, format="bgr24")))
+        container.mux(stream.encode(None))
+    alone = ("video", clip, "--people", "auto", "--overlay", "none")
+    outcome = program(*alone, "--save", "json", "-o", tmp_path / "off")
+    assert "one large person" in outcome.stderr
+    outcome = program(*alone, "--save", "people", "-o", tmp_path / "ids")
+    assert outcome.code == 0, outcome
+    with PersonVideo(tmp_path / "ids" / "clip_people.mkv") as people:
+        assert len(people) == 8 and all(each.any() for each in people)
+    asked = (
+        ({"save": frozenset({"people"})}, "builtin"),
+        ({"save": frozenset({"cryptomatte"})}, "builtin"),
+        ({"color_by": "person"}, "builtin"),
+        ({"ids": True}, "builtin"),
+        ({"save": frozenset({"json", "statistics"})}, "auto"),
+    )
+    for choices, expected in asked:
+        assert telling_people(InferenceOptions(people="auto"), Outputs(**choices)).people == expected

@@ -110,7 +110,8 @@ _OPTIONS: dict[str, Any] = {
             "--people",
             help="Have the model look again, from nearer, at each person who is small in the picture; "
             "builtin finds them with the built-in model, in parts of large pictures; the others are torchvision's "
-            "detectors (models pull); auto: builtin, unless a clip begins with one large person.",
+            "detectors (models pull); auto: builtin, unless a clip begins with one large person and no ids are asked "
+            "for.",
         ),
     ],
     "boxes": Annotated[

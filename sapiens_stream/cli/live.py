@@ -14,7 +14,14 @@ from typer.core import TyperCommand
 from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.inference_options import takes_inference
-from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of, require_people, takes_outputs
+from sapiens_stream.cli.output_options import (
+    Choices,
+    classes_of,
+    outputs_of,
+    require_people,
+    takes_outputs,
+    telling_people,
+)
 from sapiens_stream.cli.web_address import is_web_address
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -162,6 +169,7 @@ def live(
     outputs = outputs_of(choices, overlay="video", overlay_file=record, preset=LIVE_PRESET, audio="none")
     if pull:
         fetch_named(model, quiet=quiet)
+    inference = telling_people(inference, outputs)
     segmenter = in_background(lambda: Segmenter(model, options=inference, warn=display.warn, note=display.note))
     known = segmenter.model.classes
     outputs = replace(outputs, only=classes_of(choices, known), gpu=segmenter.engine.devices[0].index)

@@ -190,7 +190,12 @@ def needing(inference: InferenceOptions, outputs: Outputs, choices: Choices) -> 
     needs = outputs.needs
     if "alpha_of" in needs and choices["classes"]:
         needs["alpha_of"] = choices["classes"].split(",")
-    return replace(inference, **needs)
+    return replace(telling_people(inference, outputs), **needs)
+
+
+def telling_people(inference: InferenceOptions, outputs: Outputs) -> InferenceOptions:
+    """The options with which all frames tell who is who where that is asked for, not the first alone, as "auto" may."""
+    return replace(inference, people="builtin") if inference.people == "auto" and outputs.tells_people else inference
 
 
 def classes_of(choices: Mapping[str, Any], classes: ClassSet) -> tuple[int, ...] | None:

@@ -39,7 +39,7 @@ class InferenceOptions(ModelOptions):
         compile: have torch compile the network, which can take minutes and is kept for later runs.
         people: "builtin" has the model look again at each person from nearer, where the built-in model sees one;
             "ssdlite320", "fasterrcnn-mobile" or "fasterrcnn-resnet50", where that detector of torchvision's does;
-            "auto": as "builtin", unless a clip shows one large person; "off".
+            "auto": as "builtin", unless a clip begins with one large person, who then has no id; "off".
         boxes: a file with the boxes of the people to look at, COCO's JSON or a frame a line, in place of `people`.
         fallback: "cpu" goes on there where all devices are lost; "none" fails.
         alpha_of: classes, by name or id, whose summed probability comes with each result as its `alpha`; "foreground":

@@ -121,6 +121,12 @@ class Outputs:
                 found[name] = max(value, found.get(name, 0)) if isinstance(value, int) else value
         return found
 
+    @property
+    def tells_people(self) -> bool:
+        """Whether it is made of who is who, beside JSON and figures, which have that where it is known."""
+        whose = {registry.PEOPLE, registry.CRYPTOMATTE}
+        return bool(self.save & whose) or self.color_by == "person" or self.ids
+
     def path(self, kind: OutputKind, root: Path, stem: str) -> Path:
         """Where an output that spans an input goes.
 
