@@ -78,6 +78,15 @@ class TestFiles:
         live = json.loads((tmp_path / "again_run.json").read_text())["live"]
         assert live["received"] == 15 == live["shown"] + live["dropped"]
 
+    @pytest.mark.parametrize("name, codec", [("cam.MP4", "libx264"), ("cam.webm", "libvpx-vp9")])
+    def test_a_recording_takes_every_ending_that_its_codec_takes(
+        self, program: Program, tmp_path: Path, colour_torchscript: Path, name: str, codec: str
+    ) -> None:
+        arguments = ("--max-frames", 5, "--record", tmp_path / name, "--codec", codec)
+        outcome = program("live", CAMERA, "-m", colour_torchscript, HEADLESS, *arguments)
+        assert outcome.code == 0, outcome.stderr
+        assert frames_of(tmp_path / name) >= 5
+
     def test_a_browser_can_watch(self, program: Program, colour_torchscript: Path) -> None:
         pytest.importorskip("uvicorn", reason="the extra web is not installed")
         port = free_port()
@@ -122,7 +131,9 @@ class TestTrouble:
         ([], "no SOURCE"),
         (["nowhere.mp4"], "no such live source"),
         ([CAMERA, "--reconnect", "often"], "--reconnect often"),
-        ([CAMERA, "--record", "cam.txt"], "can't record to cam.txt"),
+        ([CAMERA, "--record", "cam.txt"], "cam.txt: a video by libx264 goes into .mp4 or .mov or .mkv"),
+        ([CAMERA, "--record", "cam.mp4", "--codec", "libvpx-vp9"], "goes into .webm or .mkv"),
+        ([CAMERA, "--ids"], "--ids, but people are not looked for one by one: --people builtin finds them"),
         ([CAMERA, "--save", "pictures"], "can't save pictures"),
         ([CAMERA, "--codec", "h263"], "no codec 'h263'"),
         ([CAMERA, "--classes", "wings"], "no class 'wings'"),
@@ -150,7 +161,7 @@ class TestEnding:
         self.await_growth(tmp_path / ".cam.part.mp4", 20_000)
         process.send_signal(number)
         _, err = process.communicate(timeout=WAIT)
-        assert process.returncode == 130 and "Traceback" not in err, err
+        assert process.returncode == 130 and "stopping: closing the files\n" in err and "Traceback" not in err, err
         assert frames_of(tmp_path / "cam.mp4") > 10
         record = json.loads((tmp_path / "cam_run.json").read_text())
         assert record["status"] == "interrupted"

@@ -38,7 +38,6 @@ from sapiens_stream.settings import (
 )
 
 WEB_DEFAULT = f"{WEB_HOST}:{WEB_PORT}"
-RECORDINGS = (".mp4", ".mov", ".mkv")
 
 
 class LiveCommand(TyperCommand):
@@ -98,7 +97,8 @@ def live(
         typer.Option("--web", metavar="[HOST][:PORT]", help=f"Show it in a browser, at {WEB_DEFAULT} unless given."),
     ] = None,
     record: Annotated[
-        Path | None, typer.Option("--record", metavar="FILE", help="Record the overlay: .mp4, .mov or .mkv.")
+        Path | None,
+        typer.Option("--record", metavar="FILE", help="Record the overlay: .mp4, .mov or .mkv; .webm of VP9."),
     ] = None,
     propagate: Annotated[
         bool,
@@ -144,9 +144,11 @@ def live(
     if list_devices:
         _print_cameras()
         return
-    _check(sources, model, output, record, realtime=realtime)
+    _check(sources, model, output, realtime=realtime)
     assert sources
     require_people(choices, inference)
+    # The overlay is recorded at once, or when a viewer asks for it.
+    outputs = outputs_of(choices, overlay="video", overlay_file=record, preset=LIVE_PRESET, audio="none")
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
     from sapiens_stream.cli.address_space import check_address_space
@@ -165,8 +167,6 @@ def live(
     addresses = [parse_address(each, realtime=realtime) for each in sources]
     open_source = partial(Live, reconnect=_tries(reconnect), max_pixels=max_pixels)
     cameras = [Camera(partial(open_source, address), display.event) for address in addresses]
-    # The overlay is recorded at once, or when a viewer asks for it.
-    outputs = outputs_of(choices, overlay="video", overlay_file=record, preset=LIVE_PRESET, audio="none")
     if pull:
         fetch_named(model, quiet=quiet)
     inference = telling_people(inference, outputs)
@@ -191,12 +191,12 @@ def live(
             max_frames=max_frames,
             settings=settings,
         )
-        with stopped_by_signals(run, display), display.status() as on_screen:
+        with stopped_by_signals(run, display, first_one="closing the files"), display.status() as on_screen:
             run.execute(on_screen)
     raise typer.Exit(conclude(run, cameras, recorder, display))
 
 
-def _check(sources: list[str] | None, model: str, output: Path | None, record: Path | None, *, realtime: bool) -> None:
+def _check(sources: list[str] | None, model: str, output: Path | None, *, realtime: bool) -> None:
     """Raises UsageError, or ModelError, for what is known before anything large is loaded."""
     if not sources:
         raise UsageError("no SOURCE; 0 is the first camera, and --list-devices lists them")
@@ -206,8 +206,6 @@ def _check(sources: list[str] | None, model: str, output: Path | None, record: P
     guesses.check_model(model)
     if output is not None and guesses.looks_like_video(output) and not output.is_dir():
         raise UsageError(f"-o {output} is the folder for the results; a recording is --record {output}")
-    if record is not None and record.suffix not in RECORDINGS:
-        raise UsageError(f"can't record to {record}; its ending is one of {', '.join(RECORDINGS)}")
 
 
 def _print_cameras() -> None:

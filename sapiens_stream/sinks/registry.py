@@ -29,7 +29,7 @@ CRYPTOMATTE = "cryptomatte"
 
 PEOPLE = "people"
 """Chooses what is there only where people are looked for one by one."""
-NOBODY_LOOKED_FOR = "people are not looked for one by one: --people or --boxes says how to find them"
+NOBODY_LOOKED_FOR = "people are not looked for one by one: --people builtin finds them"
 
 
 @dataclass(frozen=True, kw_only=True)
