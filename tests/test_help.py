@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from sapiens_stream.cli import app
+from sapiens_stream.sinks import registry
 from tests.program import Program
 
 COLUMNS = 80
@@ -100,3 +101,12 @@ def test_brackets_are_read_as_they_stand(program: Program) -> None:
 def test_help_is_what_a_bare_command_says(program: Program, arguments: tuple[str, ...]) -> None:
     outcome = program(*arguments)
     assert outcome.code == 0 and outcome.stdout.startswith("Usage: sapiens-stream")
+
+
+@pytest.mark.parametrize(("option", "of_videos_alone"), [("save", "labels"), ("matte", "prores4444")])
+def test_photos_are_offered_what_is_written_of_photos(program: Program, option: str, of_videos_alone: str) -> None:
+    shown = in_one_piece(program("images", "--help").stdout)
+    for word in registry.words(option):
+        assert (f" {word} (" in shown) == (word in registry.words(option, spanning=False))
+    assert f" {of_videos_alone} (" in in_one_piece(program("video", "--help").stdout)
+    assert "--start-number" not in shown  # a photo's files have its name, not a number

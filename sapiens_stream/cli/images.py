@@ -12,7 +12,14 @@ import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.inference_options import Precision, takes_inference
-from sapiens_stream.cli.output_options import MATTES, Choices, needing, outputs_of, require_people, takes_outputs
+from sapiens_stream.cli.output_options import (
+    MATTES_OF_PHOTOS,
+    Choices,
+    needing,
+    outputs_of,
+    require_people,
+    takes_outputs,
+)
 from sapiens_stream.cluster.shards import parse_shard
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -47,7 +54,8 @@ if TYPE_CHECKING:
     "ids",
     "classes",
     "regions",
-    *MATTES,
+    *MATTES_OF_PHOTOS,
+    spanning=False,
     save=SAVE_OF_PHOTOS,
 )
 def images(

@@ -25,6 +25,21 @@ else:
 Choices = dict[str, Any]
 """What was chosen, by the option's name, as it was typed: for the record, and for `outputs_of`."""
 
+
+def _save(*, spanning: bool = True) -> Any:
+    told = registry.described("save", spanning=spanning)
+    return Annotated[str, typer.Option("--save", metavar="WHAT,...", help=f"What else to write: {told}; or none.")]
+
+
+def _matte(*, spanning: bool = True) -> Any:
+    told = registry.described("matte", spanning=spanning)
+    what = f"The picture with --classes opaque, all else clear: {told}; or none."
+    return Annotated[str, typer.Option("--matte", metavar="KIND", help=what)]
+
+
+_BY_WORDS = {"save": _save, "matte": _matte}
+"""Those whose help lists words, of which photos have fewer."""
+
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "overlay": (
         Annotated[
@@ -33,15 +48,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         settings.OVERLAY,
     ),
-    "save": (
-        Annotated[
-            str,
-            typer.Option(
-                "--save", metavar="WHAT,...", help=f"What else to write: {registry.described('save')}; or none."
-            ),
-        ],
-        settings.SAVE,
-    ),
+    "save": (_save(), settings.SAVE),
     "opacity": (
         Annotated[float, typer.Option("--opacity", min=0.0, max=1.0, help="Of the classes' colours.")],
         settings.OPACITY,
@@ -114,17 +121,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[bool, typer.Option("--contact-sheet", help=f"Write {registry.described('contact_sheet')}.")],
         False,
     ),
-    "matte": (
-        Annotated[
-            str,
-            typer.Option(
-                "--matte",
-                metavar="KIND",
-                help=f"The picture with --classes opaque, all else clear: {registry.described('matte')}; or none.",
-            ),
-        ],
-        settings.MATTE,
-    ),
+    "matte": (_matte(), settings.MATTE),
     "matte_only": (
         Annotated[bool, typer.Option("--matte-only", help="The matte alone, as grey, without the picture.")],
         False,
@@ -158,7 +155,8 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
 }
 
-MATTES = ("matte", "matte_only", "premultiplied", "edge", "start_number")
+MATTES_OF_PHOTOS = ("matte", "matte_only", "premultiplied", "edge")
+MATTES = (*MATTES_OF_PHOTOS, "start_number")
 """The options of mattes."""
 
 OF_VIDEOS = (
@@ -169,9 +167,16 @@ OF_VIDEOS = (
 """Those of commands that take videos: by them a run of one is the same run for the other."""
 
 
-def takes_outputs(*names: str, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Has a command's argument `choices` built of the options of these names; `defaults` are its own."""
+def takes_outputs(
+    *names: str, spanning: bool = True, **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Has a command's argument `choices` built of the options of these names; `defaults` are its own.
+
+    Without `spanning` their help leaves out what spans a clip, for a command that takes photos.
+    """
     options = {name: _OPTIONS[name][0] for name in names}
+    if not spanning:
+        options |= {name: declare(spanning=False) for name, declare in _BY_WORDS.items() if name in options}
     return grouped("choices", _choices, options, **{name: _OPTIONS[name][1] for name in names} | defaults)
 
 

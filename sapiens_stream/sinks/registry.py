@@ -259,10 +259,15 @@ def words(option: str, *, spanning: bool = True) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def described(option: str) -> str:
-    """Its words and what they mean, or of a switch what it writes; for the help of the commands."""
+def described(option: str, *, spanning: bool = True) -> str:
+    """Its words and what they mean, or of a switch what it writes; for the help of the commands.
+
+    Without `spanning` only what is written for each frame.
+    """
     helps: dict[str | None, list[str]] = {}
     for kind in kinds(option):
+        if kind.spans and not spanning:
+            continue
         helps.setdefault(kind.word, []).append(kind.help)
     return ", ".join(f"{word} ({'; '.join(told)})" if word else "; ".join(told) for word, told in helps.items())
 
