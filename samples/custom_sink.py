@@ -11,7 +11,7 @@ import csv
 import sys
 from pathlib import Path
 
-from sapiens_stream import OutputError, Run, Segmentation, Segmenter, Sink, open_source
+from sapiens_stream import OutputError, Run, SapiensStreamError, Segmentation, Segmenter, Sink, open_source
 
 
 class Areas(Sink):
@@ -51,4 +51,9 @@ def main(video: str, table: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if len(sys.argv) != 3:
+        sys.exit("usage: python samples/custom_sink.py VIDEO TABLE")
+    try:
+        main(*sys.argv[1:])
+    except (SapiensStreamError, OSError) as error:  # what its user can mend
+        sys.exit(f"error: {error}")

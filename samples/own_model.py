@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sapiens_stream import Result, segment
+from sapiens_stream import Result, SapiensStreamError, segment
 
 SIZE = (256, 128)  # height, width
 BATCH = 8
@@ -58,4 +58,9 @@ def main(source: str, most: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    if len(sys.argv) != 2:
+        sys.exit("usage: python samples/own_model.py SOURCE")
+    try:
+        main(*sys.argv[1:])
+    except SapiensStreamError as error:  # what its user can mend
+        sys.exit(f"error: {error}")

@@ -6,6 +6,8 @@ import csv
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -50,6 +52,23 @@ def test_the_notebook_runs_and_is_stored_without_outputs(monkeypatch: pytest.Mon
     assert "Face_Neck" in shown["labels"][0].text
     assert "image/png" in shown["hair"][0].data
     assert shown["areas"][0].text.startswith("100 frames, ")
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "complaint"),
+    [
+        ("custom_sink", [], "usage: python samples/custom_sink.py VIDEO TABLE"),
+        ("custom_sink", ["none.mp4", "areas.csv"], "error: none.mp4: No such file or directory"),
+        ("own_model", [], "usage: python samples/own_model.py SOURCE"),
+        ("own_model", ["none.mp4"], "error: none.mp4: No such file or directory"),
+    ],
+)
+def test_a_mistake_is_a_line(tmp_path: Path, program: str, arguments: list[str], complaint: str) -> None:
+    command = [sys.executable, SAMPLES / f"{program}.py", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(SAMPLES.parent)}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=WAIT)
+    assert (ended.returncode, ended.stderr) == (1, f"{complaint}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 class TestFramesIntoAModelOfYourOwn:
