@@ -193,6 +193,44 @@ def test_what_is_stored_of_a_part_is_made_of_that_part(done, program):
     assert record_of(out / "rendered")["frames"]["written"] == 12
 
 
+@pytest.fixture
+def growing(tmp_path):
+    """A recording of 24 frames whose pictures become larger in its midst."""
+    parts = [make_video(tmp_path / f"{width}.ts", frames=12, size=(96, width)) for width in (128, 160)]
+    whole = tmp_path / "clip.ts"
+    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return whole
+
+
+def test_class_maps_in_files_are_taken_where_a_label_video_has_another_size(done, growing, program, tmp_path):
+    out = done("--save", "labels,classes", source=growing)
+    outcome = program("results", "render", out, "--save", "classes", "--quiet")
+    assert outcome.code == 0, outcome
+    assert_same_files(out, out / "rendered", "*_seg.npy")
+    pictures = ("--images", "png", "-o", tmp_path / "coco", "--quiet")
+    assert program("results", "export", out, "--to", "coco", *pictures).code == 0
+    assert len(list((tmp_path / "coco").rglob("*.png"))) == 24
+
+
+def test_where_a_label_video_alone_ends_to_fit_is_said_with_the_cause(done, growing, program, tmp_path):
+    out = done("--save", "labels", source=growing)
+    rendered = program("results", "render", out)
+    exported = program("results", "export", out, "--to", "coco", "--images", "png", "-o", tmp_path / "coco")
+    for outcome in (rendered, exported):
+        assert outcome.code == 3
+        assert "no class maps from frame 12 on (there its pictures become 160x96;" in outcome.stderr
+
+
+def test_that_a_run_was_interrupted_is_said_where_its_class_maps_end(done, program):
+    out = done("--save", "classes")
+    for index in range(12, 20):
+        (out / f"clip/{index:06d}_seg.npy").unlink()
+    record = out / "clip_run.json"
+    record.write_text(record.read_text().replace('"status": "complete"', '"status": "interrupted"'))
+    outcome = program("results", "render", out)
+    assert outcome.code == 3 and "no class maps from frame 12 on (the run is interrupted);" in outcome.stderr
+
+
 def test_photos_are_made_again(program, tmp_path):
     folder = tmp_path / "photos"
     for number in range(4):

@@ -106,6 +106,16 @@ class FirstOf(Store[Id]):
             store.close()
 
 
+def video_then_files(video: MapVideo[Id] | None, files: MapFiles[Id] | None, source: SourceInfo) -> Store[Id]:
+    """Those of a video, then those in files: where a clip changes its size, the latter alone have maps of both."""
+    stores: list[Store[Id]] = []
+    if video is not None:
+        stores.append(VideoStore(video, source))
+    if files is not None:
+        stores.append(files)
+    return FirstOf(stores)
+
+
 def read_map(path: Path, size: tuple[int, int], dtype: type[Id]) -> npt.NDArray[Id] | None:
     """A `.npy` of a type in a size, (height, width); None where it is not there, not whole, or anything else."""
     bytes_of_map = size[0] * size[1] * np.dtype(dtype).itemsize

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,10 +16,10 @@ from sapiens_stream import settings
 from sapiens_stream.classes import ClassSet, titled
 from sapiens_stream.containers.label_video import LabelVideo, PersonVideo
 from sapiens_stream.errors import InputError
-from sapiens_stream.frame import SourceInfo
+from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.known_files import read_record
-from sapiens_stream.pipeline.stores import MapFiles, Store, VideoStore, class_map_files
+from sapiens_stream.pipeline.stores import MapFiles, Store, class_map_files, video_then_files
 from sapiens_stream.results.stored_facts import JsonFiles, JsonLinesFile, NothingTold, StoredFacts, Told
 from sapiens_stream.sinks.files import aside, is_there
 
@@ -142,12 +142,16 @@ class PastRun:
 
     def open_store(self) -> tuple[Callable[[SourceInfo], Store[np.uint8]], ClassSet]:
         """Its class maps, once the source is known, and their classes. Raises InputError where there are none."""
-        if (path := self.label_video()) is not None:
-            video = LabelVideo(path)
-            return (lambda source: VideoStore(video, source)), video.classes
-        if settings.CLASS_MAP_FILE not in self.files.endings:
+        path, files = self.label_video(), self.class_map_files
+        if path is None and files is None:
             raise InputError(f"{self.path}: the run wrote no class maps (--save labels or classes): none to work on")
-        return (lambda source: class_map_files(self.root)), self.classes()
+        video = LabelVideo(path) if path is not None else None
+        return partial(video_then_files, video, files), video.classes if video is not None else self.classes()
+
+    @property
+    def class_map_files(self) -> MapFiles[np.uint8] | None:
+        """Its class maps in files; None where it wrote none."""
+        return class_map_files(self.root) if settings.CLASS_MAP_FILE in self.files.endings else None
 
     @property
     def has_person_maps(self) -> bool:
@@ -167,11 +171,12 @@ class PastRun:
         return StoredFacts(told, self._open_person_maps(source))
 
     def _open_person_maps(self, source: SourceInfo) -> Store[np.uint16] | None:
-        if (path := self.person_video()) is not None:
-            return VideoStore(PersonVideo(path), source)
+        path, files = self.person_video(), None
         if settings.PERSON_MAP_FILE in self.files.endings:
-            return MapFiles(self.root, settings.PERSON_MAP_FILE, np.uint16)
-        return None
+            files = MapFiles(self.root, settings.PERSON_MAP_FILE, np.uint16)
+        if path is None and files is None:
+            return None
+        return video_then_files(PersonVideo(path) if path is not None else None, files, source)
 
     def classes(self) -> ClassSet:
         """The classes by the title of their set. Raises InputError for one that is not known."""
@@ -193,6 +198,17 @@ class PastRun:
             sha256=sha256 if isinstance(sha256, str) else None,
             input=Size(height, width),
         )
+
+
+def rest_missing(frame: Frame, source: SourceInfo, past: PastRun | None) -> str:
+    """That there are no class maps from a frame of the source on, and why, as far as that is known."""
+    why = ""
+    if source.size not in (None, frame.size):
+        height, width = frame.size
+        why = f" (there its pictures become {width}x{height}; label videos have one size, --save classes has any)"
+    elif past is not None and not past.is_complete:
+        why = f" (the run is {past.record.get('status')})"
+    return f"no class maps from frame {frame.index} on{why}; the rest is left out"
 
 
 def past_runs(folder: Path) -> list[PastRun]:

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 from sapiens_stream import settings
 from sapiens_stream.errors import InputError, UsageError
-from sapiens_stream.frame import Damaged, Frame, Skipped
+from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.fingerprint import sample_of
 from sapiens_stream.pipeline.part_run import CHUNK
 from sapiens_stream.pipeline.stored_first import StoredOnly
-from sapiens_stream.results.past_run import PastRun
+from sapiens_stream.results.past_run import PastRun, rest_missing
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.sinks.registry import PEOPLE
@@ -120,7 +120,7 @@ def render(
         strict=past.settings.get("strict") is True,
         note=note,
     )
-    engine.on_missing = partial(_tell_missing, past, run)
+    engine.on_missing = partial(_tell_missing, past, run, source.info)
     return run
 
 
@@ -144,12 +144,11 @@ class Renamed(Source):
         self._source.close()
 
 
-def _tell_missing(past: PastRun, run: Run, frame: Frame) -> bool:
+def _tell_missing(past: PastRun, run: Run, source: SourceInfo, frame: Frame) -> bool:
     if past.is_of_photos:
         run.skip(Skipped(frame.name, f"{past.root} holds no class map of it"))
     else:
-        rest = f"from frame {frame.index} on; the rest is left out"
-        run.skip(Skipped(past.input, f"{past.root} holds no class maps {rest}"))
+        run.skip(Skipped(past.input, f"{past.root} holds {rest_missing(frame, source, past)}"))
     return past.is_of_photos
 
 

@@ -16,8 +16,8 @@ from sapiens_stream.classes import ClassSet
 from sapiens_stream.containers.label_video import LabelVideo
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, IdArray, Skipped, UInt8Array
-from sapiens_stream.pipeline.stores import Store, VideoStore, class_map_files
-from sapiens_stream.results.past_run import PastRun, past_runs
+from sapiens_stream.pipeline.stores import Store, video_then_files
+from sapiens_stream.results.past_run import PastRun, past_runs, rest_missing
 from sapiens_stream.results.stored_planes import PersonMapFiles, PersonMaps, PersonMapVideo, read_class_map
 from sapiens_stream.sinks.files import is_there, path_below
 from sapiens_stream.sources import Source
@@ -146,15 +146,14 @@ class StoredClip:
                 elif self.is_of_photos:
                     on_skip(Skipped(name, f"{self.root} holds no class map of it"))
                 else:
-                    on_skip(Skipped(self.path.name, f"no class maps from frame {each.index} on; the rest is left out"))
+                    on_skip(Skipped(self.path.name, rest_missing(each, source.info, self.past)))
                     return
         finally:
             store.close()
 
     def _open_store(self, source: Source) -> Store[np.uint8]:
-        if self.video is not None:
-            return VideoStore(LabelVideo(self.video), source.info)
-        return class_map_files(self.root)
+        video = LabelVideo(self.video) if self.video is not None else None
+        return video_then_files(video, self.past.class_map_files if self.past is not None else None, source.info)
 
     def _from_video(self, path: Path, on_skip: OnSkip) -> Iterator[StoredFrame]:
         numbers = self._numbers()
