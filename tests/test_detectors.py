@@ -194,11 +194,15 @@ def test_people_alone_count_who_are_sure() -> None:
 
 
 LARGE, SMALL = PersonBox(10, 5, 60, 80), PersonBox(10, 5, 15, 30)
+SPECK, FAR, UNSURE = PersonBox(80, 5, 4, 3, 0.45), PersonBox(80, 5, 2, 5, 0.7), PersonBox(80, 5, 5, 10, 0.45)
 CLIPS = {
     "one, large": ([[LARGE]] * 5, "off"),
     "one, small": ([[SMALL]] * 5, "builtin"),
     "two": ([[LARGE, LARGE]] * 5, "builtin"),
     "large, and now and then another": ([[LARGE], [LARGE, SMALL], [LARGE], [LARGE], [LARGE, SMALL]], "off"),
+    "large, and specks of the map": ([[LARGE, SPECK, SPECK]] * 5, "off"),
+    "large, and somebody far away": ([[LARGE, FAR]] * 5, "builtin"),
+    "large, and perhaps somebody": ([[LARGE, UNSURE]] * 5, "builtin"),
     "nobody": ([[]] * 5, "builtin"),
     "too short to tell": ([[LARGE]] * 4, None),
 }

@@ -10,6 +10,8 @@ from sapiens_stream.frame import Frame, PersonBox
 _FRAMES = 5
 _LARGE = 0.5
 """Of the picture's height or width, from which one person alone is large."""
+_SPECK, _UNSURE = 0.06, 0.6
+"""Of the picture's height, and a score: who is below both is a speck of the map, and no reason for a second look."""
 
 
 class Choice:
@@ -42,6 +44,7 @@ class Choice:
         if self.chosen is not None:
             return
         height, width = frame.size
+        people = [each for each in people if each.height >= _SPECK * height or each.score >= _UNSURE]
         large = [each for each in people if each.height >= _LARGE * height or each.width >= _LARGE * width]
         self._votes.append(len(people) == len(large) == 1)
         if len(self._votes) == _FRAMES:
