@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import tomllib
+from codeop import compile_command
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,6 +184,16 @@ def test_a_block_of_python(folder: Path, block: str, capsys: pytest.CaptureFixtu
     exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
     torch.set_num_threads(threads)
     assert capsys.readouterr().out
+
+
+def test_the_front_pages_python_can_be_pasted_at_a_prompt() -> None:
+    [block] = blocks("python", README)
+    waiting = ""
+    for line in [*block.splitlines(), ""]:
+        waiting += f"{line}\n"
+        if compile_command(waiting, "README.md") is not None:  # raises SyntaxError as the prompt would
+            waiting = ""
+    assert not waiting
 
 
 def test_the_json_is_what_a_frame_has(program: Program, folder: Path) -> None:
