@@ -188,11 +188,11 @@ def test_a_block_of_python(folder: Path, block: str, capsys: pytest.CaptureFixtu
 
 def test_the_front_pages_python_can_be_pasted_at_a_prompt() -> None:
     [block] = blocks("python", README)
-    waiting = ""
+    waiting: list[str] = []
     for line in [*block.splitlines(), ""]:
-        waiting += f"{line}\n"
-        if compile_command(waiting, "README.md") is not None:  # raises SyntaxError as the prompt would
-            waiting = ""
+        waiting.append(line)
+        if compile_command("\n".join(waiting), "README.md") is not None:  # raises SyntaxError as the prompt would
+            waiting.clear()
     assert not waiting
 
 
