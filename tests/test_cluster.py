@@ -225,7 +225,9 @@ def test_inputs_and_outputs_in_an_object_store(bucket, videos, expected, tmp_pat
 
     for name in (*CLIPS, "broken.mp4"):
         bucket.put_file(str(videos / name), f"bucket/in/{name}")
-    entries, _ = entries_of([f"s3://bucket/in/{name}" for name in (*CLIPS, "broken.mp4", "nowhere.mp4")])
+    cut = make_video(tmp_path / "cut.mkv", frames=100).read_bytes()
+    bucket.pipe_file("bucket/in/cut.mkv", cut[: len(cut) // 3])
+    entries, _ = entries_of([f"s3://bucket/in/{name}" for name in (*CLIPS, "broken.mp4", "cut.mkv", "nowhere.mp4")])
     place = "s3://bucket/results"
 
     def run():
@@ -237,19 +239,26 @@ def test_inputs_and_outputs_in_an_object_store(bucket, videos, expected, tmp_pat
         return ledger, outcomes
 
     ledger, outcomes = run()
-    assert sorted(entry.stem for entry in ledger.done) == ["long", "one", "two"], ledger.given_up
-    assert sorted(each.name for each in ledger.given_up) == ["s3://bucket/in/broken.mp4", "s3://bucket/in/nowhere.mp4"]
+    assert sorted(entry.stem for entry in ledger.done) == ["cut", "long", "one", "two"], ledger.given_up
+    told = {each.name: each.reason for each in ledger.given_up}
+    assert told["s3://bucket/in/nowhere.mp4"] == "there is no such object"
+    assert "://" not in told.pop("s3://bucket/in/broken.mp4"), "by no address but its own, which its name tells"
+    assert len(told) == 1
+    assert [each.name for each in ledger.skips] == ["s3://bucket/in/cut.mkv"]
     assert [kind for kind, _ in outcomes].count("chunk") == 2
     bucket.invalidate_cache()
     bucket.get("bucket/results/", str(tmp_path / "back") + "/", recursive=True)
     found = made_in(tmp_path / "back")
-    assert set(found) == set(expected)
+    assert {name for name in found if not name.startswith("cut")} == set(expected)
     for name, content in expected.items():  # but for the fingerprint in a label video, which tells the address
         assert found[name] == content or name.endswith(".mkv"), name
     record = record_of(tmp_path / "back", "long")
     assert record["status"] == "complete" and record["input"] == "s3://bucket/in/long.mp4"
+    assert f"{place}/long_overlay.mp4" in record["outputs"] and all(
+        each.startswith(place) for each in record["outputs"]
+    )
     ledger, outcomes = run()
-    assert [each for each in outcomes if each[1]] == [("video", True)] * 3
+    assert [each for each in outcomes if each[1]] == [("video", True)] * 4
 
 
 def test_a_worker_stops_in_good_order_and_another_goes_on(videos, tmp_path):

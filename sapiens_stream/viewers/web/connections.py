@@ -213,8 +213,11 @@ def _http_protocol(connections: Connections) -> type[asyncio.Protocol]:
             # wait for a pong.
             if self.conn.trailing_data[0]:
                 self.send_400_response("Frames came before the handshake was answered.")
-            else:
-                super().handle_websocket_upgrade(event)
+                return
+            super().handle_websocket_upgrade(event)
+            websocket: Any = self.transport.get_protocol()
+            if not websocket.handshake_initiated:  # websockets refused the head, and uvicorn tells nobody
+                self.send_400_response("This is no handshake of a WebSocket.")
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
