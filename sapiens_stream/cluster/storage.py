@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -74,6 +75,8 @@ class Place:
             try:
                 for file in _files(work):
                     if before.get(file) != file.stat().st_mtime_ns:
+                        if file.name.endswith(RUN_FILE):
+                            _move_told(file, work, f"{self.root.rstrip('/')}/{folder}".rstrip("/"))
                         _put(system, file, f"{base}/{file.relative_to(work).as_posix()}", self.root)
             except Exception as error:
                 raise OutputError(f"{self.root}/{folder} can't be written: {cause(error)}") from error
@@ -101,6 +104,8 @@ def size_of(address: str) -> int:
     system, path = file_system(address)
     try:
         size = system.info(path).get("size")
+    except FileNotFoundError:
+        raise InputError(f"{address}: there is no such object") from None
     except Exception as error:
         raise InputError(f"{address}: {cause(error)}") from None
     if not isinstance(size, int):
@@ -111,6 +116,16 @@ def size_of(address: str) -> int:
 def _files(folder: Path) -> list[Path]:
     found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
     return sorted(found, key=lambda path: (path.name.endswith(RUN_FILE), path))
+
+
+def _move_told(record: Path, work: Path, address: str) -> None:
+    """Has a record tell of its run's files where they are put, not where they were made."""
+    told = record.read_text(encoding="utf-8")
+    record.write_text(told.replace(_in_json(work), _in_json(address)), encoding="utf-8")
+
+
+def _in_json(place: str | Path) -> str:
+    return json.dumps(str(place))[1:-1]
 
 
 def _put(system: Any, file: Path, to: str, root: str) -> None:

@@ -31,7 +31,7 @@ from sapiens_stream.sinks import Outputs
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.sources import Source, Video
 from sapiens_stream.sources.key_frames import find_key_frames
-from sapiens_stream.sources.parts import Margin, Part, VideoPart
+from sapiens_stream.sources.parts import KeyFrames, Margin, Part, VideoPart
 from sapiens_stream.sources.video_input import printable
 
 if TYPE_CHECKING:  # torch takes seconds to load
@@ -101,7 +101,7 @@ class Worker:
         entry, segmenter = task.entry, self._opened()
         address = self._address(entry)
         with ExitStack() as stack:
-            source = stack.enter_context(self._named(Video(address, max_pixels=self._job.max_pixels), entry))
+            source = stack.enter_context(self._source(address, entry))
             record = fitting(Path(), entry.stem, RUN_FILE).name
             in_parts = self._is_long(source) and whole_because(self._job.inference, self._job.only) is None
             if self._place.is_remote or in_parts:
@@ -112,7 +112,7 @@ class Worker:
             if in_parts:
                 assert source.info.duration is not None
                 count = max(1, round(float(source.info.duration) / self._job.chunk_seconds))
-                parts = find_key_frames(address, max_pixels=self._job.max_pixels).parts(count, self._margin())
+                parts = self._key_frames(address, entry).parts(count, self._margin())
                 if len(parts) > 1:
                     return Outcome(parts=parts)
             folder = stack.enter_context(self._place.work_in(entry.folder))
@@ -142,9 +142,8 @@ class Worker:
         from sapiens_stream.people.chain import refiner_for
 
         with self._place.work_in(entry.folder, names) as folder:
-            source = VideoPart(self._address(entry), part, max_pixels=job.max_pixels)
-            source.info = replace(source.info, name=printable(entry.input)) if is_remote(entry.input) else source.info
-            with source:
+            address, called = self._address(entry), printable(entry.input)
+            with VideoPart(address, part, max_pixels=job.max_pixels, called=called) as source:
                 run = run_of_part(
                     source,
                     segmenter.engine,
@@ -168,7 +167,7 @@ class Worker:
             chunks = _whole(each for each in joining.chunks_in(folder) if each.stem == entry.stem)
             run = joining.join(
                 chunks,
-                lambda: self._named(Video(self._address(entry), max_pixels=self._job.max_pixels), entry),
+                lambda: self._source(self._address(entry), entry),
                 lambda classes: replace(
                     self._job.outputs, only=classes.ids(self._job.only.split(",")) if self._job.only else None
                 ),
@@ -208,11 +207,11 @@ class Worker:
         """The files of all its chunks, which are at an address."""
         if not self._place.is_remote:
             return []
-        source = self._address(entry)
-        with Video(source, max_pixels=self._job.max_pixels) as video:
+        address = self._address(entry)
+        with self._source(address, entry) as video:
             assert video.info.duration is not None
             count = max(1, round(float(video.info.duration) / self._job.chunk_seconds))
-        parts = find_key_frames(source, max_pixels=self._job.max_pixels).parts(count)
+        parts = self._key_frames(address, entry).parts(count)
         return [name for part in parts for name in _files_of(entry, part)]
 
     def _margin(self) -> Margin:
@@ -241,12 +240,13 @@ class Worker:
             self._bridge = Bridge()
         return self._bridge.address_of(entry.input)
 
-    def _named(self, video: Source, entry: Entry) -> Source:
-        """The video under the names of its results; of an object its own address tells it from others."""
-        named = Renamed(video, entry.stem)
-        if is_remote(entry.input):
-            named.info = replace(video.info, name=printable(entry.input))
-        return named
+    def _source(self, address: str, entry: Entry) -> Source:
+        """The video at `address`, by its own name, under the names of its results."""
+        video = Video(address, max_pixels=self._job.max_pixels, called=printable(entry.input))
+        return Renamed(video, entry.stem)
+
+    def _key_frames(self, address: str, entry: Entry) -> KeyFrames:
+        return find_key_frames(address, max_pixels=self._job.max_pixels, called=printable(entry.input))
 
     def _only(self) -> tuple[int, ...] | None:
         return self._opened().model.classes.ids(self._job.only.split(",")) if self._job.only else None

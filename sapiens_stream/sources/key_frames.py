@@ -24,12 +24,12 @@ from sapiens_stream.sources.video import Video
 _NOT_NEARER = Fraction(1)  # seconds between two that are noted: where every frame is one, hours would be millions
 
 
-def find_key_frames(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> KeyFrames:
+def find_key_frames(path: str | Path, *, max_pixels: int = MAX_PIXELS, called: str | None = None) -> KeyFrames:
     """Reads a video through, undecoded; of an MP4 whose index is whole, that alone.
 
     Raises InputError where it cannot be opened, cannot be read to its end, or has no times.
     """
-    with Video(path, max_pixels=max_pixels) as video:
+    with Video(path, max_pixels=max_pixels, called=called) as video:
         name, info = video.info.name, video.info
         first = next((frame for frame in video.frames() if isinstance(frame, Frame)), None)
         if first is None:

@@ -123,15 +123,17 @@ class VideoPart(Source):
     Raises InputError as `Video` does.
     """
 
-    def __init__(self, path: str | Path, part: Part, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self, path: str | Path, part: Part, *, max_pixels: int = MAX_PIXELS, called: str | None = None
+    ) -> None:
         self.part = part
         self.began: Fraction | None = None
         self.following: Fraction | None = None
         self._kept = range(0)
-        with Video(path, max_pixels=max_pixels) as whole:
+        with Video(path, max_pixels=max_pixels, called=called) as whole:
             self.first = next(frame for frame in whole.frames() if isinstance(frame, Frame))
             self.info = replace(whole.info, frame_count=part.frames)
-        self._video = Video(path, max_pixels=max_pixels, begin=part.mark)
+        self._video = Video(path, max_pixels=max_pixels, called=called, begin=part.mark)
         self._stem = self.first.name.rpartition("/")[0]
         self._frames = self._with_margin()
 

@@ -42,6 +42,7 @@ class Video(Source):
         path: a file, an http(s) address, or a pipe ("-" for standard input), which is first read to its end and kept
             in a temporary file.
         max_pixels: of a frame; a video with more is refused.
+        called: what it is named where something is said of it; None: as `path` has it, but for its secrets.
         begin: the frames that are decoded before that packet are left out, and indices count from there.
         alive: called whenever something comes of what is read, though it may be no frame yet.
 
@@ -59,13 +60,14 @@ class Video(Source):
         path: str | Path,
         *,
         max_pixels: int = MAX_PIXELS,
+        called: str | None = None,
         begin: Mark | None = None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._max_pixels = max_pixels
         self._alive = alive
         self._input = parse_video(path)
-        self._name = self._input.name
+        self._name = called if called is not None else self._input.name
         self._lock = threading.Lock()  # held while FFmpeg works, so that nothing is closed under its feet
         self._closed = False
         self._interlaced = False
