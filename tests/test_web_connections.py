@@ -170,6 +170,20 @@ def test_frames_before_the_handshake_is_answered_are_refused_and_take_no_seat(fr
             assert "classes" in json.loads(viewer.recv(timeout=PATIENCE))
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["Transfer-Encoding: chunked", "Content-Length: 5", f"X-Long: {'a' * 9000}", "\r\n".join(["X-Many: a"] * 300)],
+    ids=["chunked", "body", "long", "many"],
+)
+def test_a_handshake_that_cannot_be_is_refused_and_not_kept(header: str) -> None:
+    with serving() as preview:
+        ask = handshake(preview)[:-2] + f"{header}\r\n\r\n".encode()
+        with opened(preview, ask) as client:
+            assert client.recv(12) == b"HTTP/1.1 400"
+            assert is_closed(client)
+        assert eventually(lambda: not kept(preview))
+
+
 def test_a_failure_of_the_page_is_a_sentence(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("of our own making")
