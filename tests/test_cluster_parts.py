@@ -258,16 +258,37 @@ def test_a_plan_is_shown(program, tmp_path):
     found = json.loads(told.stdout)
     assert (found["frames"], found["gpu_hours"]) == (100, round(100 / 10 / 3600, 3))
     assert found["files"] == 2 * 3
-    for wrong in (["-m", "builtin", "--card", "h100"], ["-m", "sapiens-1b", "--card", "abacus"]):
+    estimated = ["-m", "sapiens-1b", "--card", "h100"]
+    of_more = [
+        [*estimated, *more] for more in (["--shape", 512, 384], ["--people", "builtin"], ["--precision", "fp32"])
+    ]
+    for wrong in (["-m", "builtin", "--card", "h100"], ["-m", "sapiens-1b", "--card", "abacus"], *of_more):
         outcome = program("cluster", "plan", tmp_path / "list.txt", *wrong)
         assert outcome.code == 2 and "--frames-per-second" in outcome.stderr
+
+
+def test_videos_are_planned_by_name_beside_lists_and_what_is_named_twice_is_told(program, tmp_path):
+    clip, other = (make_video(tmp_path / name, frames=25) for name in ("clip.mp4", "other.mkv"))
+    (tmp_path / "list.txt").write_text("clip.mp4\n")
+    outcome = program("cluster", "plan", tmp_path / "list.txt", other, "--frames-per-second", 10, "--json")
+    assert outcome.code == 0 and (json.loads(outcome.stdout)["videos"], outcome.stderr) == (2, ""), outcome
+    outcome = program("cluster", "plan", clip, other, tmp_path / "list.txt", "--frames-per-second", 10, "--json")
+    assert outcome.code == 3 and json.loads(outcome.stdout)["videos"] == 2
+    assert outcome.complaints == [f"skipped {clip}: it is listed already"]
+
+
+def test_a_run_takes_videos_by_name(program, tmp_path):
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    clips = [make_video(tmp_path / name, frames=5) for name in ("clip.mp4", "other.mp4")]
+    outcome = program("cluster", "run", *clips, "--address", "127.0.0.1:1", "-o", tmp_path / "out")
+    assert outcome.code == 2 and "no Ray cluster at --address 127.0.0.1:1" in outcome.stderr, outcome
 
 
 def test_a_run_of_the_list_has_the_options_of_video():
     """By them its records are those of `video`, and either goes on with the other's results."""
     root = get_command(app)
     video, run = root.commands["video"], root.commands["cluster"].commands["run"]
-    own = {"inputs", "list_", "pull", "resume", "shard", "chunk", "address", "workers"}
+    own = {"inputs", "pull", "resume", "shard", "chunk", "address", "workers"}
     own |= {"gpus_per_worker", "cpus_per_worker", "chunk_minutes"}
     own |= {"jobs", "log", "stall_timeout"}  # of one machine; Ray sees to workers
     assert {each.name for each in video.params} - own == {each.name for each in run.params} - own

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sapiens_stream.cli import guesses, options
+from sapiens_stream.cli import exit_codes, guesses, options
+from sapiens_stream.cli.cluster_inputs import InputsArgument, named_in
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import Choices, outputs_of, takes_outputs
 from sapiens_stream.errors import UsageError
@@ -19,7 +20,7 @@ from sapiens_stream.settings import MODEL
 @takes_inference()
 @takes_outputs("overlay", "save")
 def plan(
-    list_: Annotated[Path, typer.Argument(metavar="LIST", help="A text file: the path of a video a line.")],
+    inputs: InputsArgument,
     model: options.ModelOption = MODEL,
     gpus: Annotated[int, typer.Option("--gpus", min=1, metavar="N", help="Workers, a GPU each.")] = 1,
     card: Annotated[
@@ -52,15 +53,24 @@ def plan(
     """
     if card is not None and frames_per_second is not None:
         raise UsageError("--card estimates what --frames-per-second says; give one of them")
+    if card is not None and (inference.shape or inference.looks_for_people or inference.precision == "fp32"):
+        raise UsageError(
+            "--card estimates whole pictures in the checkpoint's own shape, in 16 bits; with --shape, --people, --boxes"
+            " or --precision fp32 give --frames-per-second as measured with them"
+        )
     guesses.check_model(model)
 
     from sapiens_stream.classes import SAPIENS2
+    from sapiens_stream.cli.display import Display
     from sapiens_stream.cluster.cards import estimate
-    from sapiens_stream.cluster.listing import entries_of, read_list
+    from sapiens_stream.cluster.listing import entries_of
     from sapiens_stream.cluster.plan import Rates, cost_of, decode_rate, typical
     from sapiens_stream.sources.probe import probe_all
 
-    entries, _ = entries_of(read_list(list_))
+    display = Display(json=json)
+    entries, refused = entries_of(named_in(inputs))
+    for each in refused:
+        display.skipped(each)
     probes = probe_all([each.input for each in entries])
     info = typical(probes)
     sinks = outputs_of(choices).sinks(Path("plan"), "typical", info, SAPIENS2, print)
@@ -76,8 +86,10 @@ def plan(
     if json:
         told = {"frames_per_second": round(rate, 3), "how": how, "decode": decode and round(decode, 1)}
         print(json_format.dumps(cost.as_dict() | told))
-        return
-    _show(cost.as_dict(), rate, how, decode)
+    else:
+        _show(cost.as_dict(), rate, how, decode)
+    if refused:
+        raise typer.Exit(exit_codes.SOME_SKIPPED)
 
 
 def _show(cost: dict[str, float], rate: float, how: str, decode: float | None) -> None:

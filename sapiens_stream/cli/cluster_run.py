@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sapiens_stream.cli import exit_codes, guesses, options
+from sapiens_stream.cli.cluster_inputs import InputsArgument, named_in
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import OF_VIDEOS, Choices, needing, outputs_of, takes_outputs
 from sapiens_stream.errors import cause
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 CHUNK_MINUTES = 5.0
 _TELL_EVERY = 10.0  # seconds
 _NOT_OF_RESULTS = frozenset(
-    {"list_", "model", "pull", "address", "workers", "gpus_per_worker", "cpus_per_worker", "chunk_minutes"}
+    {"inputs", "model", "pull", "address", "workers", "gpus_per_worker", "cpus_per_worker", "chunk_minutes"}
     | {"json", "quiet"}
 )
 """What stands in no record: a run of `video` with the same options is the same run."""
@@ -37,9 +38,7 @@ _NOT_OF_RESULTS = frozenset(
 @takes_inference()
 @takes_outputs(*OF_VIDEOS)
 def run(
-    list_: Annotated[
-        Path, typer.Argument(metavar="LIST", help="A text file: the path or address of a video a line (s3://, gs://).")
-    ],
+    inputs: InputsArgument,
     model: options.ModelOption = MODEL,
     output: Annotated[
         str,
@@ -90,13 +89,13 @@ def run(
     from sapiens_stream.cli.display import Display
     from sapiens_stream.cli.runner import stopped_by_signals
     from sapiens_stream.cluster.ledger import Ledger
-    from sapiens_stream.cluster.listing import entries_of, read_list
+    from sapiens_stream.cluster.listing import entries_of
     from sapiens_stream.cluster.ray_run import RayRun, Resources
     from sapiens_stream.cluster.worker import Job
     from sapiens_stream.pipeline.input_list import Asked, write_input_list
 
     display = Display(quiet=quiet, json=json)
-    entries, refused = entries_of(read_list(list_))
+    entries, refused = entries_of(named_in(inputs))
     for each in refused:
         display.skipped(each)
     ledger = Ledger.of(entries)
