@@ -244,6 +244,22 @@ def test_a_join_that_was_killed_is_done_again(chunks, program):
     assert len(list(chunks.rglob("*_seg.npy"))) == 80 and not list(chunks.glob("*chunk*"))
 
 
+def test_a_join_that_is_done_is_passed_over(chunks, program):
+    assert program("results", "join", chunks).code == 0
+    before = {path: path.stat().st_mtime_ns for path in chunks.rglob("*")}
+    again = program("results", "join", chunks)
+    assert again.code == 0 and "nothing is left to join" in again.stdout, again
+    assert {path: path.stat().st_mtime_ns for path in chunks.rglob("*")} == before
+
+
+def test_what_was_interrupted_is_no_join(clip, program, tmp_path):
+    assert program("video", clip, *FAST, "-o", tmp_path).code == 0
+    record = tmp_path / "clip_run.json"
+    record.write_text(record.read_text().replace('"status": "complete"', '"status": "interrupted"'))
+    outcome = program("results", "join", tmp_path)
+    assert outcome.code == 1 and "holds no chunks" in outcome.stderr
+
+
 def test_another_run_s_results_are_not_replaced(clip, chunks, program):
     command = ("video", clip, *FAST, "-o", chunks, "--save", "labels", "--overlay", "none", "--steady", 1)
     assert program(*command).code == 0

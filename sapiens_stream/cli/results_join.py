@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sapiens_stream.cli import options
+from sapiens_stream.cli import exit_codes, options
 from sapiens_stream.errors import InputError, OutputError, UsageError
 
 
@@ -33,6 +33,9 @@ def join(
     from sapiens_stream.results import join as joining
 
     display = Display(quiet=quiet, json=json)
+    if joining.is_joined(folder):
+        display.result(f"{folder} holds no chunks, and its runs are complete: nothing is left to join")
+        raise typer.Exit(exit_codes.DONE)
     runner = Runner(display)
     for chunks in joining.chunks_in(folder):
         try:

@@ -104,6 +104,14 @@ def chunks_in(folder: Path) -> list[Chunks]:
     return [Chunks(stem, [runs[number] for number in sorted(runs)]) for (stem, _), runs in sorted(found.items())]
 
 
+def is_joined(folder: Path) -> bool:
+    """Whether no chunks lie in a folder, and all its runs have come to their end, as a join leaves it.
+
+    Raises InputError where it holds no runs.
+    """
+    return all(run.is_complete and not run.within(CHUNK) for run in past_runs(folder))
+
+
 def join(
     chunks: Chunks,
     open_video: Callable[[], Source],
