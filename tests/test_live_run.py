@@ -328,6 +328,13 @@ class TestCommands:
         assert any(screen.paused for screen in setting.watcher.screens)
         assert json.loads(setting.record_path.read_text())["outputs"] == [str(video)]
 
+    def test_snapshots_of_one_moment_are_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sapiens_stream.live.recorder.time_stamp", lambda: "20260102_030405_678")
+        setting = Setting(tmp_path, orders={10: Command.SNAPSHOT, 11: Command.SNAPSHOT, 20: Command.QUIT})
+        live = setting.execute()
+        assert setting.run.status == "complete" and live["recorded"] == {"snapshots": {"written": 1, "dropped": 0}}
+        assert len(list(tmp_path.glob("snapshot_*"))) == 3
+
     def test_paused_frames_are_dropped_and_counted(self, tmp_path: Path) -> None:
         setting = Setting(tmp_path, orders={10: Command.PAUSE}, duration=2.0)
         live = setting.execute()

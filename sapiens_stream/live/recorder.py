@@ -66,6 +66,7 @@ class Recorder:
             else []
         )
         self._snapshots: list[Writers] = []
+        self._snapshot = ""
         self._done: list[Writers] = []
         if first is not None:
             self._begin(first)
@@ -114,11 +115,17 @@ class Recorder:
             self._begin(first.with_stem(f"{first.stem}_{time_stamp()}"))
 
     def snapshot(self, latest: Sequence[Segmentation | None]) -> None:
-        """Writes what is shown of each camera: picture, class map and JSON, named by the time; returns at once."""
+        """Writes what is shown of each camera: picture, class map and JSON, named by the time; returns at once.
+
+        Two that are asked for in the same moment are one.
+        """
+        name = f"snapshot_{time_stamp()}"
+        if name == self._snapshot:
+            return
+        self._snapshot = name
         if not self._snapshots:
             sinks = [self._sink(registry.kind(option, word), 0) for option, word in SNAPSHOT]
             self._snapshots = [self._writers_of(sinks)]
-        name = f"snapshot_{time_stamp()}"
         for camera, result in enumerate(latest):
             if result is not None:
                 self._snapshots[0].write(_named(result, self._for_camera(name, camera)))
