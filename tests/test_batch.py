@@ -312,3 +312,21 @@ class TestPhotos:
         assert [each["reason"] for each in lines_of(photos / "output" / "run.jsonl") if each["status"] == "done"] == [
             "done already"
         ] * 2
+
+    def test_lines_are_in_the_order_of_the_list_and_what_is_listed_twice_is_done_once(
+        self, program: Program, tmp_path: Path, colour_torchscript: Path
+    ) -> None:
+        for name in ("a.png", "a.bmp", "b.png"):
+            make_photo(tmp_path / name, picture(1))
+        (tmp_path / "list.txt").write_text("a.png\nnowhere.png\na.bmp\nb.png\na.png\n")
+        out = tmp_path / "out"
+        line = ("images", colour_torchscript, "--input", tmp_path / "list.txt", "-o", out)
+        for more in ((), ("--resume",)):  # with which a.png is passed over before the end of the list is read
+            assert program(*line, *more).code == 3
+            lines = lines_of(out / "run.jsonl")
+            assert [(each["index"], Path(each["input"]).name, each["status"]) for each in lines] == [
+                (0, "a.png", "done"),
+                (1, "nowhere.png", "skipped"),
+                (2, "a.bmp", "skipped"),
+                (3, "b.png", "done"),
+            ]

@@ -9,19 +9,21 @@ from threading import Lock
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline.batch_file import DAMAGED, Ending, State
 from sapiens_stream.pipeline.run import Done
-from sapiens_stream.sources.source import Source
+from sapiens_stream.sources.photos import Photos
 
 
 class PhotoEndings:
     """Gives `note` the ending of each photo; what a run tells goes to `done`, `skipped` and `damaged`, from any thread.
 
-    Photos are decoded, inferred and written side by side: the seconds of one are those since the one before it.
+    Photos are decoded, inferred and written side by side: the seconds of one are those since the one before it. One
+    that is done stays so where it is skipped as listed twice.
     """
 
-    def __init__(self, source: Source, note: Callable[[Ending], None]) -> None:
+    def __init__(self, source: Photos, note: Callable[[Ending], None]) -> None:
         self._paths = {name: str(source.path_of(name) or name) for name in source.names}
         self._names = {path: name for name, path in self._paths.items()}
-        self._places = {path: place for place, path in enumerate(self._names)}
+        self._places = {path: place for place, path in enumerate(source.inputs)}
+        self._done: set[str] = set()
         self._note = note
         self._record: str | None = None
         self._damage: dict[str, str] = {}
@@ -50,19 +52,22 @@ class PhotoEndings:
 
     def _end(self, path: str, name: str, status: State, reason: str | None, *, frames: int = 0, size: int = 0) -> None:
         with self._lock:
+            if status == "skipped" and path in self._done:
+                return
             seconds, now = 0.0, time.perf_counter()
             if frames:
                 seconds, self._last = now - self._last, now
-        self._note(
-            Ending(
-                index=self._places.get(path, len(self._places)),
-                input=path,
-                name=name,
-                status=status,
-                reason=reason,
-                frames=frames,
-                seconds=seconds,
-                bytes=size,
-                record=self._record,
+                self._done.add(path)
+            self._note(
+                Ending(
+                    index=self._places.get(path, len(self._places)),
+                    input=path,
+                    name=name,
+                    status=status,
+                    reason=reason,
+                    frames=frames,
+                    seconds=seconds,
+                    bytes=size,
+                    record=self._record,
+                )
             )
-        )

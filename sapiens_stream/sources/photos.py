@@ -136,6 +136,11 @@ class Photos(Source):
     def names(self) -> Sequence[str]:
         return [each.name for each in self._listed if isinstance(each, Listed)]
 
+    @property
+    def inputs(self) -> Sequence[str]:
+        """The paths of all that is listed, those too that are skipped, in order and each once."""
+        return list(dict.fromkeys(str(each.path) if isinstance(each, Listed) else each.name for each in self._listed))
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
