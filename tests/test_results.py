@@ -287,6 +287,23 @@ def test_a_folder_s_runs_are_gathered(done, program, clip, tmp_path):
     assert found[0]["bytes"] == sum(sizes)
 
 
+def test_a_run_at_its_end_was_of_as_many_frames_as_it_wrote(done, growing, program):
+    """A header tells of fewer, or of more; and what was skipped is missing."""
+    out = done("--save", "none", "--overlay", "none", source=growing)
+    assert record_of(out)["frames"]["expected"] != 24
+    assert "24 of 24" in program("results", "status", out).stdout
+    record = out / "clip_run.json"
+    told = json.loads(record.read_text())
+    for state, skipped, shown in (
+        ("complete", 0, "24 of 24"),
+        ("complete", 1, "24 of 30"),
+        ("interrupted", 0, "24 of 30"),
+    ):
+        told["frames"] |= {"expected": 30, "skipped": skipped}
+        record.write_text(json.dumps({**told, "status": state}))
+        assert shown in program("results", "status", out).stdout
+
+
 def test_a_name_that_is_no_text_keeps_its_row_in_line(done, program, tmp_path):
     out = done("--save", "labels")
     record = record_of(out, "clip")

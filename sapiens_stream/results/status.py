@@ -29,6 +29,7 @@ class RunStatus:
     state: str
     written: int
     expected: int | None
+    """By the header; of a run that came to its end, and skipped nothing, what it wrote."""
     skipped: int
     damaged: int
     frames_per_second: float | None
@@ -151,14 +152,18 @@ def _left(asked: Asked) -> RunStatus:
 
 def _status(past: PastRun) -> RunStatus:
     frames = past.within("frames")
-    error = past.record.get("error")
+    state, error = _state(past), past.record.get("error")
+    written, expected = _number(frames.get("written")) or 0, _number(frames.get("expected"))
+    skipped = _number(frames.get("skipped")) or 0
+    if expected is not None and (written > expected or (state == "complete" and not skipped)):
+        expected = written
     return RunStatus(
         record=past.path,
         input=past.input,
-        state=_state(past),
-        written=_number(frames.get("written")) or 0,
-        expected=_number(frames.get("expected")),
-        skipped=_number(frames.get("skipped")) or 0,
+        state=state,
+        written=written,
+        expected=expected,
+        skipped=skipped,
         damaged=_number(frames.get("damaged")) or 0,
         frames_per_second=_real(past.record.get("frames_per_second")),
         bytes=past.files.bytes_in(past.root),
