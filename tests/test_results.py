@@ -289,7 +289,7 @@ def test_a_folder_s_runs_are_gathered(done, program, clip, tmp_path):
 
 def test_a_run_at_its_end_was_of_as_many_frames_as_it_wrote(done, growing, program):
     """A header tells of fewer, or of more; and what was skipped is missing."""
-    out = done("--save", "none", "--overlay", "none", source=growing)
+    out = done("--save", "classes", "--overlay", "none", source=growing)
     assert record_of(out)["frames"]["expected"] != 24
     assert "24 of 24" in program("results", "status", out).stdout
     record = out / "clip_run.json"
