@@ -421,6 +421,17 @@ def test_the_stream_follows_the_run_and_other_programs_read_it():
         assert media.number_of(frame.to_ndarray(format="rgb24")) >= numbers[-1]
 
 
+def test_the_streams_head_alone_takes_no_seat():
+    with serving(max_viewers=1) as preview:
+        preview.show(screen(segmentation(1)))
+        connection = http.client.HTTPConnection(urlsplit(preview.url).netloc, timeout=PATIENCE)
+        connection.request("HEAD", "/stream.mjpg")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "multipart/x-mixed-replace; boundary=frame")
+        assert len(list(parts_of(preview, 1))) == 1
+        connection.close()
+
+
 @pytest.mark.parametrize("camera", ["1", "-1", "x", "", "99999999999999999999"])
 def test_a_camera_that_is_not_there_is_named(local, camera):
     status, _, body = get(local, f"/stream.mjpg?camera={camera}")

@@ -27,6 +27,7 @@ _WINDOW = 2  # screens on their way to a viewer: one travels while one is painte
 _COMMANDS = {"pause": Command.PAUSE, "snapshot": Command.SNAPSHOT, "record": Command.RECORD}
 _MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _BOUNDARY = "frame"
+_STREAM = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
 _SECONDS_TO_TELL = 1.0
 _SECONDS_TO_ACKNOWLEDGE = 120.0  # browsers wake a page that is hidden once a minute
 
@@ -160,6 +161,8 @@ class Site:
         cameras = len(self._newest.views) if self._newest else 1
         if camera not in map(str, range(cameras)):
             return PlainTextResponse(f"no camera {camera!r}; there are {cameras}, counted from 0\n", 404)
+        if request.method == "HEAD":  # the pictures would be thrown away, one after the other, in somebody's seat
+            return StreamingResponse(iter(()), media_type=_STREAM)
         return _SeatedStream(self._parts(int(camera)), self._seat)
 
     async def _parts(self, camera: int) -> AsyncIterator[bytes]:
@@ -209,7 +212,7 @@ class _SeatedStream(StreamingResponse):
     """Takes a seat for as long as it is sent."""
 
     def __init__(self, parts: AsyncIterator[bytes], seat: Callable[[], AbstractContextManager[None]]) -> None:
-        super().__init__(parts, media_type=f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+        super().__init__(parts, media_type=_STREAM)
         self._seat = seat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
