@@ -119,13 +119,15 @@ def test_a_video_has_its_people_as_files_and_as_a_video(
     assert "street_people.mkv" in files["single"] and files["endings"]["_people.npy"]["count"] == 4
 
 
-@pytest.mark.parametrize(("frame", "used"), [(3, 1), (77, 0)])
-def test_boxes_of_no_frame_are_told_of(frame: int, used: int, street: Path, program: Any, tmp_path: Path) -> None:
-    (tmp_path / "boxes.jsonl").write_text(json.dumps({"frame": frame, "boxes": [[26, 37, 45, 113], [1e5, 3, 4, 4]]}))
+@pytest.mark.parametrize(("frame", "left", "used"), [(3, 26, 1), (3, -40, 1), (3, -46, 0), (3, 2600, 0), (77, 26, 0)])
+def test_boxes_of_no_frame_are_told_of(
+    frame: int, left: int, used: int, street: Path, program: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "boxes.jsonl").write_text(json.dumps({"frame": frame, "boxes": [[left, 37, 45, 113], [1e5, 3, 4, 4]]}))
     options = [each for each in SMALL if each != "--quiet"]
     outcome = program("video", street, "-o", tmp_path, *options, "--boxes", tmp_path / "boxes.jsonl", "--save", "jsonl")
     assert outcome.code == 0
-    assert ("boxes.jsonl has no boxes for any frame" in outcome.stderr) == (not used)
+    assert ("boxes.jsonl has no boxes in any frame" in outcome.stderr) == (not used)
     assert record_of(tmp_path, "street")["boxes"]["frames"] == used
 
 

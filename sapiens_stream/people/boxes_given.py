@@ -1,4 +1,4 @@
-"""What the record of a run tells of boxes that were given: their file, and how many of its frames had any."""
+"""What the record of a run tells of boxes that were given: their file, and how many frames they are in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sapiens_stream.frame import Segmentation
+from sapiens_stream.frame import PersonBox, Segmentation
 
 _BOXES = "boxes"
 
@@ -25,18 +25,24 @@ class BoxesGiven:
 
     def see(self, result: Segmentation) -> None:
         """The next result of the clip."""
-        self._frames += bool(result.boxes)
+        self._frames += any(_is_within(each, result.frame.size) for each in result.boxes or ())
 
     def record(self) -> dict[str, Any]:
-        """For the run record: the remarks, with how many frames had boxes so far."""
+        """For the run record: the remarks, with how many frames had boxes in them so far."""
         remarks = dict(self._remarks())
         if _BOXES in remarks:
             remarks[_BOXES] = {**remarks[_BOXES], "frames": self._frames}
         return remarks
 
     def unused(self, clip: str) -> str | None:
-        """A sentence where none were of any frame of the clip: they may be of another."""
+        """A sentence where none were in any frame of the clip: they may be of another, or of other sizes."""
         given = self._remarks().get(_BOXES)
         if given is None or self._frames:
             return None
-        return f"{given['file']} has no boxes for any frame of {clip}: nobody was looked for"
+        return f"{given['file']} has no boxes in any frame of {clip}: nobody was looked for"
+
+
+def _is_within(box: PersonBox, size: tuple[int, int]) -> bool:
+    """Whether any of it is in a picture of (height, width)."""
+    height, width = size
+    return -box.width < box.left < width and -box.height < box.top < height
