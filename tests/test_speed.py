@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,17 @@ def test_a_compiled_network_gives_the_same_classes_and_is_kept(own_cache: Path) 
     for class_id in (3, 9):  # a batch that is not full is filled up, not compiled for
         assert (segmenter(of_one_colour(class_id)).class_map == class_id).all()
     assert counters == torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+@needs_compiler
+def test_a_compiled_network_keeps_each_pictures_aspect_and_is_compiled_once(own_cache: Path) -> None:
+    model = replace(colour_model(lambda: NearestColour(28, None, 2, None, "tensor")), aspect_step=8)
+    plain, compiled = (Segmenter(model, device="cpu", batch_size=2, compile=compile) for compile in (False, True))
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for size in ((90, 60), (60, 90), (50, 210)):
+        picture = np.random.default_rng(3).integers(0, 256, (*size, 3), np.uint8)
+        np.testing.assert_array_equal(plain(picture).class_map, compiled(picture).class_map)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs > 0
 
 
 def test_without_a_compiler_the_error_says_what_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

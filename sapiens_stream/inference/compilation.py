@@ -17,7 +17,8 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def compiled(forward: Forward, model: Model) -> Forward:
-    """The network to be compiled at its first batch, once for each size of batch.
+    """The network to be compiled at its first batch, once for each size of batch, and where each picture keeps its
+    aspect, for those of all sizes at once.
 
     No CUDA graphs: launching takes microseconds of a batch's milliseconds, and a graph's output is written over by the
     next batch. Raises UsageError for a model whose graph is not ours to compile.
@@ -25,7 +26,7 @@ def compiled(forward: Forward, model: Model) -> Forward:
     if not isinstance(forward, nn.Module):
         raise UsageError(f"{model.name} runs as the {model.kind} graph of its file, which is not compiled further")
     keep_compiled()
-    return torch.compile(forward, dynamic=False)
+    return torch.compile(forward, dynamic=model.aspect_step is not None)
 
 
 def keep_compiled() -> str:

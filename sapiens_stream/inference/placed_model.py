@@ -72,8 +72,8 @@ class PlacedModel:
             self._compile_network()
 
     def input_for(self, frame: Frame) -> InputSpec:
-        """What a frame is brought to; a compiled network is for a single size."""
-        return self.model.input if self._compile else self.model.input_for(frame.size, photo=frame.is_photo)
+        """What a frame is brought to."""
+        return self.model.input_for(frame.size, photo=frame.is_photo)
 
     def computed_at_once(self, frames: int, spec: InputSpec) -> int:
         """The frames of that size that the network is given for these: as many, or filled up to a number it is for."""

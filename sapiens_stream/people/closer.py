@@ -110,7 +110,7 @@ def closer_for(
     boxes = BoxesFile(Path(options.boxes)) if options.boxes is not None else None
     if options.people in DETECTORS:
         require(options.people)
-    spec = model.input if options.compile else model.input_for(_UPRIGHT)
+    spec = model.input_for(_UPRIGHT)
     choice = Choice(note) if options.people == "auto" else None
     seen = Seen(Track() if boxes is None else None, choice, boxes)
     return partial(_closer, model, spec, boxes, options.people, seen, Before())
