@@ -22,7 +22,7 @@ from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import aside
-from sapiens_stream.sinks.video.encoders import ENCODERS, container_for, encoder_named, working
+from sapiens_stream.sinks.video.encoders import ENCODERS, container_for, encoder_named, require_size, working
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
 from tests.media import frame_times, make_video, number_of, picture
@@ -540,3 +540,11 @@ def test_no_encoder_makes_the_process_real_time(tmp_path: Path) -> None:
         pytest.skip("this system does not tell how threads are scheduled")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str({os.SCHED_OTHER})
+
+
+@pytest.mark.parametrize(("codec", "size", "least"), [("libx265", (400, 6), 16), ("libsvtav1", (6, 400), 32)])
+def test_what_is_too_small_for_an_encoder_is_refused_with_those_that_take_it(codec, size, least, tmp_path):
+    """x265 fails without a reason; SVT-AV1 would wait for ever."""
+    with pytest.raises(OutputError, match=f"{codec} holds no fewer than {least} pixels a side.*--codec libx264"):
+        require_size(codec, size, tmp_path / "overlay.mp4")
+    require_size(codec, (least, least), tmp_path / "overlay.mp4")

@@ -44,6 +44,8 @@ class Encoder:
     bytes_per_pixel: float = 0.03
     largest: int = 65535
     """The longest side that it takes, pixels."""
+    smallest: int = 1
+    """The shortest, by trial: x265 refuses less, SVT-AV1 waits for ever where one side alone is shorter."""
     deep: str | None = None
 
     def settings(self, crf: int | None, preset: str, *, gpu: int | None = None) -> dict[str, str]:
@@ -91,9 +93,12 @@ ENCODERS: Mapping[str, Encoder] = {
         presets=PRESETS,
         options={"x265-params": "log-level=error"},
         tag="hvc1",
+        smallest=16,
         deep="yuv420p10le",
     ),
-    "libsvtav1": Encoder(crf_range=(0, 35, 63), presets=_SVT_AV1_PRESETS, largest=16384, deep="yuv420p10le"),
+    "libsvtav1": Encoder(
+        crf_range=(0, 35, 63), presets=_SVT_AV1_PRESETS, largest=16384, smallest=32, deep="yuv420p10le"
+    ),
     "libvpx-vp9": Encoder(
         extension=".webm",
         crf_range=(0, 32, 63),
@@ -125,14 +130,19 @@ def encoder_named(codec: str) -> Encoder:
 
 def require_size(codec: str, size: tuple[int, int], path: Path) -> None:
     """Raises OutputError for a video at `path` of a `size`, (height, width), that the encoder does not take."""
-    largest = encoder_named(codec).largest
-    if max(size) <= largest:
+    encoder = encoder_named(codec)
+    if _takes(encoder, size):
         return
-    larger = [name for name in working() if encoder_named(name).largest >= max(size)]
-    offer = f"; --codec {' or '.join(larger[:2])} takes it" if larger else ""
+    others = [name for name in working() if _takes(encoder_named(name), size)]
+    offer = f"; --codec {' or '.join(others[:2])} takes it" if others else ""
+    held = f"up to {encoder.largest}" if max(size) > encoder.largest else f"no fewer than {encoder.smallest}"
     raise OutputError(
-        f"{path} can't be written: {codec} holds up to {largest} pixels a side, this is {size[1]}x{size[0]}{offer}"
+        f"{path} can't be written: {codec} holds {held} pixels a side, this is {size[1]}x{size[0]}{offer}"
     )
+
+
+def _takes(encoder: Encoder, size: tuple[int, int]) -> bool:
+    return encoder.smallest <= min(size) and max(size) <= encoder.largest
 
 
 def container_for(codec: str) -> str:
