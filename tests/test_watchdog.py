@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -17,8 +18,10 @@ from pathlib import Path
 import pytest
 
 from sapiens_stream.errors import Stalled
+from sapiens_stream.frame import Segmentation
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.batch import Batch, BatchInput, Turn
+from sapiens_stream.pipeline.processor_time import clock_with_libraries
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.watchdog import FIRST, SLOWEST, Activity, Pace
 from tests.media import make_video
@@ -73,6 +76,18 @@ class TestActivity:
             assert activity.look(38, 60) is None
         assert activity.look(38, 60) is None
         assert activity.look(38, 60) is not None
+
+    def test_files_that_are_closed_are_waited_for_while_somebody_computes(self) -> None:
+        used: float | None = 0.0
+        activity = Activity()
+        activity.enter("close", lambda: used)
+        for _ in range(100):
+            used += 0.1
+            assert activity.look(38, 60) is None
+        used = None  # of a system that does not tell
+        assert activity.look(1e6, 60) is None
+        used = 10.0
+        assert str(activity.look(1, 60)).startswith("closing its files has hung")
 
     def test_where_its_work_cannot_be_seen_it_is_measured_by_itself(self) -> None:
         activity = Activity(Pace(longest=38.0))
@@ -153,6 +168,28 @@ def of(name: str, make: Callable[[Activity], Run]) -> BatchInput:
     return BatchInput(name, name, begin)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the processor time of single threads")
+def test_a_thread_and_its_libraries_are_timed_without_other_threads_of_python() -> None:
+    ending = threading.Event()
+    other = threading.Thread(target=lambda: [hashlib.sha256(bytes(1 << 20)) for _ in iter(ending.is_set, True)])
+    clock = clock_with_libraries()
+    other.start()
+    try:
+        began, whole = clock(), time.process_time()
+        while time.process_time() - whole < 0.3:
+            time.sleep(0.01)
+        beside = clock()
+        own = time.thread_time()
+        while time.thread_time() - own < 0.3:
+            pass
+        after = clock()
+        assert began is not None and beside is not None and after is not None
+        assert beside - began < 0.1 and after - beside > 0.1
+    finally:
+        ending.set()
+        other.join()
+
+
 class TestBatch:
     def test_a_decoder_that_hangs_costs_its_input_alone(self, let_go: threading.Event) -> None:
         model = engine()
@@ -182,6 +219,38 @@ class TestBatch:
         Batch(seen, stall_timeout=TIMEOUT).execute(enumerate(inputs))
         assert [name for name, _ in seen.outcomes] == ["after", "stuck"]
         assert "encoding has hung" in seen.outcomes[1][1]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the processor time of single threads")
+    def test_an_encoder_that_computes_is_waited_for(self) -> None:
+        class Slow(Recorder):
+            def write(self, result: Segmentation) -> None:
+                if not self.indices:
+                    began = time.thread_time()
+                    while time.thread_time() - began < 3 * TIMEOUT:
+                        pass
+                super().write(result)
+
+        model, slow = engine(), Slow(ordered=True)
+        seen = Seen()
+        run = of("slow", lambda activity: Run(NumberedSource(5), model, [slow], activity=activity))
+        Batch(seen, stall_timeout=TIMEOUT).execute([(0, run)])
+        assert seen.outcomes == [("slow", "complete")] and slow.indices == list(range(5))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="the processor time of single threads")
+    def test_a_sink_that_hangs_as_it_is_closed_does_too(self, let_go: threading.Event) -> None:
+        class Slow(Recorder):
+            def close(self) -> None:
+                let_go.wait(WAIT)
+
+        model, other = engine(), Recorder(ordered=True)
+        inputs = [
+            of("stuck", lambda activity: Run(NumberedSource(9), model, [Slow(ordered=True)], activity=activity)),
+            of("after", lambda activity: Run(NumberedSource(5), model, [other], activity=activity)),
+        ]
+        seen = Seen()
+        Batch(seen, stall_timeout=TIMEOUT).execute(enumerate(inputs))
+        assert dict(seen.outcomes)["after"] == "complete" and other.closed == 1
+        assert "closing its files has hung" in dict(seen.outcomes)["stuck"]
 
     def test_a_model_that_hangs_is_replaced(self, let_go: threading.Event) -> None:
         calls = []

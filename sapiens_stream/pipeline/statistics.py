@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -76,10 +76,10 @@ class Statistics:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Adds the time that its block takes to a stage."""
+    def timed(self, stage: str, clock: Callable[[], float | None] | None = None) -> Iterator[None]:
+        """Adds the time that its block takes to a stage; `clock` as `Activity.at` has it."""
         start = time.perf_counter()
-        number = self.activity.enter(stage)
+        number = self.activity.enter(stage, clock)
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ _SAID = {
     "paint": "painting",
     "encode": "encoding",
     "write": "writing",
+    "close": "closing its files",
 }
 
 
@@ -72,7 +74,11 @@ class Activity:
 
     @contextmanager
     def at(self, stage: str, clock: Callable[[], float | None] | None = None) -> Iterator[None]:
-        """The block is work of a stage. `clock` tells the processor time that it has used; None where nothing does."""
+        """The block is work of a stage. `clock` tells the processor time that it has used; None where nothing does.
+
+        A stage with a clock may take as long as it computes. Where that tells nothing, the model is measured by itself,
+        and files that are closed are waited for.
+        """
         number = self.enter(stage, clock)
         try:
             yield
@@ -121,11 +127,17 @@ class Activity:
             close()
 
     def _limit(self, busy: _Busy, timeout: float) -> float:
-        if busy.stage != "infer":
+        if busy.age < timeout / 8:  # what moves as it should is not asked: clocks read a file a thread
             return timeout
         used = busy.clock() if busy.clock is not None else None
         if used is None:
-            return max(timeout, SLOWEST * self._pace.longest) if self._pace.longest else FIRST * timeout
+            return self._unseen(busy.stage, timeout)
         if used - busy.used >= _COMPUTING:
             busy.used, busy.age = used, 0.0
         return timeout
+
+    def _unseen(self, stage: str, timeout: float) -> float:
+        """How long a stage may take whose work cannot be seen."""
+        if stage == "infer":
+            return max(timeout, SLOWEST * self._pace.longest) if self._pace.longest else FIRST * timeout
+        return math.inf if stage == "close" else timeout

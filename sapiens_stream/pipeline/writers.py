@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.pipeline.channel import Cancelled, Channel
+from sapiens_stream.pipeline.processor_time import clock_with_libraries
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
@@ -78,7 +79,7 @@ class Writers:
         self._lost = 0
         self._lock = Lock()
         self._channels: list[Channel[_Job]] = []
-        self._threads = ThreadGroup(self.end, join_seconds=math.inf)  # an encoder may have minutes to do at its end
+        self._threads = ThreadGroup(self.end, join_seconds=math.inf)  # as long as its end takes
         self._works: list[tuple[str, Callable[[], None]]] = []
         self._ahead = ThreadPoolExecutor(workers, "paint")  # `join` ends it
         self._painted_ahead: list[Sink] = []
@@ -146,10 +147,11 @@ class Writers:
 
     def _work(self, stage: str, sinks: Sequence[Sink], channel: Channel[_Job]) -> None:
         self._on_start()
+        clock = clock_with_libraries() if stage == "encode" else None  # some take minutes for a frame
         try:
             for job in channel:
                 wait(job.prepared[sink] for sink in sinks if sink in job.prepared)
-                with self.statistics.timed(stage):
+                with self.statistics.timed(stage, clock):
                     self._write(job, sinks)
                 if job.done() and not job.spoiled:
                     self._on_written(job.result)
@@ -164,11 +166,14 @@ class Writers:
         with self._lock:
             self._busy -= 1
             last = not self._busy
-        for sink in self._sinks if last else ():
-            try:
-                sink.close()
-            except BaseException as error:
-                self._fail(error)
+        if not last:
+            return
+        with self.statistics.activity.at("close", clock_with_libraries()):
+            for sink in self._sinks:
+                try:
+                    sink.close()
+                except BaseException as error:
+                    self._fail(error)
 
     def _write(self, job: _Job, sinks: Sequence[Sink]) -> None:
         try:
