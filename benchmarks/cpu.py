@@ -141,7 +141,7 @@ def video_section(segmenter: Segmenter, folder: Path) -> None:
     """`video`, end to end: overlay, class masks, JSON."""
     for width, height in ((1280, 720), (1920, 1080)):
         clip = make_clip(folder / f"{height}.mp4", width=width, height=height)
-        ours = lambda clip=clip: run(Video(clip), segmenter, Outputs(), folder / "video")  # noqa: E731
+        ours = lambda clip=clip: run(Video(clip), segmenter, Outputs(), folder / clip.stem)  # noqa: E731
         for baseline, name in (
             (lambda clip=clip: transcode(clip, folder / "transcoded.mp4"), "decode + encode alone"),
             (model_alone(segmenter, VIDEO_FRAMES), "the model alone"),
