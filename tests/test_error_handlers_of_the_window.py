@@ -119,13 +119,11 @@ def test_screens_that_the_window_never_takes_are_dropped(opener: Opener) -> None
     window.close()
 
 
-def test_a_window_that_fails_later_is_one_warning_and_asks_to_quit(
-    opener: Opener, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_window_that_fails_later_is_one_warning_and_lost(opener: Opener, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         window = opener(says("ready", then=f"sys.stdin.readline()\nsys.stderr.write({TRACEBACK!r})\nsys.exit(1)"))
         window.show(SCREEN)
-        assert eventually(lambda: Command.QUIT in window.commands())
+        assert eventually(lambda: Command.LOST in window.commands())
         for _ in range(SLOTS):
             window.show(SCREEN)  # into a pipe that nobody reads
         window.close()
@@ -143,7 +141,7 @@ def test_a_window_that_crashes_is_told_one_that_is_closed_is_not(
 ) -> None:
     window = opener(says("ready", then="sys.stdin.readline()\nos.kill(os.getpid(), 11)"))
     window.show(SCREEN)
-    assert eventually(lambda: Command.QUIT in window.commands())
+    assert eventually(lambda: Command.LOST in window.commands())
     window.close()
     opener(says("ready", then="sys.stdin.read()\nos.kill(os.getpid(), 9)")).close()
     assert [record.getMessage() for record in caplog.records] == [

@@ -335,6 +335,20 @@ class TestCommands:
         assert setting.run.status == "complete" and live["recorded"] == {"snapshots": {"written": 1, "dropped": 0}}
         assert len(list(tmp_path.glob("snapshot_*"))) == 3
 
+    @pytest.mark.parametrize("written", ["video", "save", "recording", ""])
+    def test_a_viewer_that_is_lost_ends_what_nobody_else_takes(self, tmp_path: Path, written: str) -> None:
+        orders = {10: Command.LOST} | ({5: Command.RECORD} if written == "recording" else {})
+        setting = Setting(
+            tmp_path,
+            orders=dict(sorted(orders.items())),
+            max_frames=40,
+            video=tmp_path / "video.mp4" if written == "video" else None,
+            save=frozenset({"jsonl"} if written == "save" else ()),
+        )
+        setting.execute()
+        assert setting.run.status == "complete"
+        assert (len(setting.watcher.screens) >= 40) == bool(written)
+
     def test_paused_frames_are_dropped_and_counted(self, tmp_path: Path) -> None:
         setting = Setting(tmp_path, orders={10: Command.PAUSE}, duration=2.0)
         live = setting.execute()

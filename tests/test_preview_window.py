@@ -190,10 +190,10 @@ def test_closing_the_window_asks_to_quit(on_display: VirtualDisplay, window: Win
     window.show(screen(view(BLUE)))  # nobody sees it, and nothing is raised
 
 
-def test_a_killed_window_asks_to_quit_and_the_run_goes_on(window: Window) -> None:
+def test_a_killed_window_is_lost_and_the_run_goes_on(window: Window) -> None:
     window.show(screen(view(GREEN)))
     child(window).kill()
-    assert asks(window, Command.QUIT)
+    assert asks(window, Command.LOST)
     for _ in range(2 * SLOTS):
         window.show(screen(view(BLUE)))
 

@@ -98,6 +98,11 @@ class Recorder:
         """Whether a recording is going on."""
         return any(video.failure is None for video in self._videos)
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether all that is shown is written too."""
+        return self.recording or bool(self._saved)
+
     def write(self, camera: int, result: Segmentation) -> None:
         """Takes what was shown of a camera, by its place; returns at once."""
         if self._videos:

@@ -200,6 +200,8 @@ class LiveRun(LoggedRun):
                 match command:
                     case Command.QUIT:
                         self._quit = True
+                    case Command.LOST:
+                        self._quit = self._quit or not (self._recorder.takes_all or len(self._viewers) > 1)
                     case Command.PAUSE:
                         self._pause()
                     case Command.SNAPSHOT:

@@ -65,6 +65,8 @@ class Command(Enum):
     """What a viewer's user asks of the run; everything else (opacity, legend, ...) is the viewer's own affair."""
 
     QUIT = auto()
+    LOST = auto()
+    """The viewer failed, and nobody asked for anything: what is written, or shown elsewhere, goes on."""
     PAUSE = auto()
     """Or go on."""
     SNAPSHOT = auto()
@@ -81,7 +83,7 @@ class Viewer(ABC):
 
     @abstractmethod
     def commands(self) -> list[Command]:
-        """What was asked since the last call; QUIT once the viewer is gone."""
+        """What was asked since the last call; QUIT or LOST once the viewer is gone."""
 
     @abstractmethod
     def close(self) -> None:

@@ -137,9 +137,10 @@ class Window(Viewer):
         with self._process.stdout as messages:
             for message in messages:
                 self._take(*message.strip().partition(" ")[::2])
-        self._commands.put(Command.QUIT)
-        if self._opened.is_set() and self._process.wait() and not self._closing:
+        failed = self._opened.is_set() and self._process.wait() != 0 and not self._closing
+        if failed:
             logging.getLogger(__name__).warning("the preview window failed: %s", self._last_words())
+        self._commands.put(Command.LOST if failed else Command.QUIT)
         self._opened.set()
 
     def _take(self, verb: str, what: str) -> None:
