@@ -130,6 +130,17 @@ def test_a_window_that_fails_later_is_one_warning_and_lost(opener: Opener, caplo
     assert [record.getMessage() for record in caplog.records] == ["the preview window failed: RuntimeError: no font"]
 
 
+def test_a_window_that_falls_silent_and_does_not_end_is_lost(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    window = opener(says("ready", then="os.close(1)\ntime.sleep(600)"))
+    assert eventually(lambda: Command.LOST in window.commands())
+    window.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the preview window failed: its process ended with -9"
+    ]
+
+
 def test_a_message_that_was_cut_short_is_left_out(opener: Opener) -> None:
     window = opener(says("ready", "free", "free x", "free 99", "command NOTHING", "command PAUSE"))
     assert eventually(lambda: Command.PAUSE in window.commands())

@@ -137,11 +137,19 @@ class Window(Viewer):
         with self._process.stdout as messages:
             for message in messages:
                 self._take(*message.strip().partition(" ")[::2])
-        failed = self._opened.is_set() and self._process.wait() != 0 and not self._closing
+        failed = self._opened.is_set() and self._ended_badly() and not self._closing
         if failed:
             logging.getLogger(__name__).warning("the preview window failed: %s", self._last_words())
         self._commands.put(Command.LOST if failed else Command.QUIT)
         self._opened.set()
+
+    def _ended_badly(self) -> bool:
+        """Whether the process, which says nothing more, failed. One that does not end is killed."""
+        try:
+            return self._process.wait(_CLOSES_WITHIN) != 0
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return True
 
     def _take(self, verb: str, what: str) -> None:
         """A message that means nothing was cut short, by whatever killed the process."""
