@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -86,6 +87,17 @@ class TestFiles:
         outcome = program("live", CAMERA, "-m", colour_torchscript, HEADLESS, *arguments)
         assert outcome.code == 0, outcome.stderr
         assert frames_of(tmp_path / name) >= 5
+
+    def test_ids_that_are_asked_for_are_in_all_frames_of_one_large_person(
+        self, program: Program, tmp_path: Path
+    ) -> None:
+        photo = cv2.imread(str(Path(__file__).parents[1] / "samples" / "astronaut.jpg"))[:, :350]
+        cv2.imwrite(str(tmp_path / "one.png"), cv2.resize(photo, (256, 256), interpolation=cv2.INTER_AREA))
+        camera = f"lavfi:movie={tmp_path / 'one.png'}:loop=0,setpts=N/10/TB,fps=10"
+        arguments = ("--max-frames", 40, "--people", "auto", "--save", "people", "-o", tmp_path / "out")
+        outcome = program("live", camera, HEADLESS, *arguments)
+        assert outcome.code == 0, outcome.stderr
+        assert any((tmp_path / "out" / "live").glob("*_people.npy"))
 
     def test_a_browser_can_watch(self, program: Program, colour_torchscript: Path) -> None:
         pytest.importorskip("uvicorn", reason="the extra web is not installed")
