@@ -84,6 +84,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("video clip.mp4 -m Builtin", 2, ["Builtin", "did you mean builtin?"]),
         ("video builtin -m clip.mp4", 2, ["clip.mp4 is no model"]),
         ("video clip.mp4 -m gone.pt2", 1, ["gone.pt2: no such file"]),
+        ("video clip.mp4 -m ~nobody-here/gone.pt2", 1, ["~nobody-here/gone.pt2: no such file"]),
+        ("video clip.mp4 --classes-from ~nobody-here/names.txt", 2, ["no such file"]),
         ("video clip.mp4 -m facebook/sapiens-seg-1b", 1, ["no such file", "sapiens-1b:pth"]),
         ("video clip.mp4 videos/one.mov -o out.mp4", 2, ["out.mp4", "2 are given", "folder"]),
         ("video clip.mp4 -o out.webm", 2, ["out.webm", "libx264", ".mp4"]),

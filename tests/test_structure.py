@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sapiens_stream"
 
-_DATA = {"classes", "colour", "colouring", "errors", "frame", "install_line", "labels", "painting", "quiet"}
+_DATA = {"classes", "colour", "colouring", "errors", "frame", "home", "install_line", "labels", "painting", "quiet"}
 _DATA |= {"runs", "settings", "soft", "text", "threads"}
 MAY_KNOW = {
     "errors": set(),
@@ -20,6 +20,7 @@ MAY_KNOW = {
     "soft": set(),
     "quiet": set(),
     "text": set(),
+    "home": set(),
     "install_line": set(),
     "threads": {"errors"},
     "classes": {"errors"},

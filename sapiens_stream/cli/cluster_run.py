@@ -14,6 +14,7 @@ from sapiens_stream.cli.cluster_inputs import InputsArgument, named_in
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import OF_VIDEOS, Choices, needing, outputs_of, takes_outputs
 from sapiens_stream.errors import cause
+from sapiens_stream.home import expanded
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MAX_PIXELS, MODEL, OUTPUT_FOLDER
 
@@ -212,4 +213,4 @@ def _found(model: str) -> str:
     """A checkpoint's path as other machines, and other folders, have it too."""
     from sapiens_stream.models import is_path
 
-    return str(Path(model).expanduser().absolute()) if is_path(model) else model
+    return str(expanded(model).absolute()) if is_path(model) else model

@@ -11,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from sapiens_stream.errors import InputError, ModelError, UsageError
+from sapiens_stream.home import expanded
 from sapiens_stream.settings import MODEL
 
 VIDEO_SUFFIXES = frozenset(
@@ -113,8 +114,8 @@ def check_model(name: str) -> None:
     if not is_path(name):
         if name != BUILTIN and lookup(name) is None:
             raise unknown_model(name)
-    elif missing(str(Path(name).expanduser())):
-        path = Path(name).expanduser()
+    elif missing(str(expanded(name))):
+        path = expanded(name)
         require_no_repository(path)
         raise ModelError(f"{path}: no such file")
 

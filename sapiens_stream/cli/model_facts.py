@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.cli.address_space import check_address_space
+from sapiens_stream.home import expanded
 from sapiens_stream.models import hub, is_path
 from sapiens_stream.models.catalogue import (
     BUILTIN,
@@ -98,7 +99,7 @@ def facts_of(name_or_path: str, sha256: bool, opening: ModelOptions) -> dict[str
     from sapiens_stream.models.inspection import inspect_checkpoint  # torch takes seconds to load
 
     if is_path(name_or_path):
-        inspection = inspect_checkpoint(Path(name_or_path).expanduser(), options=opening)
+        inspection = inspect_checkpoint(expanded(name_or_path), options=opening)
         return _inspected(inspection, sha256) | _of_family(inspection)
     if name_or_path == BUILTIN:
         return {**builtin_entry(), **_inspected(inspect_checkpoint(BUILTIN_WEIGHTS, BUILTIN, opening), sha256)}

@@ -14,6 +14,7 @@ from sapiens_stream.cli.address_space import check_address_space
 from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.inference_options import NAMING, Precision, takes_opening
 from sapiens_stream.errors import UsageError
+from sapiens_stream.home import expanded
 from sapiens_stream.models import is_path
 from sapiens_stream.models.options import ModelOptions
 
@@ -81,7 +82,7 @@ def _check_place(output: Path, model: str) -> None:
     """Raises UsageError for a folder, and for the model's own file, which the export would take the place of."""
     if output.is_dir():
         raise UsageError(f"-o {output} is a folder; give the file to write")
-    own = os.path.realpath(Path(model).expanduser())
+    own = os.path.realpath(expanded(model))
     if is_path(model) and output.exists() and Path(os.path.realpath(output)).is_relative_to(own):
         raise UsageError(f"-o {output} is the model itself; give another file")
 

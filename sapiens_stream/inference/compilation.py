@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from sapiens_stream.errors import DeviceError, UsageError, cause
+from sapiens_stream.home import expanded
 from sapiens_stream.models.model import Model
 
 Forward = Callable[[Tensor], Tensor]
@@ -36,8 +36,9 @@ def keep_compiled() -> str:
     """
     name = "TORCHINDUCTOR_CACHE_DIR"
     if name not in os.environ:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "sapiens-stream" / "compiled"
+        folder = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sapiens-stream" / "compiled"
+        if not folder.is_absolute():  # no home is known
+            return "the temporary folder"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from sapiens_stream.home import expanded
 from sapiens_stream.models.catalogue import (
     BUILTIN,
     BUILTIN_WEIGHTS,
@@ -51,7 +52,7 @@ def open_model(
 
     options = replace(options or ModelOptions(), **settings)  # type: ignore[arg-type]
     if is_path(name_or_path):
-        path = Path(name_or_path).expanduser()
+        path = expanded(name_or_path)
         require_no_repository(path)
         return open_checkpoint(path, options)
     name = str(name_or_path)
@@ -68,7 +69,7 @@ def is_path(name_or_path: str | Path) -> bool:
     name = str(name_or_path)
     if not name:
         return False
-    path = Path(name).expanduser()
+    path = expanded(name)
     if isinstance(name_or_path, Path) or "/" in name or "\\" in name or path.suffix.lower() in _SUFFIXES:
         return True
     return path.is_file() or (path.exists() and name.partition(":")[0] not in KNOWN)

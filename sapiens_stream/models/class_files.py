@@ -10,6 +10,7 @@ from typing import Any
 
 from sapiens_stream.classes import MAX_CLASSES, SAPIENS, SAPIENS2, ClassSet, numbered
 from sapiens_stream.errors import UsageError, cause
+from sapiens_stream.home import expanded
 
 KNOWN_SETS = {"sapiens": SAPIENS, "sapiens2": SAPIENS2}
 MOST_BYTES = 1 << 20
@@ -30,7 +31,7 @@ def read_classes(given: str) -> ClassSet:
     """
     if given in KNOWN_SETS:
         return KNOWN_SETS[given]
-    path = Path(given).expanduser()
+    path = expanded(given)
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)

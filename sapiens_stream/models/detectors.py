@@ -11,6 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from sapiens_stream.errors import ModelError, OutputError, cause
+from sapiens_stream.home import expanded
 from sapiens_stream.models.hub_library import hub_library
 from sapiens_stream.models.licences import Licence
 
@@ -145,5 +146,5 @@ def _chunks(detector: DetectorFile) -> Iterator[bytes]:
 
 def _folder() -> Path:
     """As `torch.hub.get_dir` has it, without torch, which takes seconds to load."""
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "torch"
-    return Path(home).expanduser() / "hub" / "checkpoints"
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
+    return expanded(home) / "hub" / "checkpoints"
