@@ -46,6 +46,10 @@ KINDS = {
     "HLG in BT.709": (replace(HLG, primaries=1, matrix=1), "420"),
     "BT.2020, SDR": (WIDE, "420"),
     "BT.2020, SDR, 8 bits": (replace(WIDE, bits=8), "420"),
+    "YCgCo": (Colour(matrix=8), "444"),
+    "YCgCo, 10 bits, full range": (Colour(matrix=8, bits=10, full_range=True), "422"),
+    "of P3's primaries": (Colour(matrix=12, primaries=12), "444"),
+    "ICtCp": (replace(PQ, matrix=14), "420"),
 }
 
 
@@ -129,6 +133,38 @@ def test_any_size_is_converted(size, subsampling):
     got = frame_of(shot(rgb, PQ, subsampling)).rgb
     assert got.shape == rgb.shape
     assert np.abs(got.astype(int) - rgb).max() <= 5
+
+
+# Greens are what Cg is made of, and YCgCo's own arithmetic: H.273, equations 47 to 49.
+def test_ycgco_is_what_the_recommendation_says():
+    red, green, blue = 0.9, 0.4, 0.2
+    y, cg, co = 0.5 * green + 0.25 * (red + blue), 0.5 * green - 0.25 * (red + blue), 0.5 * (red - blue)
+    want = [y * 255, cg * 255 + 128, co * 255 + 128]
+    assert to_codes(np.array([red, green, blue]), Colour(matrix=8, full_range=True)) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuv444p10le", "nv12", "yuva444p", "yuv411p", "uyvy422", "gbrp", "gray"])
+@pytest.mark.parametrize("matrix", [8, 10, 11, 12, 13, 14, 15, 17, 200])
+def test_no_matrix_and_format_are_refused(matrix, name):
+    grey = video_frame(np.full((16, 32, 3), (126.0, 128.0, 128.0)), Colour(), "444")
+    decoded = grey.reformat(format=name)
+    decoded.colorspace = matrix
+    colour = colour_of(decoded)
+    assert bool(colour.unreadable) == (matrix not in (8, 12))
+    assert np.abs(frame_of(decoded).rgb.astype(int) - 128).max() <= 3
+    assert converted(decoded, "yuv422p12le").colorspace == matrix
+
+
+@pytest.mark.parametrize("matrix", [8, 13, 14])
+@pytest.mark.parametrize("depth, codec", [("", "libx264"), ("10le", "libx265")])
+def test_a_video_of_any_matrix_is_painted_and_tagged_as_it_is(tmp_path, program, matrix, depth, codec):
+    colour = Colour(matrix=matrix, bits=10 if depth else 8)
+    path = write(tmp_path / "a.mkv", [shot(picture(), colour, "444")] * 2)
+    assert program("video", path, "-o", tmp_path / "out", "--codec", codec, "--opacity", "0").code == 0
+    with Video(next((tmp_path / "out").rglob("*.mp4"))) as video:
+        frame = next(video.frames())
+    assert frame.colour.plain_matrix
+    assert np.abs(frame.rgb.astype(float) - picture()).mean() < 5
 
 
 @pytest.mark.parametrize(
@@ -348,9 +384,11 @@ def png(path, decoded, cicp):
 
 
 @pytest.mark.parametrize("kind", ["a.png", "a.heic", "a.avif"])
-@pytest.mark.parametrize("colour", [PQ, HLG], ids=["PQ", "HLG"])
-def test_an_hdr_photo_is_shown_as_sdr(tmp_path, colour, kind):
+@pytest.mark.parametrize("colour", [PQ, HLG, replace(SDR, matrix=8)], ids=["PQ", "HLG", "YCgCo"])
+def test_a_photo_in_other_colours_is_shown_as_sdr(tmp_path, colour, kind):
     want = picture()
+    if kind == "a.png" and colour.matrix == 8:
+        pytest.skip("a PNG is RGB")
     if kind == "a.png":
         png(tmp_path / kind, shot(want, colour, "444"), (9, colour.transfer, 0, 1))
     else:

@@ -16,6 +16,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from sapiens_stream.colour.meaning import BT601, Colour
+
 _LOCKS = tuple(threading.Lock() for _ in range(64))
 
 
@@ -27,11 +29,19 @@ def lock_of(frame: av.VideoFrame) -> threading.Lock:
 def converted(frame: av.VideoFrame, form: str, size: tuple[int, int] | None = None, **how: Any) -> av.VideoFrame:
     """A frame in the format `form`, of (height, width) `size`; itself where nothing is to be done.
 
-    `how` is what `VideoFrame.reformat` takes besides.
+    `how` is what `VideoFrame.reformat` takes besides. What swscale has no matrix for it is told to be of BT.601, so that
+    Y'CbCr in another format keeps its colours.
     """
     height, width = size or (frame.height, frame.width)
     with lock_of(frame):
-        return frame.reformat(width, height, form, threads=1, **how)
+        matrix = frame.colorspace
+        if Colour(matrix=matrix).plain_matrix:
+            return frame.reformat(width, height, form, threads=1, **how)
+        told = {"src_colorspace": BT601, "dst_colorspace": BT601} | how
+        made = frame.reformat(width, height, form, threads=1, **told)
+        if made is not frame and "dst_colorspace" not in how:
+            made.colorspace = matrix
+        return made
 
 
 def array_of(frame: av.VideoFrame, form: str) -> npt.NDArray[Any]:

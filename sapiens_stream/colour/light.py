@@ -20,6 +20,12 @@ _B, _C = 1 - 4 * _A, 0.5 - _A * np.log(4 * _A)
 _HLG_GAMMA = 1.2  # of the system, for a display whose peak is 1000 cd/m2
 _LUMINANCE_2020 = np.array((0.2627, 0.6780, 0.0593))
 
+# BT.2100 tables 6 and 7.
+_LMS_OF_RGB = np.array([[1688, 2146, 262], [683, 2951, 462], [99, 309, 3688]]) / 4096
+_ICTCP_OF_LMS = np.array([[2048, 2048, 0], [6610, -13613, 7003], [17933, -17390, -543]]) / 4096
+_RGB_OF_LMS = np.linalg.inv(_LMS_OF_RGB)
+_LMS_OF_ICTCP = np.linalg.inv(_ICTCP_OF_LMS)
+
 _SDR_GAMMA = 2.4  # BT.1886, for a black of no light
 
 _D65 = (0.3127, 0.3290)
@@ -70,6 +76,16 @@ def sdr_signal(light: Floats) -> Floats:
     return np.asarray(np.clip(light / SDR_WHITE, 0, 1) ** (1 / _SDR_GAMMA))
 
 
+def ictcp_of(light: Floats) -> Floats:
+    """Light of BT.2020's primaries as I, Ct and Cp of PQ."""
+    return np.asarray(pq_signal(light @ _LMS_OF_RGB.T) @ _ICTCP_OF_LMS.T)
+
+
+def ictcp_light(ictcp: Floats) -> Floats:
+    """The inverse of `ictcp_of`."""
+    return np.asarray(pq_light(ictcp @ _LMS_OF_ICTCP.T) @ _RGB_OF_LMS.T)
+
+
 def light_of(signal: Floats, transfer: int) -> Floats:
     """The light of R'G'B' in 0..1 with these transfer characteristics; any but PQ and HLG are SDR."""
     return {PQ: pq_light, HLG: hlg_light}.get(transfer, sdr_light)(signal)
@@ -83,6 +99,11 @@ def signal_of(light: Floats, transfer: int) -> Floats:
 def between_primaries(source: int, target: int) -> Floats:
     """The 3x3 matrix from linear RGB of one set of primaries to another; one that is not in the table is BT.709."""
     return np.asarray(np.linalg.inv(_to_xyz(target)) @ _to_xyz(source))
+
+
+def luminance_weights(primaries: int) -> Floats:
+    """(3,) what linear red, green and blue add to luminance; of primaries that are not in the table those of BT.709."""
+    return np.asarray(_to_xyz(primaries)[1])
 
 
 def chromaticities(primaries: int) -> tuple[float, ...]:

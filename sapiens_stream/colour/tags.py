@@ -12,10 +12,12 @@ from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 
 from sapiens_stream.colour.conversion import lock_of
+from sapiens_stream.colour.matrix import is_known
 from sapiens_stream.colour.meaning import BT2020, FULL_RANGE, PQ, UNSPECIFIED, USUAL_PEAK, Colour
 
 _DARKEST_PEAK, _BRIGHTEST_PEAK = 100.0, 10_000.0  # the latter is all that PQ can say
 _DOLBY = "Dolby Vision of profile 5, which has no picture for other players: colours, and so classes, will be wrong"
+_UNKNOWN = "its colours are stored in a way that is not read (matrix coefficients {} of ITU-T H.273): they may look wrong"
 _FULL_RANGE_FORMATS = ("yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p")
 
 
@@ -30,6 +32,8 @@ def colour_of(frame: av.VideoFrame) -> Colour:
             full_range=frame.color_range == FULL_RANGE or frame.format.name in _FULL_RANGE_FORMATS,
             bits=bits,
         )
+    if not is_known(said):
+        said = replace(said, unreadable=_UNKNOWN.format(said.matrix))
     if not said.hdr:
         if bits > 8 and said.transfer == UNSPECIFIED and _side_data(frame, SideDataType.DOVI_METADATA) is not None:
             return replace(said, unreadable=_DOLBY)

@@ -22,19 +22,15 @@ import numpy as np
 from sapiens_stream.colour.light import (
     Floats,
     between_primaries,
+    ictcp_light,
+    ictcp_of,
     light_of,
-    pq_light,
     pq_signal,
     sdr_light,
     sdr_signal,
     signal_of,
 )
 from sapiens_stream.colour.meaning import BT709, BT2020, SDR_WHITE, Colour
-
-_LMS_OF_RGB = np.array([[1688, 2146, 262], [683, 2951, 462], [99, 309, 3688]]) / 4096
-_ICTCP_OF_LMS = np.array([[2048, 2048, 0], [6610, -13613, 7003], [17933, -17390, -543]]) / 4096
-_RGB_OF_LMS = np.linalg.inv(_LMS_OF_RGB)
-_LMS_OF_ICTCP = np.linalg.inv(_ICTCP_OF_LMS)
 
 
 def to_sdr(signal: Floats, colour: Colour) -> Floats:
@@ -68,9 +64,8 @@ def eetf(signal: Floats, peak: float) -> Floats:
 
 def _tone_mapped(light: Floats, peak: float) -> Floats:
     """Linear RGB of BT.2020, cd/m2."""
-    intensity, *chroma = np.moveaxis(pq_signal(light @ _LMS_OF_RGB.T) @ _ICTCP_OF_LMS.T, -1, 0)
+    intensity, *chroma = np.moveaxis(ictcp_of(light), -1, 0)
     mapped = eetf(intensity, peak)
     tiny = 1e-9
     less = np.minimum(mapped / np.maximum(intensity, tiny), intensity / np.maximum(mapped, tiny))
-    ictcp = np.stack([mapped, *(each * less for each in chroma)], axis=-1)
-    return np.asarray(pq_light(ictcp @ _LMS_OF_ICTCP.T) @ _RGB_OF_LMS.T)
+    return ictcp_light(np.stack([mapped, *(each * less for each in chroma)], axis=-1))

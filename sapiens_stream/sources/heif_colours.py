@@ -7,18 +7,16 @@ from collections.abc import Iterable
 import av
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from sapiens_stream.colour.conversion import array_of
+from sapiens_stream.colour.matrix import from_codes, levels
 from sapiens_stream.colour.meaning import Colour
 from sapiens_stream.colour.planes import Planes
 from sapiens_stream.colour.sdr import sdr_of
 from sapiens_stream.colour.tags import completed
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.sources.heif import Item
-
-# ITU-T H.273, MatrixCoefficients: Kr and Kb
-_LUMA_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
-_BT601 = 0.299, 0.114
 
 _STRIP = 2**20  # pixels that are converted at a time
 
@@ -39,13 +37,9 @@ class HeifColours:
         self._colour = completed(
             Colour(matrix=matrix, primaries=primaries, transfer=transfer, full_range=full, bits=bits)
         )
-        weights = _LUMA_WEIGHTS.get(matrix, _BT601)
-        scale = 2 ** (frame.format.components[0].bits - 8)
-        black, luma, chroma = (
-            (0.0, 256 * scale - 1, 256 * scale - 1) if full else (16 * scale, 219 * scale, 224 * scale)
-        )
-        self._transform = _to_rgb_matrix(*weights, black, luma, chroma, 128 * scale)
-        self._grey = 255 / luma, -255 * black / luma
+        black, span, *_ = levels(self._colour)
+        self._grey = 255 / span, -255 * black / span
+        self._transform = _to_rgb(self._colour)
 
     def rgb(self, planes: Iterable[np.ndarray]) -> UInt8Array:
         first, *chroma = planes
@@ -75,13 +69,7 @@ class HeifColours:
         return rgb
 
 
-def _to_rgb_matrix(kr: float, kb: float, black: float, luma: float, chroma: float, middle: float) -> np.ndarray:
-    """(3, 4): Y, Cb, Cr as coded to RGB of 0 to 255; ITU-T H.273, equations 38 to 40 the other way about."""
-    kg = 1 - kr - kb
-    y, c = 255 / luma, 255 / chroma
-    rows = [
-        [y, 0, c * 2 * (1 - kr)],
-        [y, -c * 2 * kb * (1 - kb) / kg, -c * 2 * kr * (1 - kr) / kg],
-        [y, c * 2 * (1 - kb), 0],
-    ]
-    return np.array([[*row, -row[0] * black - (row[1] + row[2]) * middle] for row in rows], np.float32)
+def _to_rgb(colour: Colour) -> npt.NDArray[np.float32]:
+    """(3, 4): Y, Cb, Cr as coded to RGB of 0 to 255, where one follows from the other without bends."""
+    nought, *units = 255 * from_codes(np.vstack([np.zeros(3), np.eye(3)]), colour)
+    return np.stack([*(unit - nought for unit in units), nought], axis=1).astype(np.float32)

@@ -23,8 +23,12 @@ _SAME = {"yuvj420p": _EIGHT_BIT}
 
 
 def painted_format(encoded: str, first: Frame) -> str:
-    """The format to paint in for an encoder's `encoded`: of more than 8 bits only where the source has them."""
-    if first.colour.bits == 8 or av.VideoFormat(encoded, 16, 16).components[0].bits == 8:
+    """The format to paint in for an encoder's `encoded`.
+
+    Of more than 8 bits only where the source has them, and a matrix that encoders and players take.
+    """
+    colour = first.colour
+    if colour.bits == 8 or not colour.plain_matrix or av.VideoFormat(encoded, 16, 16).components[0].bits == 8:
         return _EIGHT_BIT
     return _DEEP.get(encoded, encoded)
 
