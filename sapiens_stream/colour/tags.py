@@ -17,7 +17,9 @@ from sapiens_stream.colour.meaning import BT2020, FULL_RANGE, PQ, UNSPECIFIED, U
 
 _DARKEST_PEAK, _BRIGHTEST_PEAK = 100.0, 10_000.0  # the latter is all that PQ can say
 _DOLBY = "Dolby Vision of profile 5, which has no picture for other players: colours, and so classes, will be wrong"
-_UNKNOWN = "its colours are stored in a way that is not read (matrix coefficients {} of ITU-T H.273): they may look wrong"
+_UNKNOWN = (
+    "its colours are stored in a way that is not read (matrix coefficients {} of ITU-T H.273): they may look wrong"
+)
 _FULL_RANGE_FORMATS = ("yuvj420p", "yuvj422p", "yuvj440p", "yuvj444p")
 
 

@@ -111,7 +111,7 @@ class VideoWriter:
         self._format = settings.format or pixel_format(settings.codec, deep=first.colour.bits > 8)
         self._path = path
         self._displayed: tuple[int, int] | None = None
-        self._begin = self._frame_count = 0
+        self._frame_count = 0
         self._end = Fraction(0)
         keep_quiet()
         with ExitStack() as stack:
@@ -134,7 +134,6 @@ class VideoWriter:
         painted = converted(painted, self._format)  # the encoder would, by as many threads as it has
         painted.pts, painted.time_base = self._clock.place(frame), self._clock.time_base
         painted.duration = self._clock.length(frame)
-        self._begin = painted.pts
         self._frame_count += 1
         self._end = (painted.pts + painted.duration) * self._clock.time_base
         if self._side is not None:
@@ -168,8 +167,10 @@ class VideoWriter:
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
-            if self._frame_count == 1 and self._codec == "libx265":  # whose times of a single frame are anything
-                packet.pts = packet.dts = self._begin
+            if (
+                self._frame_count <= 2 and self._codec == "libx265"
+            ):  # whose times to decode one or two frames are chance
+                packet.dts = packet.pts
             try:
                 self._output.mux_one(packet)
             except OSError:
