@@ -29,8 +29,8 @@ def lock_of(frame: av.VideoFrame) -> threading.Lock:
 def converted(frame: av.VideoFrame, form: str, size: tuple[int, int] | None = None, **how: Any) -> av.VideoFrame:
     """A frame in the format `form`, of (height, width) `size`; itself where nothing is to be done.
 
-    `how` is what `VideoFrame.reformat` takes besides. What swscale has no matrix for it is told to be of BT.601, so that
-    Y'CbCr in another format keeps its colours.
+    `how` is what `VideoFrame.reformat` takes besides. swscale is told that what it has no matrix for is of BT.601, so
+    that Y'CbCr in another format keeps its colours.
     """
     height, width = size or (frame.height, frame.width)
     with lock_of(frame):
