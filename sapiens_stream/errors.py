@@ -78,11 +78,15 @@ class FolderBusy(FolderTaken):
     """A folder that another run is writing to."""
 
 
+AT_A_LIMIT = "memory, or the number of processes (ulimit -u), is at its limit"
+"""Why no thread can be started; the system does not tell which of them it is."""
+
+_NO_THREAD = "can't start new thread"
 _SAYINGS = (
     "failed to map segment",
     "cannot allocate memory",
     "can't allocate memory",
-    "can't start new thread",
+    _NO_THREAD,
     "bad_alloc",
 )
 """Of the loader of shared libraries, torch's allocator and Python's threads, whose stacks are memory as well."""
@@ -102,6 +106,8 @@ def cause(error: BaseException) -> str:
         return str(error)
     if isinstance(error, ImportError):
         return ("out of memory: " if out_of_memory(error) else "") + " ".join(str(error).split())
+    if _NO_THREAD in str(error):
+        return f"no thread can be started: {AT_A_LIMIT}"
     if out_of_memory(error):
         return "out of memory"
     if isinstance(text := getattr(error, "strerror", None), str) and text:  # of the system's errors, and of FFmpeg's

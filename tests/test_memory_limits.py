@@ -71,7 +71,7 @@ class TestTrial:
     [
         (MemoryError(), "out of memory"),
         (RuntimeError(TORCH), "out of memory"),
-        (RuntimeError("can't start new thread"), "out of memory"),
+        (RuntimeError("can't start new thread"), "no thread can be started: memory, or the number of processes"),
         (RuntimeError("std::bad_alloc"), "out of memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
         (OSError("libtorch.so: failed to map segment from shared object"), "out of memory"),

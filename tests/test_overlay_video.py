@@ -22,6 +22,7 @@ from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import aside
+from sapiens_stream.sinks.video import encoders
 from sapiens_stream.sinks.video.encoders import ENCODERS, container_for, encoder_named, require_size, working
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
@@ -424,6 +425,14 @@ def test_each_encoder_writes_a_video_in_its_container_or_is_refused_at_once(tmp_
     tick = 0 if path.suffix in (".mp4", ".mov") else 0.001
     assert [float(t) for t in times(path)] == pytest.approx([float(t) for t in times(source)], abs=tick)
     assert sound(path)[1]
+
+
+def test_no_other_encoder_is_tried_where_threads_are_short(tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(encoders, "_problem", lambda codec: tried.append(codec) or "it can't be opened: out of threads")
+    with pytest.raises(OutputError, match=r"^codec libx264 does not work now: .* processes \(ulimit -u\)"):
+        OverlayVideo(tmp_path / "overlay.mp4", SourceInfo(name="a", kind="video"), UNTOUCHED)
+    assert tried == ["libx264"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import av
 from av.codec import Codec
 from av.video.codeccontext import VideoCodecContext
 
-from sapiens_stream.errors import OutputError, UsageError
+from sapiens_stream.errors import AT_A_LIMIT, OutputError, UsageError
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import PRESET
 from sapiens_stream.sinks.video.scheduling import kept_scheduling
@@ -117,6 +117,8 @@ ENCODERS: Mapping[str, Encoder] = {
 }
 
 
+_IN_HARDWARE = ("_nvenc", "_videotoolbox")
+
 LIMITED_RANGE_ALONE = frozenset({"prores_ks"})
 """Encoders in whose videos nothing can say that pixels are of full range."""
 
@@ -169,9 +171,13 @@ def require_fitting(codec: str, path: Path) -> None:
 
 
 def require_working(codec: str) -> None:
-    """Raises UsageError where this build or machine does not have the encoder, naming those that work."""
+    """Raises UsageError where this build or machine does not have the encoder, naming those that work; OutputError for
+    one in software that cannot be opened nevertheless."""
     encoder_named(codec)
     if (problem := _problem(codec)) is not None:
+        if codec in av.codecs_available and not codec.endswith(_IN_HARDWARE):
+            # Others are not tried: x265 waits for ever for a thread that could not be started.
+            raise OutputError(f"codec {codec} does not work now: {problem}; {AT_A_LIMIT}")
         raise UsageError(f"codec {codec} does not work here ({problem}); those that do are {', '.join(working())}")
 
 
