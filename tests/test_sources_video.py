@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 from PIL import Image
 
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Skipped
-from sapiens_stream.sources import Video
+from sapiens_stream.sources import Live, Source, Video
 from sapiens_stream.sources.probe import probe
 from sapiens_stream.sources.video import MAX_CONSECUTIVE_FAILURES
 from tests.media import frame_times, make_video, number_of, picture
@@ -359,3 +363,20 @@ def test_metadata_in_another_encoding(tmp_path: Path) -> None:
     titled.write_bytes(titled.read_bytes().replace(b"XXXX", b"\xe4\xf6\xfc\xdf"))
     frames, _ = read(titled)
     assert len(frames) == 3
+
+
+@pytest.mark.parametrize("opened", [Video, partial(Live, realtime=True)], ids=["video", "live"])
+def test_what_is_cut_off_on_the_left_is_cut_to_the_pixel(tmp_path: Path, opened: Callable[[Path], Source]) -> None:
+    whole, cut = make_video(tmp_path / "whole.mp4", size=(96, 128), frames=3), tmp_path / "cut.mp4"
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        sides = "h264_metadata=crop_left=10:crop_right=4:crop_top=6:crop_bottom=2"
+        cutter = BitStreamFilterContext(sides, source.streams.video[0], stream)
+        for packet in chain.from_iterable(map(cutter.filter, source.demux(video=0))):
+            packet.stream = stream
+            target.mux(packet)
+    frames, _ = read(whole)
+    with opened(cut) as source_of_cut:
+        shown = next(item for item in source_of_cut.frames() if isinstance(item, Frame))
+    assert shown.size == (88, 114)
+    assert np.array_equal(shown.rgb, frames[0].rgb[6:94, 10:124])

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 import av
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -79,6 +80,7 @@ class Video(Source):
             raise InputError(f"{self._name}: {error}") from None
         try:
             decoder = self._demuxer.stream.codec_context
+            decoder.flags |= Flags.unaligned  # what is cut off on the left is cut to the pixel
             decoder.thread_type = "AUTO"
             decoder.thread_count = min(MAX_DECODER_THREADS, os.cpu_count() or 1)
             rest = self._read()

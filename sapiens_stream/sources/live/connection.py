@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -221,6 +222,7 @@ class Connection:
 def _configure(stream: VideoStream) -> None:
     """A frame out for each packet in, as far as the codec lets. (`low_delay` lets MPEG-2 come out of order.)"""
     decoder = stream.codec_context
+    decoder.flags |= Flags.unaligned  # as `Video` has it
     decoder.thread_type = "SLICE"
     decoder.thread_count = min(MAX_DECODER_THREADS, os.cpu_count() or 1)
     decoder.copy_opaque = True
