@@ -317,10 +317,15 @@ def a_pipe(path):
     os.mkfifo(path)
 
 
+def never_ending_head(path):
+    path.write_bytes(path.read_bytes().replace(b", }", b",  "))
+
+
 DAMAGE = {
     "an unknown class": lambda path: np.save(path, np.full(np.load(path).shape, 200, np.uint8)),
     "gone": Path.unlink,
     "cut short": lambda path: os.truncate(path, 500),
+    "a head that never ends": never_ending_head,
     "a pipe": a_pipe,
 }
 

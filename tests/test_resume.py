@@ -188,6 +188,8 @@ def damage_arrays(out):
     of_no_class = out / "clip/000009_seg.npy"
     np.save(of_no_class, np.full_like(np.load(of_no_class), 255))
     (out / "clip/.000013_seg.part.npy").write_bytes(b"half")
+    of_no_end = out / "clip/000005_seg.npy"
+    of_no_end.write_bytes(of_no_end.read_bytes().replace(b", }", b",  "))
 
 
 def lose_all(out):
@@ -199,7 +201,7 @@ def lose_all(out):
 DAMAGES = {
     "a damaged packet": ("label video", damage_labels, 25),
     "cut in mid-packet": ("label video", cut_labels, None),
-    "arrays of all sorts": ("arrays", damage_arrays, FRAMES - 5),
+    "arrays of all sorts": ("arrays", damage_arrays, FRAMES - 6),
     "nothing left": ("arrays", lose_all, 0),
 }
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sapiens_stream import settings
 from sapiens_stream.containers.map_video import MapVideo
+from sapiens_stream.containers.npy import NpyHead, read_npy_head
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.sinks.files import path_below
@@ -126,10 +127,8 @@ def read_map(path: Path, size: tuple[int, int], dtype: type[Id]) -> npt.NDArray[
             length = os.fstat(file.fileno()).st_size
             if not bytes_of_map < length <= bytes_of_map + _LARGEST_HEADER:
                 return None
-            if np.lib.format.read_magic(file) != (1, 0):
-                return None
-            shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
-            if shape != size or by_columns or kind != dtype or length - file.tell() != bytes_of_map:
+            head = read_npy_head(file)
+            if head != NpyHead(np.dtype(dtype), size, by_columns=False) or length - file.tell() != bytes_of_map:
                 return None
             return np.fromfile(file, dtype, size[0] * size[1]).reshape(size)
     except (OSError, ValueError):

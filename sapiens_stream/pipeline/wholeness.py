@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
+from sapiens_stream.containers.npy import read_npy_head
 
 _TAIL = 16
 _PNG_END = b"IEND\xaeB`\x82"
@@ -27,9 +27,8 @@ def is_whole(path: Path) -> bool:
 
 def _is_whole(file: BinaryIO, kind: str, size: int) -> bool:
     if kind == ".npy":
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        return size - file.tell() == prod(shape) * dtype.itemsize
+        head = read_npy_head(file)
+        return size - file.tell() == prod(head.shape) * head.dtype.itemsize
     if kind == ".bmp":
         return int.from_bytes(file.read(6)[2:], "little") == size
     file.seek(max(0, size - _TAIL))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from sapiens_stream import settings
 from sapiens_stream.containers.label_video import PersonVideo
+from sapiens_stream.containers.npy import read_npy_head
 from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import IdArray, UInt8Array
 from sapiens_stream.settings import MAX_PIXELS
@@ -65,10 +66,10 @@ def read_class_map(path: Path) -> UInt8Array:
 def _read_plane(path: Path, wanted: np.dtype[np.unsignedinteger], what: str) -> npt.NDArray[np.unsignedinteger]:
     try:
         with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
-            if len(shape) != 2 or kind != wanted or by_columns or not 0 < shape[0] * shape[1] <= MAX_PIXELS:
-                raise InputError(f"{path}: it is no {what}, but {kind} of {shape}")
+            head = read_npy_head(file)
+            shape, fits = head.shape, head.dtype == wanted and not head.by_columns
+            if len(shape) != 2 or not fits or not 0 < shape[0] * shape[1] <= MAX_PIXELS:
+                raise InputError(f"{path}: it is no {what}, but {head.dtype} of {shape}")
             return np.fromfile(file, wanted, shape[0] * shape[1]).reshape(shape)
     except (OSError, ValueError, OutputError) as error:
         raise InputError(f"{path}: it is no {what}: {error}") from None
