@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import av
@@ -163,8 +165,14 @@ def read(path: Path) -> Read:
         )
 
 
-def overlay(source: Path, codec: str = "libx264", limit: int | None = None, **settings: Any) -> tuple[Path, list[str]]:
-    """The overlay of a video, and the warnings."""
+def overlay(
+    source: Path,
+    codec: str = "libx264",
+    limit: int | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
+    **settings: Any,
+) -> tuple[Path, list[str]]:
+    """The overlay of a video, and the warnings. `meanwhile` is called before it is finished."""
     warnings: list[str] = []
     path = source.with_name(f"overlay{container_for(codec)}")
     with Video(source) as video:
@@ -174,6 +182,7 @@ def overlay(source: Path, codec: str = "libx264", limit: int | None = None, **se
             if frame.index == limit:
                 break
             sink.write(background(frame))
+        meanwhile()
         sink.close()
     return path, warnings
 
@@ -324,6 +333,23 @@ def test_chapters_and_tags_are_kept(codec: str, tmp_path: Path) -> None:
     known = {key.lower(): value for key, value in found.tags.items()}
     assert {key: known[key] for key in tags} == tags
     assert warnings == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be replaced there")
+@pytest.mark.parametrize(
+    ("sounds", "how"), [((), Path.replace), ((Sound(),), Path.replace), ((), copyfile)], ids=["other", "alike", "onto"]
+)
+def test_a_source_that_is_replaced_meanwhile_costs_what_was_not_read_of_it_yet(
+    sounds: Sequence[Sound], how: Callable[[Path, Path], object], tmp_path: Path
+) -> None:
+    source = make(tmp_path / "a.mkv", Made([Sound()], subtitles="subrip", chapters=True, tags={"title": "My talk"}))
+    other = make(tmp_path / "b.mkv", Made(sounds, subtitles="subrip" if sounds else "", tags={"title": "Another"}))
+    path, warnings = overlay(source, meanwhile=lambda: how(other, source))
+    found = read(path)
+    assert [sound[3] for sound in found.sounds] and found.subtitles == []
+    assert found.chapters == [("part 0", 0.0, 1.0), ("part 1", 1.0, 2.0)] and found.tags["title"] == "My talk"
+    [warning] = warnings
+    assert "another file now" in warning
 
 
 def test_an_interrupted_run_keeps_the_chapters_that_it_came_to(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from typing import Self, get_args
 
@@ -51,6 +51,7 @@ class Companions:
         self._warn = warn
         self._opened = ExitStack()
         self.original = self._open()
+        self._first = self._identity()
         self._left_out: list[str] = []
         self._late: list[int] = []
         self._early: list[int] = []
@@ -81,7 +82,7 @@ class Companions:
         self, output: OutputContainer, copies: Sequence[Stream], shift: Fraction, end: Fraction
     ) -> SideStreams | None:
         """Adds the rest to the finished file, whose first streams are `copies` of the grown one's."""
-        original = self._open()
+        original = self.original
         if original is None:
             return None
         self._tag(original, output, copies[0])
@@ -89,7 +90,11 @@ class Companions:
         for index, copy in zip(self._early, copies[1:], strict=False):
             tag_stream(copy, original.streams[index], self._extension)
         add_chapters(output, original, shift, end)
-        side = self._added(original, self._late, output, shift, end)
+        again = self._open() if self._late else None
+        if again is not None and (_streams(again) != _streams(original) or self._identity() != self._first):
+            self._warn(f"{self._source.name}: it is another file now, whose sound and subtitles are left out")
+            again = None
+        side = self._added(again, self._late, output, shift, end) if again is not None else None
         self._tell_left_out()
         return side
 
@@ -110,6 +115,13 @@ class Companions:
             self._warn(f"{self._source.name}: its sound can't be read: {error}")
             return None
         return None if original is None else self._opened.enter_context(original)
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Which file lies at the source's path; None where it has none."""
+        with suppress(OSError):
+            found = self._source.path.stat() if self._source.path is not None else None
+            return found and (found.st_dev, found.st_ino)
+        return None
 
     def _wanted(self, original: InputContainer) -> Iterable[Stream]:
         sounds = []
@@ -190,6 +202,12 @@ class Companions:
         if self._left_out:
             self._warn(f"{self._source.name}: left out of the {self._extension[1:]}: {', '.join(self._left_out)}")
         self._left_out.clear()
+
+
+def _streams(container: InputContainer) -> list[tuple[str, str]]:
+    """What kinds of streams a file has, and by which codecs."""
+    contexts = [(each.type, each.codec_context) for each in container.streams]
+    return [(kind, context.name if context is not None else "") for kind, context in contexts]
 
 
 def _problem(sound: AudioStream) -> str | None:

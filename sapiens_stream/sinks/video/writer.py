@@ -125,7 +125,7 @@ class VideoWriter:
                 self._stream.codec_context.thread_type = "FRAME"
             self._side = self._companions.accompany(self._output, self._stream, self._clock.shift)
             self._describe(self._output, self._stream)
-            self._stack = stack.pop_all()
+            stack.pop_all()
 
     def write(self, frame: Frame, painted: av.VideoFrame) -> None:
         """Encodes a frame as it was painted."""
@@ -142,7 +142,7 @@ class VideoWriter:
 
     def close(self) -> None:
         """Writes what the encoder still holds, the rest of the sound, and the end of the file."""
-        with self._stack:
+        with self._output:
             if self._stream.codec_context.is_open:
                 self._mux(self._stream.encode(None))
                 if self._side is not None:
