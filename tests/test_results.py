@@ -357,6 +357,33 @@ def test_a_label_video_that_was_cut_short_is_told_of(done, program, tmp_path):
     assert outcome.complaints == [f"skipped clip_run.json: {20 - left} of its class maps are gone"]
 
 
+COMMANDS = {
+    "render": ("render", "-o", "made"),
+    "export": ("export", "--to", "png", "-o", "made"),
+    "report": ("report", "-o", "made/report.html"),
+    "status": ("status",),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("damaged", ["a_labels.mkv", "a_run.json"])
+def test_of_several_clips_one_that_is_damaged_is_named_and_the_others_used(
+    damaged, command, clip, program, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    clips = [shutil.copy(clip, tmp_path / f"{name}.mp4") for name in "ab"]
+    assert program("video", *clips, "-o", "out", *SMALL, "--overlay", "none", "--save", "labels").code == 0
+    (tmp_path / "out" / damaged).write_bytes(b"nothing of the kind")
+    word, *options = COMMANDS[command]
+    outcome = program("results", word, "out", *options)
+    if damaged == "a_labels.mkv" and word == "status":
+        assert outcome.code == 0
+    else:
+        assert outcome.code == 3, outcome
+        assert len(outcome.complaints) == 1 and damaged in outcome.complaints[0]
+    assert "b.mp4" in outcome.stdout if word == "status" else any((tmp_path / "made").iterdir())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
 @pytest.mark.parametrize("what", [a_pipe, lambda path: path.write_text("{")], ids=["a pipe", "cut short"])
 def test_a_record_that_is_damaged_is_named(what, done, program):

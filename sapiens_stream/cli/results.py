@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json as json_format
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sapiens_stream.cli import exit_codes
+from sapiens_stream.cli.console import error
 from sapiens_stream.cli.results_export import export
 from sapiens_stream.cli.results_join import join
 from sapiens_stream.cli.results_render import render
 from sapiens_stream.cli.results_report import report
+from sapiens_stream.errors import InputError
 
 if TYPE_CHECKING:
-    from sapiens_stream.results.status import Total
+    from sapiens_stream.results.status import RunStatus, Total
 
 results = typer.Typer(name="results", help="Work on written results, without a model.", rich_markup_mode=None)
 results.command("render")(render)
@@ -44,19 +48,30 @@ def status(
 
     complete, partial (--resume continues it), failed, running, or left: a shard's that has not begun.
     """
-    from sapiens_stream.results.status import statuses, total
+    from sapiens_stream.results.status import statuses
 
-    found = statuses(folder)
+    damaged: list[Path] = []
+
+    def on_failure(path: Path, problem: InputError) -> None:
+        damaged.append(path)
+        error(str(problem))
+
+    found = statuses(folder, on_failure)
     if json:
         for each in found:
             print(json_format.dumps(each.as_dict()))
-        return
+    else:
+        _show(found)
+    raise typer.Exit(exit_codes.SOME_SKIPPED if damaged else exit_codes.DONE)
 
+
+def _show(found: Sequence[RunStatus]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from sapiens_stream.cli.console import one_line
     from sapiens_stream.pipeline.space import byte_size
+    from sapiens_stream.results.status import total
 
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDE)
     table = Table(box=None, pad_edge=False, padding=(0, 1))

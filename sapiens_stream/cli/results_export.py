@@ -76,7 +76,12 @@ def export(
         spoiled = True
         display.skipped(item)  # type: ignore[arg-type]
 
-    for clip in stored_clips(what):
+    def on_failure(path: Path, problem: InputError) -> None:
+        nonlocal spoiled
+        spoiled = True
+        error(str(problem))
+
+    for clip in stored_clips(what, on_failure):
         try:
             mapped = _mapping_of(mapping, clip, display)
             with (

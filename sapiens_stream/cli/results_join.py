@@ -37,7 +37,7 @@ def join(
         display.result(f"{folder} holds no chunks, and its runs are complete: nothing is left to join")
         raise typer.Exit(exit_codes.DONE)
     runner = Runner(display)
-    for chunks in joining.chunks_in(folder):
+    for chunks in joining.chunks_in(folder, lambda path, error: runner.reject(str(path), error)):
         try:
             run = joining.join(
                 chunks,

@@ -130,7 +130,7 @@ def render(
     palette = parse_colours(colours)
     changes: dict[str, Any] = {**given, "save": parse_save(save)}
     root = output or folder / RENDERED
-    for past in past_runs(folder):
+    for past in past_runs(folder, lambda path, error: runner.reject(str(path), error)):
         outputs = recorded_outputs(past, changes)
         if side_by_side and outputs.overlay == "video":
             display.warn(f"{past.path}: --side-by-side is of painted frames; --overlay frames writes them")

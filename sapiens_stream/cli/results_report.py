@@ -78,7 +78,7 @@ class _State:
         from sapiens_stream.results.report.report import report_on
         from sapiens_stream.results.stored import stored_clips
 
-        for clip in stored_clips(folder):
+        for clip in stored_clips(folder, self._unusable):
             try:
                 opened = source_of(clip, given, wanted=True, warn=self._note)
                 with opened as source, counting(self._display, clip) as tell:
@@ -90,7 +90,7 @@ class _State:
         """An article for each two runs of a clip."""
         from sapiens_stream.results.report.comparison import compare, paired
 
-        pairs, alone = paired(folder, other)
+        pairs, alone = paired(folder, other, self._unusable)
         for clip in alone:
             self._fail(f"{clip.path}: the other results have no run of {clip.stem}")
         for one, two in pairs:
@@ -107,6 +107,9 @@ class _State:
     def _skip(self, item: Skipped) -> None:
         self.spoiled = True
         self._display.skipped(item)
+
+    def _unusable(self, path: Path, problem: InputError) -> None:
+        self._fail(str(problem))
 
     def _fail(self, text: str) -> None:
         self.spoiled = True

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from sapiens_stream.errors import InputError
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.settings import RUN_FILE, RUN_SCHEMA
 from sapiens_stream.sinks.files import is_there
@@ -55,13 +56,27 @@ class KnownFiles:
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """A run record; None for anything else."""
+    with suppress(InputError):
+        return whole_record(path)
+    return None
+
+
+def whole_record(path: Path) -> dict[str, Any] | None:
+    """A run record; None for a folder, and for what is another's by its schema.
+
+    Raises InputError for what is no JSON object.
+    """
+    record = None
     try:
-        if not is_there(path) or path.stat().st_size > _LARGEST_RECORD:
+        if path.is_dir():
             return None
-        record = json.loads(path.read_bytes())
+        if is_there(path) and path.stat().st_size <= _LARGEST_RECORD:  # a pipe would be waited for
+            record = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) and record.get("schema") == RUN_SCHEMA else None
+        pass
+    if not isinstance(record, dict):
+        raise InputError(f"{path} is damaged, or no run record")
+    return record if record.get("schema") == RUN_SCHEMA else None
 
 
 KNOWN = KnownFiles()

@@ -21,7 +21,7 @@ from sapiens_stream.pipeline.record import earlier_starts
 from sapiens_stream.pipeline.run_folder import as_text
 from sapiens_stream.pipeline.stored_first import StoredOnly
 from sapiens_stream.pipeline.stores import FirstOf
-from sapiens_stream.results.past_run import PastRun, past_runs
+from sapiens_stream.results.past_run import OnFailure, PastRun, past_runs, raised
 from sapiens_stream.results.render import Renamed, open_source_of
 from sapiens_stream.settings import FRAME_FACTS_FILE, LABEL_VIDEO_FILE, RUN_FILE
 from sapiens_stream.sinks import Outputs
@@ -91,10 +91,13 @@ class Chunks:
                 discard(_beside(run, ending))
 
 
-def chunks_in(folder: Path) -> list[Chunks]:
-    """The videos of which parts lie in a folder. Raises InputError where there are none."""
+def chunks_in(folder: Path, on_failure: OnFailure = raised) -> list[Chunks]:
+    """The videos of which parts lie in a folder; a record that is damaged is told of.
+
+    Raises InputError where there are none.
+    """
     found: dict[tuple[str, int], dict[int, PastRun]] = {}
-    for run in past_runs(folder):
+    for run in past_runs(folder, on_failure):
         if run.within(CHUNK) and _place(run)[1]:
             number, count = _place(run)
             stem = run.path.name.removesuffix(RUN_FILE).removesuffix(f"_chunk_{number}_of_{count}")
@@ -109,7 +112,9 @@ def is_joined(folder: Path) -> bool:
 
     Raises InputError where it holds no runs.
     """
-    return all(run.is_complete and not run.within(CHUNK) for run in past_runs(folder))
+    damaged: list[Path] = []
+    runs = past_runs(folder, lambda path, error: damaged.append(path))
+    return not damaged and all(run.is_complete and not run.within(CHUNK) for run in runs)
 
 
 def join(

@@ -18,10 +18,37 @@ from sapiens_stream.containers.label_video import LabelVideo, PersonVideo
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.pipeline.file_list import FileList
-from sapiens_stream.pipeline.known_files import read_record
+from sapiens_stream.pipeline.known_files import whole_record
 from sapiens_stream.pipeline.stores import MapFiles, Store, class_map_files, video_then_files
 from sapiens_stream.results.stored_facts import JsonFiles, JsonLinesFile, NothingTold, StoredFacts, Told
 from sapiens_stream.sinks.files import aside, is_there
+
+OnFailure = Callable[[Path, InputError], None]
+"""Told of a file among others that cannot be used: its path, and why, in a line that names it."""
+
+
+def raised(path: Path, error: InputError) -> None:
+    """Where nobody is to be told."""
+    raise error
+
+
+class Failures:
+    """What could not be used, kept until it is known whether there is anything else."""
+
+    def __init__(self) -> None:
+        self._failures: list[tuple[Path, InputError]] = []
+
+    def add(self, path: Path, error: InputError) -> None:
+        """Keeps one."""
+        self._failures.append((path, error))
+
+    def tell(self, on_failure: OnFailure, nothing: InputError | None) -> None:
+        """Tells of them. With `nothing`, the error of there being nothing else, the last of them is raised, or that."""
+        last = None if nothing is None else self._failures.pop()[1] if self._failures else nothing
+        for each in self._failures:
+            on_failure(*each)
+        if last is not None:
+            raise last
 
 
 @dataclass(frozen=True)
@@ -211,16 +238,34 @@ def rest_missing(frame: Frame, source: SourceInfo, past: PastRun | None) -> str:
     return f"no class maps from frame {frame.index} on{why}; the rest is left out"
 
 
-def past_runs(folder: Path) -> list[PastRun]:
-    """The runs whose records lie in a folder. Raises InputError where it is none, or holds none."""
+def past_runs(folder: Path, on_failure: OnFailure = raised) -> list[PastRun]:
+    """The runs whose records lie in a folder; of several a record that is damaged is told of.
+
+    Raises InputError where it is no folder, or holds no run.
+    """
+    require_folder(folder)
+    failures = Failures()
+    found = readable_runs(folder, failures.add)
+    none = InputError(f"{folder} holds no run record (*{settings.RUN_FILE}); give the folder that a run wrote to")
+    failures.tell(on_failure, None if found else none)
+    return found
+
+
+def require_folder(folder: Path) -> None:
+    """Raises InputError where it is none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder with results; give the one that a run wrote to")
-    records = _records(folder)
-    found = [PastRun(path, record) for path in records if (record := read_record(path)) is not None]
-    if not found and records:
-        raise InputError(f"{records[0]} is damaged, or no run record")
-    if not found:
-        raise InputError(f"{folder} holds no run record (*{settings.RUN_FILE}); give the folder that a run wrote to")
+
+
+def readable_runs(folder: Path, on_failure: OnFailure) -> list[PastRun]:
+    """The same, though there be none."""
+    found = []
+    for path in _records(folder):
+        try:
+            if (record := whole_record(path)) is not None:
+                found.append(PastRun(path, record))
+        except InputError as error:
+            on_failure(path, error)
     return found
 
 

@@ -11,7 +11,7 @@ from sapiens_stream.pipeline.batch_file import read_batch
 from sapiens_stream.pipeline.input_list import Asked, read_input_lists
 from sapiens_stream.pipeline.lock import is_held
 from sapiens_stream.pipeline.run_folder import lock_of
-from sapiens_stream.results.past_run import PastRun, past_runs
+from sapiens_stream.results.past_run import OnFailure, PastRun, past_runs, raised, readable_runs
 from sapiens_stream.settings import BATCH_FILE, RUN_FILE
 
 STATES = ("complete", "running", "partial", "failed", "left")
@@ -85,15 +85,18 @@ class Total:
         }
 
 
-def statuses(folder: Path) -> list[RunStatus]:
-    """Of all runs whose records lie in a folder, and of what is left. Raises InputError where there is nothing."""
+def statuses(folder: Path, on_failure: OnFailure = raised) -> list[RunStatus]:
+    """Of all runs whose records lie in a folder, and of what is left; a record that is damaged is told of.
+
+    Raises InputError where there is nothing.
+    """
     asked = read_input_lists(folder) if folder.is_dir() else {}
     refused = _refused(folder)
-    runs = past_runs(folder) if not (asked or refused) or any(folder.glob(f"*{RUN_FILE}")) else []
+    runs = readable_runs(folder, on_failure) if asked or refused else past_runs(folder, on_failure)
     names = {past.stem for past in runs} | {past.path.name.removesuffix(RUN_FILE) for past in runs}
     for below in sorted({PurePosixPath(name).parent for name in asked} - {PurePosixPath()}):
-        if not below.is_absolute() and ".." not in below.parts and any((folder / below).glob(f"*{RUN_FILE}")):
-            found = past_runs(folder / below)
+        if not below.is_absolute() and ".." not in below.parts and (folder / below).is_dir():
+            found = readable_runs(folder / below, on_failure)
             names |= {str(below / past.stem) for past in found}
             runs += found
     without = [each for name, each in refused.items() if name not in names]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -17,7 +18,15 @@ from sapiens_stream.containers.label_video import LabelVideo
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, IdArray, Skipped, UInt8Array
 from sapiens_stream.pipeline.stores import Store, video_then_files
-from sapiens_stream.results.past_run import PastRun, past_runs, rest_missing
+from sapiens_stream.results.past_run import (
+    Failures,
+    OnFailure,
+    PastRun,
+    raised,
+    readable_runs,
+    require_folder,
+    rest_missing,
+)
 from sapiens_stream.results.stored_planes import PersonMapFiles, PersonMaps, PersonMapVideo, read_class_map
 from sapiens_stream.sinks.files import is_there, path_below
 from sapiens_stream.sources import Source
@@ -199,24 +208,29 @@ class StoredClip:
         self._tell_gone(found, on_skip)
 
 
-def stored_clips(what: Path) -> list[StoredClip]:
-    """All of which class maps lie in a folder, or a label video. Raises InputError where there are none."""
+def stored_clips(what: Path, on_failure: OnFailure = raised) -> list[StoredClip]:
+    """All of which class maps lie in a folder, or a label video; of several clips one that is damaged is told of.
+
+    Raises InputError where there are none.
+    """
     if what.is_file():
         return [_alone(what)]
-    clips = []
-    runs = past_runs(what) if any(what.glob(f"*{settings.RUN_FILE}")) or not what.is_dir() else []
-    for past in runs:
-        if (video := past.label_video()) is not None:
-            clips.append(_of_run(past, _classes_of(video), video))
-        elif settings.CLASS_MAP_FILE in past.files.endings:
-            clips.append(_of_run(past, past.classes(), None))
-    known = {clip.video for clip in clips}
+    require_folder(what)
+    clips, failures = [], Failures()
+    runs = readable_runs(what, failures.add)
+    known = {past.label_video() for past in runs}
     videos = filter(is_there, sorted(what.glob(f"*{settings.LABEL_VIDEO_FILE}")))
     alone = [path for path in videos if path not in known]
-    continued = [path for past in runs for path in past.label_videos_continued()]
-    clips += map(_alone, [*alone, *continued])
-    if not clips:
-        raise InputError(f"{what} holds no class maps; --save labels or classes keeps them")
+    alone += [path for past in runs for path in past.label_videos_continued()]
+    made = [(past.path, partial(_of_run, past)) for past in runs] + [(path, partial(_alone, path)) for path in alone]
+    for path, clip_of in made:
+        try:
+            if (clip := clip_of()) is not None:
+                clips.append(clip)
+        except InputError as error:
+            failures.add(path, error)
+    none = InputError(f"{what} holds no class maps; --save labels or classes keeps them")
+    failures.tell(on_failure, None if clips else none)
     return clips
 
 
@@ -225,7 +239,12 @@ def _alone(path: Path) -> StoredClip:
     return StoredClip(path=path, root=path.parent, stem=stem, classes=_classes_of(path), video=path, past=None)
 
 
-def _of_run(past: PastRun, classes: ClassSet, video: Path | None) -> StoredClip:
+def _of_run(past: PastRun) -> StoredClip | None:
+    """None where it wrote no class maps."""
+    video = past.label_video()
+    if video is None and settings.CLASS_MAP_FILE not in past.files.endings:
+        return None
+    classes = _classes_of(video) if video is not None else past.classes()
     return StoredClip(path=past.path, root=past.root, stem=past.stem, classes=classes, video=video, past=past)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from sapiens_stream.classes import MAX_CLASSES, ClassSet
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Skipped, UInt8Array
+from sapiens_stream.results.past_run import OnFailure, raised
 from sapiens_stream.results.report.comparison_article import comparison_article
 from sapiens_stream.results.report.difference import Difference
 from sapiens_stream.results.report.markup import Markup
@@ -22,9 +23,11 @@ from sapiens_stream.sources import Source
 _DIFFERENT = (255, 0, 200)
 
 
-def paired(folder: Path, other: Path) -> tuple[list[tuple[StoredClip, StoredClip]], list[StoredClip]]:
+def paired(
+    folder: Path, other: Path, on_failure: OnFailure = raised
+) -> tuple[list[tuple[StoredClip, StoredClip]], list[StoredClip]]:
     """The runs of one clip in both places, by their names, or the only ones; and those that are in one place alone."""
-    ones, twos = stored_clips(folder), stored_clips(other)
+    ones, twos = stored_clips(folder, on_failure), stored_clips(other, on_failure)
     if len(ones) == len(twos) == 1:
         return [(ones[0], twos[0])], []
     named = {clip.stem: clip for clip in twos}
