@@ -145,8 +145,8 @@ class PlacedModel:
             runner = self.model.runner if not self._compile else None
             forward = runner(self.device, self.dtype) if runner is not None else None
             self._network = forward or self.model.place(self.device, self.dtype)
-            mean, std = self.model.input.mean, self.model.input.std
-            self._mean, self._std = torch.tensor(mean, device=self.device), torch.tensor(std, device=self.device)
+            constant = partial(torch.tensor, dtype=torch.float32, device=self.device)
+            self._mean, self._std = constant(self.model.input.mean), constant(self.model.input.std)
             self._streams.release()
         except SapiensStreamError:
             raise

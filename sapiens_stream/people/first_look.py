@@ -69,7 +69,9 @@ class BuiltinLook:
         runner = self._model.runner(device, torch.float32) if self._model.runner is not None else None
         self._forward: Callable[[Tensor], Tensor] = runner or self._model.place(device, torch.float32)
         given = self._model.input
-        self._mean, self._std = (torch.tensor(each, device=device) for each in (given.mean, given.std))
+        self._mean, self._std = (
+            torch.tensor(each, dtype=torch.float32, device=device) for each in (given.mean, given.std)
+        )
         self._before = before
 
     def whole(self, frame: Frame) -> tuple[Tensor, Placement, InputSpec]:

@@ -92,7 +92,7 @@ class Kept:
         axes = [(place.seen.top, place.seen.height), (place.seen.left, place.seen.width)]
         pixels, inside = [], []
         for side, (first, length) in enumerate(axes):
-            cells = torch.arange(size[side], device=class_map.device)
+            cells = torch.arange(size[side], dtype=torch.float32, device=class_map.device)
             at = ((cells + (0.5 - region[side])) * (length / region[side + 2])).floor().long()
             inside.append((at >= 0) & (at < length))
             pixels.append(at.clamp(0, length - 1) + first)
@@ -141,7 +141,7 @@ class Kept:
         place, size = self._batch.places[0], (self._likely.shape[2], self._likely.shape[3])
         top, left, height, width = place.region(self._batch.spec, size) or (0.0, 0.0, *map(float, size))
         seen, across = place.seen, self._batch.frames[0].size[1]
-        rows, columns = places // across, places % across
+        rows, columns = (places // across).float(), (places % across).float()
         y = ((rows - seen.top + 0.5) * (height / seen.height) + top) / size[0] * 2 - 1
         x = ((columns - seen.left + 0.5) * (width / seen.width) + left) / size[1] * 2 - 1
         grid = torch.stack((x, y), 1).to(self._likely.dtype)[None, None]
@@ -154,8 +154,8 @@ def _came(class_map: Tensor, motion: Motion) -> Tensor:
         return torch.from_numpy(_moved(class_map.numpy(), motion.field))
     size = (class_map.shape[0], class_map.shape[1])
     field = torch.from_numpy(motion.field).to(class_map.device).permute(2, 0, 1)[None]
-    step = torch.tensor([2 / field.shape[3], 2 / field.shape[2]], device=field.device)
-    still = torch.eye(2, 3, device=field.device)[None]
+    step = field.new_tensor([2 / field.shape[3], 2 / field.shape[2]])
+    still = torch.eye(2, 3, dtype=field.dtype, device=field.device)[None]
     grid = F.affine_grid(still, [1, 1, *size], align_corners=False)
     grid += F.interpolate(field, size, mode="bilinear", align_corners=False)[0].permute(1, 2, 0) * step
     planes = class_map.to(torch.float32)[None, None]

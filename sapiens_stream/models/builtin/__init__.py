@@ -46,7 +46,8 @@ def open_builtin(weights: Path, shape: tuple[int, int] | None = None) -> Network
     as INPUT has, photos at PHOTO_DETAIL times as many if they have them. Multiples of STEP use the network's grid best.
     Raises ModelError if the weights are missing or not this network's.
     """
-    network = BodyPartNet(len(SAPIENS)).eval()
+    with torch.device("cpu"):  # and in fp32, whatever the program's defaults are
+        network = BodyPartNet(len(SAPIENS)).float().eval()
     try:
         network.load_state_dict(load_file(weights))
     except (OSError, RuntimeError, SafetensorError) as error:

@@ -6,7 +6,6 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from sapiens_stream.models.builtin.network import SKIPS, BodyPartNet, Context, HalvingConv2d, InvertedResidual, Up
@@ -83,5 +82,5 @@ def _convolution(graph: Graph, layer: nn.Conv2d, features: str) -> str:
 
 def _arrays(layer: nn.Conv2d) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Weight and bias."""
-    bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias
+    bias = layer.weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias
     return layer.weight.detach().float().numpy(), bias.detach().float().numpy()

@@ -1,0 +1,42 @@
+"""Programs that hold the package and have settings of their own: results are the same, and the settings stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from sapiens_stream import Segmenter, segment
+
+CLIP = Path(__file__).parents[1] / "samples" / "people.mp4"
+
+
+def class_maps() -> list[bytes]:
+    """Of the first frames, with a closer look at people."""
+    with Segmenter("builtin", device="cpu", people="builtin") as model:
+        return [result.class_map.tobytes() for result in islice(segment(CLIP, model=model), 3)]
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[bytes]:
+    return class_maps()
+
+
+@pytest.fixture(params=["float16", "another device"])
+def torch_defaults(request: pytest.FixtureRequest, expected: list[bytes]) -> Iterator[None]:
+    """What a program set for its own tensors; "meta" stands for the GPU that a machine need not have."""
+    if request.param == "float16":
+        torch.set_default_dtype(torch.float16)
+    else:
+        torch.set_default_device("meta")
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+
+
+@pytest.mark.usefixtures("torch_defaults")
+def test_defaults_for_the_tensors_of_others_change_nothing(expected: list[bytes]) -> None:
+    assert class_maps() == expected
