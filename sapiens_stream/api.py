@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, Unpack, overload
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, Unpack, overload
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     import torch
 
     from sapiens_stream.sources.in_memory import ImageLike
+
+
+Picture = TypeVar("Picture", bound="ImageLike")
+"""A list of paths alone is no list of whatever an image may be."""
 
 
 class Settings(ModelSettings, total=False):
@@ -103,10 +107,10 @@ class Segmenter:
         return self.model.classes.names
 
     @overload
-    def __call__(self, image: list[ImageLike] | tuple[ImageLike, ...]) -> list[Result]: ...
+    def __call__(self, image: list[Picture] | tuple[Picture, ...]) -> list[Result]: ...
     @overload
     def __call__(self, image: ImageLike) -> Result: ...
-    def __call__(self, image: ImageLike | list[ImageLike] | tuple[ImageLike, ...]) -> Result | list[Result]:
+    def __call__(self, image: ImageLike | list[Picture] | tuple[Picture, ...]) -> Result | list[Result]:
         """Segments a picture, or a list of them as one batch.
 
         Args:
@@ -174,7 +178,7 @@ def segment(
     steady: int = 0,
     every: int = 1,
     **settings: Unpack[Settings],
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Segments every frame of a source, streamed: decoding and inference run ahead, memory stays flat.
 
     Args:
@@ -197,7 +201,7 @@ def segment(
         settings: those of a Segmenter.
 
     Returns:
-        An iterator of a Result for each frame. Leave the loop whenever you like.
+        A generator of a Result for each frame. Leave the loop whenever you like.
 
     Raises:
         UsageError: for settings that cannot be, or beside a Segmenter or Source that has them already.
@@ -239,7 +243,7 @@ def _opened(source: object, reconnect: Reconnect | None, timeout: float | None, 
     return Pictures([frame_of(source)])  # type: ignore[arg-type]
 
 
-def _results(stream: Stream, own: Segmenter | None) -> Iterator[Result]:
+def _results(stream: Stream, own: Segmenter | None) -> Generator[Result, None, None]:
     """What comes of the stream; a Segmenter of our own is closed at its end."""
     try:
         with stream:

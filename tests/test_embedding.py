@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -43,3 +45,27 @@ def torch_defaults(request: pytest.FixtureRequest, expected: list[bytes]) -> Ite
 @pytest.mark.usefixtures("torch_defaults")
 def test_defaults_for_the_tensors_of_others_change_nothing(expected: list[bytes]) -> None:
     assert class_maps() == expected
+
+
+TYPED = """
+from contextlib import closing
+from pathlib import Path
+from sapiens_stream import Result, Segmenter, segment
+
+paths: list[Path] = sorted(Path("photos").glob("*.jpg"))
+with Segmenter() as model:
+    one: Result = model(paths[0])
+    batch: list[Result] = model(paths)
+    with closing(segment(paths, model=model)) as results:
+        streamed: list[Result] = list(results)
+"""
+
+
+@pytest.mark.slow
+def test_a_strictly_typed_program_has_nothing_to_work_around(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    program = tmp_path / "program.py"
+    program.write_text(TYPED)
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(program)]
+    done = subprocess.run(command, cwd=CLIP.parents[1], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
