@@ -76,6 +76,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("video nothing", 1, ["nothing is a folder", "no videos or photos"]),
         ("video photos/a.jpg", 1, ["is a photo", "sapiens-stream images --input photos/a.jpg"]),
         ("video list.txt", 1, ["list.txt", "sapiens-stream images --input list.txt"]),
+        ("video shot.%04d.png", 1, ["numbered pictures", "sapiens-stream images --input 'shot.*.png'"]),
+        ("video shot.####.exr", 1, ["numbered pictures", "sapiens-stream images --input 'shot.*.exr'"]),
         ("video 0", 1, ["sapiens-stream live 0"]),
         ("video lavfi:testsrc2", 1, ["sapiens-stream live lavfi:testsrc2"]),
         ("video builtin", 1, ["builtin is a model", "-m builtin"]),

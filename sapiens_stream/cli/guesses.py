@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections import Counter
 from glob import has_magic
@@ -18,6 +19,7 @@ VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .vob .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
 )
 _MODEL_SUFFIXES = (".pt2", ".pt", ".pth", ".ckpt", ".safetensors", ".onnx")
+_NUMBER = re.compile(r"%0?\d*d|#+")  # where editors put a frame's
 _HEAD = 4096  # bytes, within which a file says that it is animated
 _ENTRIES_READ = 10_000  # of a folder, to tell what it holds
 
@@ -39,6 +41,9 @@ def video_problem(name: str) -> str | None:
     if missing(name):
         if _is_live(name):
             return f"{name} is a live source, not a file: sapiens-stream live {quote(name)}"
+        if _NUMBER.search(name) and _is_photo(Path(name)):
+            pictures = quote(_NUMBER.sub("*", name))
+            return f"{name}: numbered pictures are photos, not a video: sapiens-stream images --input {pictures}"
         return f"{name}: no such file"
     path = Path(name)
     if path.is_dir():

@@ -33,6 +33,9 @@ JPEG_XR = Kind("JPEG XR", read=False)
 PSD = Kind("Photoshop", read=False)
 EXR = Kind("OpenEXR", read=False)
 RADIANCE = Kind("Radiance HDR", read=False)
+DPX = Kind("DPX", read=False)
+CINEON = Kind("Cineon", read=False)
+TARGA = Kind("Targa", read=False)
 
 _READ = {
     JPEG: "jpg jpeg jpe jif jfif mpo insp",
@@ -54,6 +57,9 @@ _NOT_READ = {
     PSD: "psd psb",
     EXR: "exr",
     RADIANCE: "hdr",
+    DPX: "dpx",
+    CINEON: "cin",
+    TARGA: "tga",
 }
 
 EXTENSIONS = frozenset(f".{each}" for names in _READ.values() for each in names.split())
@@ -76,6 +82,9 @@ _SIGNATURES = (
     (b"\x76\x2f\x31\x01", EXR),
     (b"#?RADIANCE", RADIANCE),
     (b"#?RGBE", RADIANCE),
+    (b"SDPX", DPX),
+    (b"XPDS", DPX),
+    (b"\x80\x2a\x5f\xd7", CINEON),
     *((each, RAW) for each in (b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FUJIFILMCCD-RAW", b"FOVb", b"\x00MRM")),
 )
 _HEIF_BRANDS = (b"mif", b"msf", b"hei", b"hev", b"avi", b"mia", b"jpeg")
