@@ -62,7 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "both" / "a.jpg").write_bytes((tmp_path / "photos" / "a.jpg").read_bytes())
     (tmp_path / "both" / "one.mp4").write_bytes((tmp_path / "clip.mp4").read_bytes())
     (tmp_path / "list.txt").write_text("photos/a.jpg\n")
-    (tmp_path / "clip.tga").write_bytes(bytes(100))
+    (tmp_path / "clip.pcx").write_bytes(bytes(100))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -97,7 +97,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("images", 2, ["--input"]),
         ("images builtin", 2, ["--input", "sapiens-stream images builtin --input PHOTOS"]),
         ("images gone", 2, ["gone: no such file or folder", "models list"]),
-        ("images clip.tga", 2, ["clip.tga", "neither a photo", "models list"]),
+        ("images clip.pcx", 2, ["clip.pcx", "neither a photo", "models list"]),
         ("images gone.pt2 --input photos", 1, ["gone.pt2: no such file"]),
         ('images "" --input photos', 2, ["no model ''"]),
         ("images --input clip.mp4", 2, ["clip.mp4 is a video", "sapiens-stream video clip.mp4"]),
