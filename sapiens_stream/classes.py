@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.errors import UsageError
+from sapiens_stream.text import whole_number
 
 MAX_CLASSES = 256  # a class map is uint8
 
@@ -91,7 +92,8 @@ class ClassSet:
         found = set()
         for item in wanted:
             text = str(item).strip().lower().replace("-", "_").replace(" ", "_")
-            index = int(text) if text.isdecimal() else by_name.get(text, -1)
+            number = whole_number(text)
+            index = by_name.get(text, -1) if number is None else number
             if not 0 <= index < len(self):
                 raise UsageError(
                     f"no class {str(item)!r} in {self.title}; there are 0 to {len(self) - 1}: {', '.join(self.names)}"
@@ -157,7 +159,7 @@ def numbered(count: int) -> ClassSet:
 
 def titled(title: str) -> ClassSet | None:
     """The classes by the title of their set, as a run record has it; None for one that is not known."""
-    count = title.removesuffix(" numbered classes")
-    if count != title and count.isdecimal() and 2 <= int(count) <= MAX_CLASSES:
-        return numbered(int(count))
+    told = title.removesuffix(" numbered classes")
+    if told != title and (count := whole_number(told)) is not None and 2 <= count <= MAX_CLASSES:
+        return numbered(count)
     return next((each for each in (FOREGROUND, SAPIENS, SAPIENS2) if each.title == title), None)

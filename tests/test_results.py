@@ -357,6 +357,18 @@ def test_a_label_video_that_was_cut_short_is_told_of(done, program, tmp_path):
     assert outcome.complaints == [f"skipped clip_run.json: {20 - left} of its class maps are gone"]
 
 
+@pytest.mark.parametrize("store", ["labels", "classes"])
+def test_names_that_a_forged_record_claims_without_end_cost_nothing(store, done, program, tmp_path):
+    out = done("--save", store, "--overlay", "none")
+    record = record_of(out, "clip")
+    without_end = ["clip/000000", "clip/999999999999999999"], ["a/0", "a/" + "9" * 18], "clip/" + "8" * 5000
+    record["files"]["names"] = [*without_end, *record["files"]["names"]]
+    (out / "clip_run.json").write_text(json.dumps(record))
+    outcome = program("results", "export", out, "--to", "png", "-o", tmp_path / "png")
+    assert outcome.code == 0, outcome
+    assert len(list((tmp_path / "png").rglob("*.png"))) == 20
+
+
 COMMANDS = {
     "render": ("render", "-o", "made"),
     "export": ("export", "--to", "png", "-o", "made"),

@@ -316,6 +316,7 @@ def wrong(text):
 WRONG_MAPPINGS = {
     "an unknown class": (OWN.replace('"hair"', '"Hare"'), "top: no class 'Hare' in Sapiens"),
     "an id that there is not": (OWN.replace("4]", "40]"), "top: no class '40'"),
+    "an id of thousands of digits": (OWN.replace("4]", f"'{'4' * 5000}']"), "top: no class '444"),
     "a class twice": (OWN.replace('"Eyeglass"', '"hair"'), "Hair is in both top and glasses"),
     "a name twice": (OWN.replace('"bag"', '"top"'), "class 2 has no name of its own"),
     "no name": (OWN.replace('name = "bag"', ""), "class 2 has no name"),

@@ -70,6 +70,8 @@ class TestFileList:
             ({"names": [["../x/000000", "../x/000009"]], "endings": {".json": {}}}, False),
             ({"names": ["/etc/passwd"], "endings": {"": {}, "/../x": {}}, "single": {"../x": 1, "/x": 1}}, False),
             ({"names": [["a/000000", "a/" + "9" * 18]], "endings": {".json": {}}}, True),
+            ({"names": ["a\ud800", "a/\ud800", "a\0b"], "endings": {".json": {}}, "single": {"\ud800": 1}}, False),
+            ({"names": ["a/000000"], "endings": {"_\ud800": {}, "\0": {}, ".json": {"count": None}}}, True),
         ],
     )
     def test_a_forged_list_leads_nowhere(self, tmp_path: Path, record: object, listed: bool) -> None:
@@ -79,6 +81,7 @@ class TestFileList:
         root.mkdir()
         files = FileList.from_dict(record)
         assert bool(files) == listed and not list(files.existing(root))
+        assert FileList.from_dict(record, counted=True).problem(root) is None
         files.remove_from(root)
         assert (tmp_path / "x" / "000001.json").exists()
 

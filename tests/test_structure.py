@@ -23,7 +23,7 @@ MAY_KNOW = {
     "home": set(),
     "install_line": set(),
     "threads": {"errors"},
-    "classes": {"errors"},
+    "classes": {"errors", "text"},
     "runs": set(),
     "labels": {"classes", "runs"},
     "frame": {"classes", "colour", "labels", "soft"},

@@ -568,7 +568,20 @@ def test_an_address_is_read(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "host:", "host:port", "1:2:3", "[::1", "[zz]:1", "host:65536", "http://x:1", "a b:1", "x:-1", "é:1:"],
+    [
+        "",
+        "host:",
+        "host:port",
+        "1:2:3",
+        "[::1",
+        "[zz]:1",
+        "host:65536",
+        "h:" + "9" * 5000,
+        "http://x:1",
+        "a b:1",
+        "x:-1",
+        "é:1:",
+    ],
 )
 def test_nonsense_for_an_address_is_named(text):
     with pytest.raises(UsageError, match=r"^no (address|port|IPv6 address) [^\n]*$"):

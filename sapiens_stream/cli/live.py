@@ -36,6 +36,7 @@ from sapiens_stream.settings import (
     WEB_PORT,
     Reconnect,
 )
+from sapiens_stream.text import whole_number
 
 WEB_DEFAULT = f"{WEB_HOST}:{WEB_PORT}"
 
@@ -223,8 +224,8 @@ def _print_cameras() -> None:
 
 
 def _tries(text: str) -> Reconnect:
-    if text.isdecimal():
-        return int(text)
+    if (times := whole_number(text)) is not None:
+        return times
     if text not in ("forever", "no"):
         raise UsageError(f"--reconnect {text}; there are forever, no, or how many times")
     return cast("Reconnect", text)

@@ -7,6 +7,7 @@ import os
 import re
 
 from sapiens_stream.cli.guesses import looks_like_video
+from sapiens_stream.text import whole_number
 
 _FIRST_PORT = 256
 """A bare number below is a camera's index: v4l2 has no more of them. Such a port is given as :80."""
@@ -21,8 +22,8 @@ def is_web_address(word: str) -> bool:
     >>> [is_web_address(word) for word in ("8001", "localhost", ":80", "0", "screen", "rtsp://10.0.0.7/", "clip.mp4")]
     [True, True, True, False, False, False, False]
     """
-    if word.isdecimal():
-        return int(word) >= _FIRST_PORT
+    if (port := whole_number(word)) is not None:
+        return port >= _FIRST_PORT
     if _HOST_AND_PORT.fullmatch(word) or _is_ip(word):
         return True
     source = word == "screen" or looks_like_video(word) or os.path.lexists(word)

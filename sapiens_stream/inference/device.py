@@ -8,6 +8,7 @@ from sapiens_stream.errors import DeviceError, UsageError
 from sapiens_stream.models.interface import PRECISION_NAMES as PRECISION_NAMES
 from sapiens_stream.models.interface import PRECISIONS as PRECISIONS
 from sapiens_stream.models.model import Model
+from sapiens_stream.text import whole_number
 
 DEVICES = "auto, cpu, cuda, cuda:N, cuda:all, mps, or several such as cuda:0,cuda:1"
 MAX_SPREAD = 8
@@ -31,11 +32,10 @@ def resolve_device(name: str) -> torch.device:
     if text == "auto":
         return torch.device(there[0])
     kind, colon, index = text.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (
-        colon and not (index.isdecimal() and (kind == "cuda" or int(index) == 0))
-    ):
+    number = whole_number(index) if colon else 0
+    if kind not in ("cpu", "cuda", "mps") or number is None or (number and kind != "cuda"):
         raise UsageError(f"no device is called {name!r}; there are {DEVICES}")
-    wanted = f"cuda:{int(index or 0)}" if kind == "cuda" else kind
+    wanted = f"cuda:{number}" if kind == "cuda" else kind
     if wanted not in there:
         reason = "; this torch is built without CUDA" if kind == "cuda" and torch.version.cuda is None else ""
         raise DeviceError(f"no device {name} here{reason}; there are {', '.join(there)}")

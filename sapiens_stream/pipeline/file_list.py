@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from sapiens_stream.pipeline.numbered_names import NumberedNames
+from sapiens_stream.pipeline.numbered_names import NumberedNames, in_order
 from sapiens_stream.settings import MOST_FRAMES
 from sapiens_stream.sinks.files import aside
 from sapiens_stream.sinks.sink import Sink
@@ -104,9 +104,14 @@ class FileList:
                     if os.path.lexists(root / each):
                         yield each
 
-    def names(self) -> Iterator[str]:
-        """Those of frames, in order, whether their files are there or not."""
-        return iter(self._names)
+    def names_there(self, root: Path, ending: str) -> list[str]:
+        """Those of frames whose file of an ending is there, in order."""
+        found = {path.removesuffix(ending) for path in self.existing(root) if path.endswith(ending)}
+        return sorted((name for name in found if name in self._names), key=in_order)
+
+    def numbers_in(self, folder: str) -> Iterator[int]:
+        """The numbers of frames whose names are numbers in a folder, in order, whether their files are there or not."""
+        return self._names.after(f"{folder}/")
 
     def problem(self, root: Path) -> str | None:
         """What is missing, or not as long as it was written; None if all is there."""
@@ -167,7 +172,7 @@ class FileList:
         endings, single, names = (record.get(key) for key in ("endings", "single", "names"))
         endings, single = (each if isinstance(each, dict) else {} for each in (endings, single))
         for ending in endings:
-            if ending and "/" not in ending and "\\" not in ending:
+            if ending and "/" not in ending and "\\" not in ending and _is_name(ending):
                 files._endings[ending] = _counts(endings[ending]) if counted else [0, 0]
         for path in filter(_stays_below, single):
             size = single[path]
@@ -243,13 +248,21 @@ def planned_files(source: Source, sinks: Sequence[Sink], root: Path) -> FileList
 
 def _counts(recorded: Any) -> list[int]:
     """Number and bytes of the files of an ending."""
-    found = [recorded.get(key) for key in ("count", "bytes")] if isinstance(recorded, dict) else []
-    return [each for each in found if isinstance(each, int)] if len(found) == 2 else [0, 0]
+    count, size = (recorded.get(key) for key in ("count", "bytes")) if isinstance(recorded, dict) else (0, 0)
+    return [count, size] if isinstance(count, int) and isinstance(size, int) else [0, 0]
 
 
 def _stays_below(path: str) -> bool:
     found = PurePath(path)
-    return bool(found.name) and not (found.is_absolute() or found.drive or ".." in found.parts or "\0" in path)
+    return bool(found.name) and _is_name(path) and not (found.is_absolute() or found.drive or ".." in found.parts)
+
+
+def _is_name(text: str) -> bool:
+    """Whether a file system takes it, as far as characters go."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half a character that stands for no byte
+        return False
 
 
 def _within(root: Path, folder: PurePosixPath) -> bool:

@@ -10,8 +10,14 @@ from pathlib import PurePosixPath
 _NUMBERED = re.compile(r"(.*?)(\d{1,18})\Z", re.DOTALL)
 
 
+def in_order(name: str) -> tuple[bool, str, int, int]:
+    """By what names are sorted: those that count up come first."""
+    numbered = _NUMBERED.match(name)
+    return (False, numbered[1], len(numbered[2]), int(numbered[2])) if numbered else (True, name, 0, 0)
+
+
 class NumberedNames:
-    """A set of names ("clip/000012", "beach"), "/" between folders. In order, those that count up come first."""
+    """A set of names ("clip/000012", "beach"), "/" between folders."""
 
     def __init__(self) -> None:
         self.others: set[str] = set()
@@ -44,12 +50,12 @@ class NumberedNames:
     def __contains__(self, name: str) -> bool:
         return name in self.others or self.counts(name)
 
-    def __iter__(self) -> Iterator[str]:
-        for (prefix, width), ranges in sorted(self._ranges.items()):
-            for first, last in ranges:
-                for number in range(first, last + 1):
-                    yield f"{prefix}{number:0{width}d}"
-        yield from sorted(self.others)
+    def after(self, prefix: str) -> Iterator[int]:
+        """The numbers behind a prefix, in order: more than anybody can count, where somebody claims them."""
+        for (each, _), ranges in sorted(self._ranges.items()):
+            if each == prefix:
+                for first, last in ranges:
+                    yield from range(first, last + 1)
 
     def __and__(self, other: NumberedNames) -> NumberedNames:
         both = NumberedNames()

@@ -30,6 +30,7 @@ from sapiens_stream.results.past_run import (
 from sapiens_stream.results.stored_planes import PersonMapFiles, PersonMaps, PersonMapVideo, read_class_map
 from sapiens_stream.sinks.files import is_there, path_below
 from sapiens_stream.sources import Source
+from sapiens_stream.text import whole_number
 
 OnSkip = Callable[[Skipped], None]
 
@@ -184,16 +185,14 @@ class StoredClip:
         """Those of a video's frames, in order and without an end: the run may have left some of them out."""
         number = -1
         folder = settings.frame_name(self.stem, 0).rpartition("/")[0]
-        for name in self.past.files.names() if self.past is not None and not self.is_of_photos else ():
-            if name.rpartition("/")[0] == folder:
-                number = _number(name)
-                yield number
+        for number in self.past.files.numbers_in(folder) if self.past is not None and not self.is_of_photos else ():
+            yield number
         yield from count(number + 1)
 
     def _from_files(self, on_skip: OnSkip) -> Iterator[StoredFrame]:
         assert self.past is not None
         index, found = -1, 0
-        for name in self.past.files.names():
+        for name in self.past.files.names_there(self.root, settings.CLASS_MAP_FILE):
             path = path_below(self.root, name, settings.CLASS_MAP_FILE)
             if not path.is_file():
                 continue
@@ -258,5 +257,4 @@ def _called(frame: Frame, name: str) -> Frame:
 
 
 def _number(name: str) -> int:
-    last = name.rpartition("/")[2]
-    return int(last) if last.isdecimal() else 0
+    return whole_number(name.rpartition("/")[2]) or 0

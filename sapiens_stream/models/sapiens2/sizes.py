@@ -9,6 +9,7 @@ from typing import Any
 
 from sapiens_stream.classes import MAX_CLASSES
 from sapiens_stream.errors import ModelError
+from sapiens_stream.text import whole_number
 
 # Each tensor as Meta's files name it, and as transformers does.
 _PATCHES = r"(?:patch_embed\.projection|embeddings\.patch_embeddings)\.weight$"
@@ -132,5 +133,5 @@ def _layers(shapes: Shapes, pattern: str) -> list[tuple[int, ...]]:
     found = {}
     for name, size in shapes.items():
         if match := re.search(pattern, name):
-            found[int(next(filter(None, match.groups())))] = size
+            found[whole_number(next(filter(None, match.groups()))) or 0] = size
     return [found[layer] for layer in sorted(found)]

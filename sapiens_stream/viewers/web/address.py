@@ -9,6 +9,7 @@ import socket
 
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.settings import WEB_HOST, WEB_PORT
+from sapiens_stream.text import whole_number
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\s:/\[\]@?#]*))(?::(?P<port>\d+))?")
 # Addresses for documentation (RFC 5737, RFC 3849): asking for the way there sends nothing.
@@ -27,9 +28,9 @@ def parse_address(text: str) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(given)
     if not match or not given:
         raise UsageError(f"no address {text!r}; HOST:PORT, as in {WEB_HOST}:{WEB_PORT}")
-    port = int(match["port"]) if match["port"] else WEB_PORT
-    if port > 65535:
-        raise UsageError(f"no port {port} in {text!r}; 0 to 65535")
+    port = whole_number(match["port"]) if match["port"] else WEB_PORT
+    if port is None or port > 65535:
+        raise UsageError(f"no port {match['port']} in {text!r}; 0 to 65535")
     if match["v6"]:
         try:
             ipaddress.IPv6Address(match["v6"])
