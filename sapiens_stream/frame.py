@@ -19,6 +19,7 @@ from sapiens_stream.colour.meaning import Colour
 from sapiens_stream.colour.planes import Plane
 from sapiens_stream.colour.sdr import sdr_frame
 from sapiens_stream.colour.tags import colour_of
+from sapiens_stream.errors import UsageError
 from sapiens_stream.labels import Extents, Label
 from sapiens_stream.soft import AlphaPlane, RankedPlanes
 
@@ -100,6 +101,9 @@ class Frame:
         arrived: when a live frame's last packet had come, by `time.monotonic()`.
         damaged: what is wrong with a picture that could be decoded in part only; None for a whole one.
 
+    Raises:
+        UsageError: for a `decoded` that is neither.
+
     >>> frame = Frame(index=0, name="mine", decoded=np.zeros((480, 640, 3), np.uint8))
     >>> frame.size, frame.rgb.shape
     ((480, 640), (480, 640, 3))
@@ -115,6 +119,14 @@ class Frame:
     duration: int | None = None
     arrived: float | None = None
     damaged: Damaged | None = None
+
+    def __post_init__(self) -> None:
+        decoded = self.decoded
+        if isinstance(decoded, av.VideoFrame):
+            return
+        if not (isinstance(decoded, np.ndarray) and decoded.dtype == np.uint8 and decoded.shape[2:] == (3,)):
+            got = f"{decoded.dtype} {decoded.shape}" if isinstance(decoded, np.ndarray) else type(decoded).__name__
+            raise UsageError(f"a frame's `decoded` is (H, W, 3) uint8 RGB, or a decoder's frame; got {got}")
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickling and copying, which a decoder's frame cannot: `rgb` takes its place."""

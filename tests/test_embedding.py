@@ -7,12 +7,14 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
-from sapiens_stream import Frame, segment
+from sapiens_stream import Frame, UsageError, segment
 from sapiens_stream.sources import Video
 
 CLIP = Path(__file__).parents[1] / "samples" / "people.mp4"
@@ -45,6 +47,16 @@ def torch_defaults(request: pytest.FixtureRequest, expected: list[bytes]) -> Ite
 @pytest.mark.usefixtures("torch_defaults")
 def test_defaults_for_the_tensors_of_others_change_nothing(expected: list[bytes]) -> None:
     assert class_maps() == expected
+
+
+@pytest.mark.parametrize(
+    "decoded",
+    [np.zeros((40, 30, 3), np.float32), np.zeros((40, 30), np.uint8), [[0]]],
+    ids=["float", "grey", "list"],
+)
+def test_a_frame_that_a_source_of_ones_own_makes_is_rgb_or_refused(decoded: Any) -> None:
+    with pytest.raises(UsageError, match=r"\(H, W, 3\) uint8 RGB"):
+        Frame(index=0, name="mine", decoded=decoded)
 
 
 TYPED = """

@@ -18,7 +18,8 @@ CLASSES = numbered(256)
 
 
 def segmentation(class_map):
-    return Segmentation(frame=Frame(index=3, name="a", decoded=class_map), class_map=class_map, classes=CLASSES)
+    rgb = np.broadcast_to(class_map[..., None], (*class_map.shape, 3))
+    return Segmentation(frame=Frame(index=3, name="a", decoded=rgb), class_map=class_map, classes=CLASSES)
 
 
 def as_it_was(class_map):

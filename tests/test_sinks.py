@@ -414,4 +414,5 @@ def test_labels_count_exactly_beyond_what_float32_holds():
 
 
 def result_without_pixels(class_map):
-    return Segmentation(frame=Frame(index=0, name="a", decoded=class_map), class_map=class_map, classes=SAPIENS)
+    rgb = np.broadcast_to(class_map[..., None], (*class_map.shape, 3))
+    return Segmentation(frame=Frame(index=0, name="a", decoded=rgb), class_map=class_map, classes=SAPIENS)

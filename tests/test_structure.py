@@ -26,7 +26,7 @@ MAY_KNOW = {
     "classes": {"errors", "text"},
     "runs": set(),
     "labels": {"classes", "runs"},
-    "frame": {"classes", "colour", "labels", "soft"},
+    "frame": {"classes", "colour", "errors", "labels", "soft"},
     "colouring": {"classes", "colour", "frame", "settings"},
     "painting": {"classes", "colour", "errors", "settings"},
     "containers": _DATA,

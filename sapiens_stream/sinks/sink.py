@@ -27,7 +27,7 @@ class Sink(ABC):
     ...     def write(self, result):
     ...         print(result.frame.name, {label.name: label.fraction for label in result.labels})
     >>> with open_source("clip.mp4") as source:
-    ...     Run(source, Segmenter("builtin").engine, [Shares()]).execute()
+    ...     Run(source, Segmenter("builtin").engine, [Shares()]).execute(check=True)
     """
 
     ordered: ClassVar[bool] = False
