@@ -24,9 +24,10 @@ from sapiens_stream.colour.planes import planes_of
 from sapiens_stream.colour.sdr import sdr_frame
 from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.colour.tone_map import eetf, from_sdr, to_sdr
-from sapiens_stream.frame import Frame
+from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.video.encoders import working
+from sapiens_stream.sinks.video.painted_frames import FramePainter, painted_format
 from sapiens_stream.sources import Photos, Video
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
 from tests.heif import coded, colours, heif
@@ -165,6 +166,32 @@ def test_a_video_of_any_matrix_is_painted_and_tagged_as_it_is(tmp_path, program,
         frame = next(video.frames())
     assert frame.colour.plain_matrix
     assert np.abs(frame.rgb.astype(float) - picture()).mean() < 5
+
+
+JOINED = {
+    "BT.709, full range": Colour(matrix=1, full_range=True),
+    "BT.601": Colour(matrix=6),
+    "SDR, 10 bits": SDR,
+    "HLG": HLG,
+    "PQ": PQ,
+    "BT.2020": WIDE,
+    "YCgCo": Colour(matrix=8),
+}
+
+
+@pytest.mark.parametrize("later", JOINED.values(), ids=JOINED.keys())
+@pytest.mark.parametrize("first", JOINED.values(), ids=JOINED.keys())
+@pytest.mark.parametrize("form", ["yuv420p", "yuv420p10le"])
+def test_what_is_joined_to_a_clip_has_its_colours(form, first, later):
+    want = picture()
+    frames = [frame_of(shot(want, colour, "444")) for colour in (first, later)]
+    painter = FramePainter(Painter(SAPIENS2, opacity=0), frames[0], print, format=painted_format(form, frames[0]))
+    nobody = np.zeros(want.shape[:2], np.uint8)
+    painted = [painter.paint(Segmentation(frame=each, class_map=nobody, classes=SAPIENS2)) for each in frames]
+    one, other = map(colour_of, painted)
+    assert (one.matrix, one.hdr, one.full_range) == (other.matrix, other.hdr, other.full_range)
+    for each in painted:
+        assert np.abs(cv2.blur(frame_of(each).rgb, (4, 4)).astype(float) - cv2.blur(want, (4, 4))).mean() < 4
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class MatteFrames(PlanarFrames):
         premultiplied: bool,
         limited: bool = False,
     ) -> None:
-        super().__init__(first.size, warn, format=_WITHOUT_ALPHA.get(format, format), limited=limited)
+        super().__init__(first, warn, format=_WITHOUT_ALPHA.get(format, format), limited=limited)
         self._maker = maker
         self._encoded = format
         self._alone = alone

@@ -101,7 +101,7 @@ class OverlayVideo(EncodedVideo):
         form = painted_format(encoded, first)
         return FramePainter(
             self._painter,
-            first.size,
+            first,
             self._warn,
             format=form,
             limited=self._codec in LIMITED_RANGE_ALONE,

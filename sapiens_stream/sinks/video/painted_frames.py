@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from operator import attrgetter
 
 import av
 import cv2
 import numpy as np
 
 from sapiens_stream.colour.conversion import converted, lock_of
-from sapiens_stream.colour.meaning import BT601, BT2020, FULL_RANGE, LIMITED_RANGE, Colour
+from sapiens_stream.colour.meaning import BT601, BT709, BT2020, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Colour
 from sapiens_stream.colour.planes import Plane, Planes, planes_of
+from sapiens_stream.colour.sdr import frame_in
 from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.colouring import Colouring, write_on_planes
 from sapiens_stream.frame import Frame, Segmentation
@@ -20,6 +22,8 @@ from sapiens_stream.painting import Painter
 _EIGHT_BIT = "yuv420p"
 _DEEP = {"p010le": "yuv420p10le"}  # what is painted where an encoder wants its samples interleaved
 _SAME = {"yuvj420p": _EIGHT_BIT}
+_SWSCALES = {each: each for each in (BT709, 4, 7, BT2020)}
+"""Its numbers of the matrices that are none of BT.601's."""
 
 
 def painted_format(encoded: str, first: Frame) -> str:
@@ -34,7 +38,7 @@ def painted_format(encoded: str, first: Frame) -> str:
 
 
 class PlanarFrames(ABC):
-    """Makes video frames of results, all in one size: that of the first, `size`, (height, width).
+    """Makes video frames of results, all in the size and the colours of the `first`.
 
     What is decoded to another format than `format` is brought to it first; the matrix and the range of the source are
     kept, and RGB becomes BT.601 in limited range. In 8 bits, HDR and wide-gamut pictures become SDR of BT.709, and are
@@ -42,13 +46,14 @@ class PlanarFrames(ABC):
     """
 
     def __init__(
-        self, size: tuple[int, int], warn: Callable[[str], None], *, format: str = _EIGHT_BIT, limited: bool = False
+        self, first: Frame, warn: Callable[[str], None], *, format: str = _EIGHT_BIT, limited: bool = False
     ) -> None:
-        self._size = size
+        self._size = first.size
         self._warn = warn
         self._warned = False
         self._format = format
         self._limited = limited
+        self._colour = colour_of(self._as_shot(first))
 
     @property
     def deep(self) -> bool:
@@ -65,7 +70,29 @@ class PlanarFrames(ABC):
         """A new frame of the `padded` size, tagged with its colours; without a time."""
 
     def _planar(self, frame: Frame) -> av.VideoFrame:
-        """The picture in `format`, scaled if it is of another size, as it lies."""
+        """The picture in `format`, scaled if it is of another size, as it lies, in the colours of the first."""
+        planar = self._as_shot(frame)
+        if _alike(colour_of(planar), self._colour):
+            return planar
+        shown = frame.sdr
+        if not isinstance(shown, av.VideoFrame):
+            return planar
+        size = planar.height, planar.width
+        if self._colour.beyond_sdr:
+            return frame_in(converted(shown, "yuv444p", size), self._colour, self._format)
+        own = colour_of(shown)
+        return converted(
+            shown,
+            self._format,
+            size,
+            src_colorspace=_SWSCALES.get(own.matrix, BT601),
+            dst_colorspace=_SWSCALES.get(self._colour.matrix, BT601),
+            src_color_range=FULL_RANGE if own.full_range else LIMITED_RANGE,
+            dst_color_range=FULL_RANGE if self._colour.full_range else LIMITED_RANGE,
+        )
+
+    def _as_shot(self, frame: Frame) -> av.VideoFrame:
+        """The same in its own colours."""
         decoded = frame.decoded if self.deep else frame.sdr
         if not isinstance(decoded, av.VideoFrame):
             decoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(decoded), "rgb24")
@@ -88,12 +115,12 @@ class PlanarFrames(ABC):
         )
 
     def _warn_of(self, frame: Frame) -> None:
-        if not self._warned:
+        warned, self._warned = self._warned, True
+        if not warned:
             height, width = self._size
             self._warn(
                 f"{frame.name} is {frame.size[1]}x{frame.size[0]}, the first frame was {width}x{height}: scaled to that"
             )
-        self._warned = True
 
 
 class FramePainter(PlanarFrames):
@@ -105,14 +132,14 @@ class FramePainter(PlanarFrames):
     def __init__(
         self,
         painter: Painter,
-        size: tuple[int, int],
+        first: Frame,
         warn: Callable[[str], None],
         *,
         format: str = _EIGHT_BIT,
         limited: bool = False,
         colouring: Colouring | None = None,
     ) -> None:
-        super().__init__(size, warn, format=format, limited=limited)
+        super().__init__(first, warn, format=format, limited=limited)
         self._painter = painter
         self._colouring = colouring or Colouring()
 
@@ -152,6 +179,15 @@ class FramePainter(PlanarFrames):
             out[:, columns:] = out[:, columns - 1 : columns]
         tag(painted, decoded, colour)
         return painted
+
+
+def _alike(one: Colour, other: Colour) -> bool:
+    """Whether the numbers of both can stand in one video. A matrix that is not told is taken for the other's."""
+    if one.beyond_sdr or other.beyond_sdr:
+        says = attrgetter("matrix", "primaries", "transfer", "full_range")
+        return bool(says(one) == says(other))
+    unsaid = UNSPECIFIED in (one.matrix, other.matrix)
+    return one.full_range == other.full_range and (unsaid or one.matrix == other.matrix)
 
 
 def upright(frame: Frame, plane: Plane) -> Plane:
