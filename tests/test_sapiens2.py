@@ -186,6 +186,23 @@ def test_what_shapes_do_not_tell_comes_from_the_config_beside(folder: Path, tmp_
     assert not torch.equal(saved, other)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("hidden_act", "x"), ("hidden_act", 3), ("rope_theta", "1"), ("rms_norm_eps", 10**400)]
+)
+def test_a_config_that_says_what_cannot_be_is_named(folder: Path, tmp_path: Path, name: str, value: object) -> None:
+    shutil.copytree(folder, tmp_path / "it")
+    config = tmp_path / "it/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), name: value}))
+    with pytest.raises(ModelError, match=rf"it/?\S* has a config.json that says {name} '[^\n]*$"):
+        open_model(tmp_path / "it", shape=SHAPE)
+
+
+def test_a_config_that_is_too_deep_does_not_count(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "it")
+    (tmp_path / "it/config.json").write_text("[" * 100_000)
+    assert open_model(tmp_path / "it", shape=SHAPE).classes.title == "Sapiens2"
+
+
 def changed(lone: Path, path: Path, change: Callable[[Tensors], None]) -> Path:
     tensors = load_file(lone)
     change(tensors)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from sapiens_stream.errors import UsageError
+from sapiens_stream.errors import ModelError, UsageError
 from sapiens_stream.models.formats import weights_file
 from sapiens_stream.models.interface import DEFAULT_SHAPE, Shape, naming
+from sapiens_stream.models.manifest import MOST_BYTES
 from sapiens_stream.models.model import Network
 from sapiens_stream.models.sapiens2.library import load_network, require_library
 from sapiens_stream.models.sapiens2.sizes import MATTING, SEGMENTATION, Head, Shapes, Sizes
 from sapiens_stream.models.weights import read_shapes
 
-_UNTOLD = ("hidden_act", "rope_theta", "rms_norm_eps")
-"""Settings that no tensor's shape tells."""
+_MOST = 1e12
+"""No setting is as large."""
 _LEAST_ALPHA = 1e-6
 """So that the logit of what is opaque or clear is finite; less than a level of 16 bits."""
 
@@ -66,14 +67,43 @@ def open_sapiens2(path: Path, shape: Shape | None = None, head: Head = SEGMENTAT
 
 
 def _told_beside(file: Path) -> dict[str, Any]:
-    """What a Sapiens2 config.json beside the weights says of what their shapes do not tell."""
+    """What a Sapiens2 config.json beside the weights says of what their shapes do not tell.
+
+    Raises ModelError for what cannot be.
+    """
+    path = file.with_name("config.json")
     try:
-        config = json.loads(file.with_name("config.json").read_bytes())
-    except (OSError, ValueError):
+        if not path.is_file():  # a pipe would be waited for
+            return {}
+        with path.open("rb") as opened:
+            config = json.loads(opened.read(MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(config, dict) or config.get("model_type") != "sapiens2":
         return {}
-    return {name: config[name] for name in _UNTOLD if name in config}
+    return {name: read(name, config[name]) for name, read in _UNTOLD.items() if name in config}
+
+
+def _activation(name: str, value: Any) -> str:
+    from transformers.activations import ACT2FN
+
+    if not isinstance(value, str) or value not in ACT2FN:
+        raise ModelError(f"has a config.json that says {name} {str(value)[:40]!r}, which is no activation")
+    return value
+
+
+def _positive(name: str, value: Any) -> float:
+    if type(value) not in (int, float) or not 0 < value < _MOST:
+        raise ModelError(f"has a config.json that says {name} {str(value)[:40]!r}, which cannot be")
+    return float(value)
+
+
+_UNTOLD: Mapping[str, Callable[[str, Any], Any]] = {
+    "hidden_act": _activation,
+    "rope_theta": _positive,
+    "rms_norm_eps": _positive,
+}
+"""Settings that no tensor's shape tells, and how each is read."""
 
 
 class _Logits(torch.nn.Module):
