@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from sapiens_stream.home import expanded
+from sapiens_stream.home import expanded, seen
 from sapiens_stream.models.catalogue import (
     BUILTIN,
     BUILTIN_WEIGHTS,
@@ -72,7 +72,7 @@ def is_path(name_or_path: str | Path) -> bool:
     path = expanded(name)
     if isinstance(name_or_path, Path) or "/" in name or "\\" in name or path.suffix.lower() in _SUFFIXES:
         return True
-    return path.is_file() or (path.exists() and name.partition(":")[0] not in KNOWN)
+    return seen(path) and (path.is_file() or name.partition(":")[0] not in KNOWN)
 
 
 def _open_published(choice: Choice, options: ModelOptions) -> Model:

@@ -11,7 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from sapiens_stream.errors import ModelError, OutputError, cause
-from sapiens_stream.home import expanded
+from sapiens_stream.home import expanded, seen
 from sapiens_stream.models.hub_library import hub_library
 from sapiens_stream.models.licences import Licence
 
@@ -78,7 +78,7 @@ DETECTORS = {
 def find(detector: DetectorFile) -> Path | None:
     """Where the file is, in the folder that torch itself keeps such files in; None if it is not there. No network."""
     path = _folder() / detector.file
-    return path if path.is_file() else None
+    return path if seen(path) and path.is_file() else None
 
 
 def require(name: str) -> Path:
@@ -102,7 +102,7 @@ def pull(
 ) -> Path:
     """Fetches the file, unless it is there, and checks it. Raises ModelError, or OutputError where it has no place."""
     path = _folder() / detector.file
-    if path.is_file() and not force:
+    if not force and find(detector) is not None:
         return require(detector.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.errors import ModelError, OutputError, cause
+from sapiens_stream.home import seen
 from sapiens_stream.models.catalogue import HubFile
 from sapiens_stream.models.hub_library import hub_library
 
@@ -89,7 +90,8 @@ def _blobs(file: HubFile) -> Path:
 
 
 def _partials(file: HubFile) -> list[Path]:
-    return list(_blobs(file).glob(f"*{_PARTIAL}"))
+    blobs = _blobs(file)
+    return list(blobs.glob(f"*{_PARTIAL}")) if seen(blobs) else []
 
 
 def _whole(blob: Path, size: int | None) -> bool:
