@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -142,6 +143,19 @@ class TestLog:
         path.write_text('{"schema": "sapi')
         EventLog(path, pytest.fail).write("warning", text="?")
         assert json.loads(path.read_text().splitlines()[1])["event"] == "warning"
+
+    def test_a_file_that_is_printed_into_as_well_keeps_both(self, tmp_path: Path) -> None:
+        path = tmp_path / "out"
+        code = (
+            "import sys; from pathlib import Path; from sapiens_stream.pipeline.event_log import EventLog\n"
+            "log = EventLog(Path(sys.argv[1]), print)\n"
+            "for text in 'abc': log.write('warning', text=text); print('printed', flush=True)"
+        )
+        with path.open("w") as file:
+            subprocess.run([sys.executable, "-c", code, str(path)], stdout=file, check=True)
+        lines = path.read_text().splitlines()
+        assert lines[1::2] == ["printed"] * 3
+        assert [json.loads(line)["text"] for line in lines[::2]] == ["a", "b", "c"]
 
     @pytest.mark.parametrize("kind", ["a folder", "in no folder", "a file of another kind", "a pipe without a reader"])
     def test_a_file_that_cannot_be_is_refused(self, tmp_path: Path, kind: str) -> None:

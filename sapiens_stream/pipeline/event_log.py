@@ -27,6 +27,10 @@ class EventLog:
         self._warn = warn
         self._lock = Lock()
         try:
+            printed_to = _standard(path)
+            if printed_to is not None:
+                self._file = os.dup(printed_to)
+                return
             # Without O_NONBLOCK this would wait for somebody to read a pipe.
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
             self._file = os.open(path, flags, 0o666)
@@ -68,6 +72,18 @@ class EventLog:
     def _put(self, line: bytes) -> None:
         while line:
             line = line[os.write(self._file, line) :]
+
+
+def _standard(path: Path) -> int | None:
+    """The descriptor by which the program prints into the same file, as with `--log /dev/stderr 2> FILE`.
+
+    Opened once more, the file would have two places to go on at, each written over from the other.
+    """
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+    return None
 
 
 def _ignore(_sentence: str) -> None:
