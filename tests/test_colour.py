@@ -158,14 +158,17 @@ def test_no_matrix_and_format_are_refused(matrix, name):
 
 @pytest.mark.parametrize("matrix", [8, 13, 14])
 @pytest.mark.parametrize("depth, codec", [("", "libx264"), ("10le", "libx265")])
-def test_a_video_of_any_matrix_is_painted_and_tagged_as_it_is(tmp_path, program, matrix, depth, codec):
+def test_what_is_written_of_a_video_of_any_matrix_has_one_that_players_take(tmp_path, program, matrix, depth, codec):
     colour = Colour(matrix=matrix, bits=10 if depth else 8)
     path = write(tmp_path / "a.mkv", [shot(picture(), colour, "444")] * 2)
-    assert program("video", path, "-o", tmp_path / "out", "--codec", codec, "--opacity", "0").code == 0
-    with Video(next((tmp_path / "out").rglob("*.mp4"))) as video:
-        frame = next(video.frames())
-    assert frame.colour.plain_matrix
-    assert np.abs(frame.rgb.astype(float) - picture()).mean() < 5
+    out = tmp_path / "out"
+    how = ("--opacity", "0", "--codec", codec, "--matte", "prores4444", "--save", "none")
+    assert program("video", path, "-o", out, *how).code == 0
+    for written in (out / "a_overlay.mp4", out / "a_matte_prores4444.mov"):
+        with Video(written) as video:
+            frame = next(video.frames())
+        assert frame.colour.plain_matrix
+        assert np.abs(frame.rgb.astype(float) - picture()).mean() < 5
 
 
 JOINED = {

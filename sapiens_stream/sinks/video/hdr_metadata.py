@@ -15,7 +15,7 @@ def hdr_options(codec: str, first: Frame, options: Mapping[str, str]) -> dict[st
 
     Empty where the source tells neither or the encoder has no words for it. What `options` say already is kept.
     """
-    if not (first.colour.hdr and isinstance(first.decoded, av.VideoFrame)):
+    if not (first.colour.hdr and first.colour.plain_matrix and isinstance(first.decoded, av.VideoFrame)):
         return {}
     display, light = mastering_display(first.decoded), light_level(first.decoded)
     match codec:

@@ -27,12 +27,8 @@ _SWSCALES = {each: each for each in (BT709, 4, 7, BT2020)}
 
 
 def painted_format(encoded: str, first: Frame) -> str:
-    """The format to paint in for an encoder's `encoded`.
-
-    Of more than 8 bits only where the source has them, and a matrix that encoders and players take.
-    """
-    colour = first.colour
-    if colour.bits == 8 or not colour.plain_matrix or av.VideoFormat(encoded, 16, 16).components[0].bits == 8:
+    """The format to paint in for an encoder's `encoded`: of more than 8 bits only where the source has them."""
+    if first.colour.bits == 8 or av.VideoFormat(encoded, 16, 16).components[0].bits == 8:
         return _EIGHT_BIT
     return _DEEP.get(encoded, encoded)
 
@@ -42,7 +38,8 @@ class PlanarFrames(ABC):
 
     What is decoded to another format than `format` is brought to it first; the matrix and the range of the source are
     kept, and RGB becomes BT.601 in limited range. In 8 bits, HDR and wide-gamut pictures become SDR of BT.709, and are
-    tagged so; in more they stay what they are. With `limited`, full range becomes limited.
+    tagged so; in more they stay what they are, but for those of a matrix that encoders and players do not take. With
+    `limited`, full range becomes limited.
     """
 
     def __init__(
@@ -93,7 +90,7 @@ class PlanarFrames(ABC):
 
     def _as_shot(self, frame: Frame) -> av.VideoFrame:
         """The same in its own colours."""
-        decoded = frame.decoded if self.deep else frame.sdr
+        decoded = frame.decoded if self.deep and frame.colour.plain_matrix else frame.sdr
         if not isinstance(decoded, av.VideoFrame):
             decoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(decoded), "rgb24")
         size = self._size[::-1] if frame.quarter_turns % 2 else self._size
