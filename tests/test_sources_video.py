@@ -16,9 +16,11 @@ import pytest
 from av.bitstream import BitStreamFilterContext
 from PIL import Image
 
+from sapiens_stream.colour.conversion import converted
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources import Live, Source, Video
+from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.probe import probe
 from sapiens_stream.sources.video import MAX_CONSECUTIVE_FAILURES
 from tests.media import frame_times, make_video, number_of, picture
@@ -146,6 +148,23 @@ def test_interlaced_frames_are_deinterlaced_and_keep_their_colours(tmp_path: Pat
     assert max(combing(frame) for frame in progressive) < 0.5 * min(before)
     assert {(frame.color_range, frame.colorspace, frame.format.name) for frame in progressive} == {(1, 1, "yuv420p")}
     assert not any(frame.interlaced_frame for frame in progressive)
+
+
+@pytest.mark.parametrize("form", ["uyvy422", "yuyv422", "nv16", "p210le", "nv12"])
+def test_interlaced_frames_of_capture_cards_keep_their_colours_too(form: str, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.ts", codec="mpeg2video", interlaced=True, frames=4, colours={"colorspace": 1})
+    shown: list[list[np.ndarray]] = []
+    planar = {"p210le": "yuv422p10le", "nv12": "yuv420p"}.get(form, "yuv422p")
+    for lies in (form, planar):
+        deinterlacer = Deinterlacer()
+        with av.open(str(path)) as container:
+            frames = [converted(converted(frame, planar), lies) for frame in container.decode(video=0)]
+        assert all(frame.interlaced_frame for frame in frames)
+        done = [*chain.from_iterable(map(deinterlacer.push, frames)), *deinterlacer.flush()]
+        assert {frame.colorspace for frame in done} == {1}
+        shown.append([frame.to_ndarray(format="rgb24") for frame in done])
+    assert len(shown[0]) == 4
+    assert np.array_equal(shown[0], shown[1])
 
 
 def test_a_size_that_changes(tmp_path: Path) -> None:

@@ -10,6 +10,19 @@ from typing import NamedTuple
 import av
 from av.filter import Graph
 
+from sapiens_stream.colour.conversion import converted
+
+_PLANAR = {
+    **dict.fromkeys(("uyvy422", "yuyv422", "yvyu422", "nv16"), "yuv422p"),
+    **dict.fromkeys(("nv12", "nv21"), "yuv420p"),
+    "uyyvyy411": "yuv411p",
+    "nv24": "yuv444p",
+    "p010le": "yuv420p10le",
+    "p210le": "yuv422p10le",
+    "y210le": "yuv422p10le",
+}
+"""Of Y'CbCr that lies otherwise, as bwdif takes it; left to FFmpeg's graph it would lose its matrix."""
+
 
 class Deinterlacer:
     """Turns each interlaced frame into one progressive frame of the same time; a progressive one passes unchanged.
@@ -24,6 +37,7 @@ class Deinterlacer:
 
     def push(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         """The frames that are ready once `frame` is known."""
+        frame = converted(frame, _PLANAR.get(frame.format.name, frame.format.name))
         shape = (frame.width, frame.height, frame.format.name)
         if shape != self._shape:
             yield from self.flush()
