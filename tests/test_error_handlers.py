@@ -6,7 +6,8 @@ import copy
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,17 @@ def test_pictures_that_cannot_be_written_are_told_with_the_file(
     clip = make_video(tmp_path / "clip.mkv", frames=FRAMES)
     monkeypatch.setattr(writer.VideoWriter, "_mux", failing(writer.VideoWriter._mux, error, lambda *_: True))
     with pytest.raises(OutputError, match=r"overlay\.mp4 can't be written: "):
+        overlay(clip)
+
+
+def test_an_encoder_that_gets_no_threads_says_what_may_be_short(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def no_threads() -> Iterator[None]:
+        yield
+        raise av.ExternalError(542398533, "Generic error in an external library")
+
+    monkeypatch.setattr(writer, "kept_scheduling", no_threads)
+    with pytest.raises(OutputError, match=r"overlay\.mp4 can't be written: .* processes \(ulimit -u\)"):
         overlay(clip)
 
 

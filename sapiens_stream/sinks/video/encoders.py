@@ -117,8 +117,6 @@ ENCODERS: Mapping[str, Encoder] = {
 }
 
 
-_IN_HARDWARE = ("_nvenc", "_videotoolbox")
-
 LIMITED_RANGE_ALONE = frozenset({"prores_ks"})
 """Encoders in whose videos nothing can say that pixels are of full range."""
 
@@ -175,7 +173,7 @@ def require_working(codec: str) -> None:
     one in software that cannot be opened nevertheless."""
     encoder_named(codec)
     if (problem := _problem(codec)) is not None:
-        if codec in av.codecs_available and not codec.endswith(_IN_HARDWARE):
+        if codec in av.codecs_available and in_software(codec):
             # Others are not tried: x265 waits for ever for a thread that could not be started.
             raise OutputError(f"codec {codec} does not work now: {problem}; {AT_A_LIMIT}")
         raise UsageError(f"codec {codec} does not work here ({problem}); those that do are {', '.join(working())}")
@@ -214,6 +212,11 @@ def _problem(codec: str) -> str | None:
     except (av.FFmpegError, OSError) as error:
         return f"it can't be opened: {getattr(error, 'strerror', None) or error}{about_hardware(codec)}"
     return None
+
+
+def in_software(codec: str) -> bool:
+    """Whether the processor encodes, so that nothing but memory and threads can be missing."""
+    return not codec.endswith(("_nvenc", "_videotoolbox"))
 
 
 def about_hardware(codec: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -18,11 +19,12 @@ from av.video.stream import VideoStream
 from sapiens_stream.colour.conversion import converted
 from sapiens_stream.containers.display_size import tell_display_size
 from sapiens_stream.containers.opening import file_url
+from sapiens_stream.errors import AT_A_LIMIT
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import Audio
 from sapiens_stream.sinks.video.companions import Companions
-from sapiens_stream.sinks.video.encoders import pixel_format
+from sapiens_stream.sinks.video.encoders import in_software, pixel_format
 from sapiens_stream.sinks.video.hdr_metadata import hdr_options
 from sapiens_stream.sinks.video.mp4 import header_options
 from sapiens_stream.sinks.video.painted_frames import PlanarFrames
@@ -212,5 +214,10 @@ class VideoWriter:
         context.color_range = painted.color_range
         context.color_primaries = painted.color_primaries
         context.color_trc = painted.color_trc
-        with kept_scheduling():
-            self._output.start_encoding()
+        try:
+            with kept_scheduling():
+                self._output.start_encoding()
+        except av.ExternalError as error:  # as x264 says it of threads that it did not get
+            if not in_software(self._codec):
+                raise
+            raise OSError(errno.EAGAIN, f"the encoder can't be opened; {AT_A_LIMIT}") from error
