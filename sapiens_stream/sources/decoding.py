@@ -19,17 +19,17 @@ from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import UInt8Array
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import MAX_PIXELS
-from sapiens_stream.sources import jpeg, png
+from sapiens_stream.sources import exr, jpeg, png
 from sapiens_stream.sources.exif import ORIENTATION_TAG, upright_turns
 from sapiens_stream.sources.header import picture_size
 from sapiens_stream.sources.heif_picture import read_heif
-from sapiens_stream.sources.kinds import BMP, HEIF, JPEG, PNG, TIFF, WEBP, Kind, kind_of, not_read
+from sapiens_stream.sources.kinds import BMP, EXR, HEIF, JPEG, PNG, TIFF, WEBP, Kind, kind_of, not_read
 from sapiens_stream.sources.tiff import first_directory, has_straight_alpha, with_pixels_alone
 
 Decoder = Literal["pyav", "opencv"]
 DECODERS: tuple[Decoder, ...] = ("pyav", "opencv")
 
-BYTES_PER_PIXEL = 12
+BYTES_PER_PIXEL, _BYTES_OF_FLOATS = 12, 20
 """What a pixel takes while its photo is decoded: the decoder's planes, RGB, and one step between them."""
 
 _FILE_BYTES_PER_PIXEL = 8  # an uncompressed one with 16 bits of red, green, blue and alpha
@@ -56,7 +56,8 @@ class PhotoFile:
     @property
     def bytes_to_decode(self) -> int:
         """An upper estimate of the memory that decoding takes."""
-        return len(self.content) + BYTES_PER_PIXEL * self.size[0] * self.size[1]
+        a_pixel = _BYTES_OF_FLOATS if self.kind is EXR else BYTES_PER_PIXEL
+        return len(self.content) + a_pixel * self.size[0] * self.size[1]
 
 
 def open_photo(path: Path, max_pixels: int = MAX_PIXELS) -> PhotoFile:
@@ -178,6 +179,8 @@ def _cut_short(kind: Kind, content: bytes) -> bool:
         return content.find(b"\xff\xd9", jpeg.scan_start(content)) < 0
     if kind is PNG:
         return b"IEND" not in content[-4096:] and b"IEND" not in content
+    if kind is EXR:
+        return exr.is_cut_short(content)
     if kind is WEBP:
         return int.from_bytes(content[4:8], "little") + 8 > len(content)
     if kind is BMP:
@@ -198,6 +201,8 @@ def _by_pyav(
     context.options = {"max_pixels": ffmpeg_limit(max_pixels)}
     if strict:
         context.options |= {"err_detect": "explode"}
+    if kind is EXR and (layer := exr.layer_of(content)):
+        context.options |= {"layer": layer}
     if kind is JPEG:  # the transform that libjpeg, and so OpenCV, has: nearer to what it gives by a quarter
         context.options |= {"idct": "int"}
     try:
@@ -209,7 +214,9 @@ def _by_pyav(
     if not frames or (strict and frames[0].is_corrupt):
         return None
     decoded: av.VideoFrame | UInt8Array = frames[0]
-    if frames[0].format.components[0].bits > 8 and not colour_of(frames[0]).beyond_sdr:
+    if kind is EXR:
+        decoded = exr.shown(frames[0])
+    elif frames[0].format.components[0].bits > 8 and not colour_of(frames[0]).beyond_sdr:
         # swscale does not bring 16 bits to 8 as everybody else does
         decoded = (array_of(frames[0], "rgb48le") >> 8).astype(np.uint8)
     elif frames[0].format.name in ("yuvj420p", "yuvj422p"):

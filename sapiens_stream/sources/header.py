@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sapiens_stream.containers.limits import too_large
+from sapiens_stream.sources.exr import exr_size
 from sapiens_stream.sources.heif_picture import heif_size
 from sapiens_stream.sources.jpeg import jpeg_size
-from sapiens_stream.sources.kinds import BMP, GIF, HEIF, JPEG, JPEG_2000, PNG, PNM, QOI, TIFF, WEBP, Kind, kind_of
+from sapiens_stream.sources.kinds import (
+    BMP,
+    DPX,
+    EXR,
+    GIF,
+    HEIF,
+    JPEG,
+    JPEG_2000,
+    PNG,
+    PNM,
+    QOI,
+    TIFF,
+    WEBP,
+    Kind,
+    kind_of,
+)
 from sapiens_stream.sources.tiff import first_directory
 
 Size = tuple[int, int]
@@ -54,6 +70,10 @@ def _qoi(content: bytes) -> Size | None:
     return _numbers(content, 8, 4, 4, "big")
 
 
+def _dpx(content: bytes) -> Size | None:
+    return _numbers(content, 776, 772, 4, "big" if content.startswith(b"SDPX") else "little")
+
+
 def _jpeg_2000(content: bytes) -> Size | None:
     at = content.find(b"\xff\x4f\xff\x51")
     end = _numbers(content, at + 12, at + 8, 4, "big")
@@ -91,6 +111,8 @@ _READERS: dict[Kind, Callable[[bytes], Size | None]] = {
     JPEG_2000: _jpeg_2000,
     PNM: _pnm,
     QOI: _qoi,
+    EXR: exr_size,
+    DPX: _dpx,
     HEIF: heif_size,
 }
 
@@ -98,5 +120,5 @@ _READERS: dict[Kind, Callable[[bytes], Size | None]] = {
 def why_refused(packet: bytes, max_pixels: int) -> str | None:
     """That a packet's picture is too large, if that is why it was not decoded: it may belie its container."""
     kind = kind_of(packet)
-    size = picture_size(packet, kind) if kind in (JPEG, PNG, BMP, WEBP, TIFF, JPEG_2000) else None
+    size = picture_size(packet, kind) if kind in (JPEG, PNG, BMP, WEBP, TIFF, JPEG_2000, EXR, DPX) else None
     return too_large(size, max_pixels) if size and size[0] * size[1] > max_pixels else None

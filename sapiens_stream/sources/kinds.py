@@ -26,14 +26,14 @@ GIF = Kind("GIF", "gif")
 JPEG_2000 = Kind("JPEG 2000", "jpeg2000")
 PNM = Kind("PNM")
 QOI = Kind("QOI", "qoi")
+EXR = Kind("OpenEXR", "exr")
+DPX = Kind("DPX", "dpx")
 HEIF = Kind("HEIF")
 RAW = Kind("camera raw", read=False)
 JPEG_XL = Kind("JPEG XL", read=False)
 JPEG_XR = Kind("JPEG XR", read=False)
 PSD = Kind("Photoshop", read=False)
-EXR = Kind("OpenEXR", read=False)
 RADIANCE = Kind("Radiance HDR", read=False)
-DPX = Kind("DPX", read=False)
 CINEON = Kind("Cineon", read=False)
 TARGA = Kind("Targa", read=False)
 
@@ -47,6 +47,8 @@ _READ = {
     JPEG_2000: "jp2 j2k j2c jpc jpf jpx",
     PNM: "pbm pgm ppm pnm",
     QOI: "qoi",
+    EXR: "exr",
+    DPX: "dpx",
     HEIF: "heic heif hif avif heics heifs avifs",
 }
 _NOT_READ = {
@@ -55,9 +57,7 @@ _NOT_READ = {
     JPEG_XL: "jxl",
     JPEG_XR: "jxr wdp hdp",
     PSD: "psd psb",
-    EXR: "exr",
     RADIANCE: "hdr",
-    DPX: "dpx",
     CINEON: "cin",
     TARGA: "tga",
 }
