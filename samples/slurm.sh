@@ -12,7 +12,7 @@
 #SBATCH --cpus-per-task=8
 #SBATCH --mem=32G
 #SBATCH --time=24:00:00
-#SBATCH --signal=TERM@120
+#SBATCH --signal=B:TERM@120
 #SBATCH --output=%x-%A_%a.log
 
 set -euo pipefail
@@ -23,6 +23,7 @@ shift 2
 
 mapfile -t videos < <(grep -v '^[[:space:]]*$' "$list")
 
-# `exec`, so that Slurm's signal two minutes before the end reaches the program, which then closes its files in order.
+# `exec`, so that the signal to the batch shell (B:), two minutes before the end, reaches the program, which then closes its
+# files in order.
 exec sapiens-stream video "${videos[@]}" --output "$output" --resume \
     --shard "$SLURM_ARRAY_TASK_ID/${SHARDS:-$SLURM_ARRAY_TASK_COUNT}" "$@"

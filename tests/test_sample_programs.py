@@ -171,3 +171,21 @@ class TestAnEndpoint:
         monkeypatch.setattr(endpoint, "_body", never)
         monkeypatch.setattr(endpoint, "MOST_SECONDS", 0.05)
         assert client.post("/segment", content=b"x").status_code == 408
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_slurm_signals_the_process_that_the_batch_script_becomes(tmp_path: Path) -> None:
+    script = SAMPLES / "slurm.sh"
+    assert "#SBATCH --signal=B:TERM@" in script.read_text()  # without B: job steps alone, of which there are none
+    program = tmp_path / "sapiens-stream"
+    program.write_text("#!/bin/sh\necho $$\n")
+    program.chmod(0o755)
+    (tmp_path / "videos.txt").write_text("a.mp4\n")
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_ARRAY_TASK_ID": "0",
+        "SLURM_ARRAY_TASK_COUNT": "1",
+    }
+    command = ["bash", str(script), str(tmp_path / "videos.txt"), "out"]
+    batch = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert batch.communicate(timeout=WAIT)[0] == f"{batch.pid}\n"
