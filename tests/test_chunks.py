@@ -204,6 +204,28 @@ def test_what_is_missing_damaged_or_of_another_run_is_named(clip, chunks, progra
         assert len(part) < 80
 
 
+@pytest.mark.parametrize(("setting", "value"), [("save", [[]]), ("codec", 3), ("title", {})])
+def test_a_setting_that_cannot_be_is_named(setting, value, chunks, program):
+    first = chunks / "clip_chunk_0_of_3_run.json"
+    told = json.loads(first.read_bytes())
+    first.write_text(json.dumps({**told, "settings": {**told["settings"], setting: value}}))
+    outcome = program("results", "join", chunks)
+    assert outcome.code == 1 and len(outcome.complaints) == 1
+    assert f"{first.name} says {setting} " in outcome.stderr and "which cannot be" in outcome.stderr
+
+
+def test_a_number_of_chunks_that_nobody_can_count_is_told_at_once(chunks, program):
+    for path in chunks.glob("*_run.json"):
+        told = json.loads(path.read_bytes())
+        if told["chunk"]["number"] == 1:
+            path.write_text(json.dumps({**told, "chunk": {**told["chunk"], "count": 10**12}}))
+        else:
+            path.unlink()
+    outcome = program("results", "join", chunks)
+    assert outcome.code == 1 and len(outcome.complaints) == 1
+    assert "of its 1000000000000 chunks there is none of the number 0, 2, 3," in outcome.stderr
+
+
 def test_a_chunk_that_is_done_is_passed_over(clip, chunks, program):
     before = {path: path.stat().st_mtime_ns for path in chunks.iterdir()}
     outcome = program("video", clip, *FAST[:2], 64, "--device", "cpu", "-o", chunks, "--chunk", "0/3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,8 @@ from sapiens_stream.pipeline.run_folder import as_text
 from sapiens_stream.pipeline.stored_first import StoredOnly
 from sapiens_stream.pipeline.stores import FirstOf
 from sapiens_stream.results.past_run import OnFailure, PastRun, past_runs, raised
-from sapiens_stream.results.render import Renamed, open_source_of
-from sapiens_stream.settings import FRAME_FACTS_FILE, LABEL_VIDEO_FILE, RUN_FILE
+from sapiens_stream.results.render import Renamed, alike, open_source_of
+from sapiens_stream.settings import FRAME_FACTS_FILE, LABEL_VIDEO_FILE, RUN_FILE, SAVE
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sinks.files import discard, fitting, written_aside
 from sapiens_stream.sinks.frame_facts import StoredFrameFacts
@@ -71,8 +72,9 @@ class Chunks:
         """Raises InputError where a part is missing or not done, is of another run, or does not begin where the part
         before it ends."""
         count = _place(self.runs[0])[1]
-        there = {_place(run)[0]: run for run in self.runs}
-        if missing := sorted(set(range(count)) - there.keys()):
+        there = {_place(run)[0] for run in self.runs}
+        # One by one, as a record may claim any number of chunks.
+        if missing := list(islice((number for number in range(count) if number not in there), 11)):
             named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
             raise InputError(f"{self.input}: of its {count} chunks there is none of the number {named}")
         for run in self.runs:
@@ -256,11 +258,14 @@ def open_video_of(chunks: Chunks, given: Sequence[str]) -> Source:
 
 
 def outputs_of(chunks: Chunks, classes: ClassSet) -> Outputs:
-    """What the runs were asked for. Raises UsageError for what there is not."""
+    """What the runs were asked for. Raises UsageError for what there is not, InputError for what cannot be."""
     told = chunks.settings
-    known = {each.name for each in fields(Outputs)}
+    known = {**{each.name: each.default for each in fields(Outputs)}, "save": SAVE}
     chosen = {name: value for name, value in told.items() if name in known and value is not None}
-    if isinstance(save := chosen.get("save"), str):
-        chosen["save"] = parse_save(save)
+    for name, value in chosen.items():
+        if not alike(value, known[name]):
+            raise InputError(f"{chunks.runs[0].path} says {name} {str(value)[:40]!r}, which cannot be")
+    if "save" in chosen:
+        chosen["save"] = parse_save(chosen["save"])
     only = told.get("classes")
     return Outputs(**{**chosen, "only": classes.ids(only.split(",")) if isinstance(only, str) and only else None})

@@ -38,7 +38,7 @@ def recorded_outputs(past: PastRun, changes: Mapping[str, Any]) -> Outputs:
         for name, value in past.settings.items()
         if name in defaults
         and name not in ("save", "contact_sheet", "overlay_file", *_OF_MATTES)
-        and _alike(value, defaults[name])
+        and alike(value, defaults[name])
     }
     chosen["save"] = frozenset({"json"})
     if past.is_of_photos:
@@ -172,7 +172,8 @@ def _open_photos(past: PastRun, given: str | None) -> Source:
         raise InputError(f"{past.path}: {error}") from None
 
 
-def _alike(value: Any, default: Any) -> bool:
+def alike(value: Any, default: Any) -> bool:
+    """Whether what stands in a record is of an option's kind, by its default."""
     return isinstance(value, type(default)) or (default is None and isinstance(value, int))
 
 
