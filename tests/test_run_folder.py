@@ -470,3 +470,12 @@ class TestAmongThousands:
         self.claimed(tmp_path, "one", lists="taken_labels.mkv")
         with pytest.raises(FolderTaken, match=r"one_run\.json"):
             self.claimed(tmp_path, "taken")
+
+
+def test_names_are_looked_for_one_at_a_time(tmp_path, monkeypatch):
+    looked_for = []
+    monkeypatch.setattr(os.path, "lexists", lambda path: not looked_for.append(path))
+    files = FileList.from_dict({"names": [["clip/000000", "clip/899999"]], "endings": {"_seg.npy": {}}})
+    names = iter(files.names_there(tmp_path, "_seg.npy"))
+    assert [next(names), next(names)] == ["clip/000000", "clip/000001"]
+    assert len(looked_for) == 2

@@ -104,8 +104,13 @@ class FileList:
                     if os.path.lexists(root / each):
                         yield each
 
-    def names_there(self, root: Path, ending: str) -> list[str]:
-        """Those of frames whose file of an ending is there, in order."""
+    def names_there(self, root: Path, ending: str) -> Iterable[str]:
+        """Those of frames whose file of an ending is there, in order; looked for one at a time as they are asked for.
+
+        Of more than a clip can have, as a forged list claims, what lies in the folders is looked at instead, at once.
+        """
+        if self._names.count <= MOST_FRAMES:
+            return (name for name in self._names if os.path.lexists(root / (name + ending)))
         found = {path.removesuffix(ending) for path in self.existing(root) if path.endswith(ending)}
         return sorted((name for name in found if name in self._names), key=in_order)
 

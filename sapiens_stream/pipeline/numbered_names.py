@@ -17,7 +17,7 @@ def in_order(name: str) -> tuple[bool, str, int, int]:
 
 
 class NumberedNames:
-    """A set of names ("clip/000012", "beach"), "/" between folders."""
+    """A set of names ("clip/000012", "beach"), "/" between folders. In order, those that count up come first."""
 
     def __init__(self) -> None:
         self.others: set[str] = set()
@@ -49,6 +49,18 @@ class NumberedNames:
 
     def __contains__(self, name: str) -> bool:
         return name in self.others or self.counts(name)
+
+    def __iter__(self) -> Iterator[str]:
+        for (prefix, width), ranges in sorted(self._ranges.items()):
+            for first, last in ranges:
+                for number in range(first, last + 1):
+                    yield f"{prefix}{number:0{width}d}"
+        yield from sorted(self.others)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.others) + sum(last - first + 1 for ranges in self._ranges.values() for first, last in ranges)
 
     def after(self, prefix: str) -> Iterator[int]:
         """The numbers behind a prefix, in order: more than anybody can count, where somebody claims them."""
