@@ -197,6 +197,19 @@ def test_what_is_joined_to_a_clip_has_its_colours(form, first, later):
         assert np.abs(cv2.blur(frame_of(each).rgb, (4, 4)).astype(float) - cv2.blur(want, (4, 4))).mean() < 4
 
 
+@pytest.mark.parametrize("first", JOINED.values(), ids=JOINED.keys())
+@pytest.mark.parametrize("later", ["array", "gbrp", "rgb24"])
+def test_rgb_that_is_joined_to_a_clip_has_its_colours_too(later, first):
+    want = picture()
+    rgb = av.VideoFrame.from_ndarray(want, "rgb24")
+    frames = [frame_of(shot(want, first, "444")), frame_of(want if later == "array" else converted(rgb, later))]
+    painter = FramePainter(Painter(SAPIENS2, opacity=0), frames[0], print, format="yuv420p10le")
+    nobody = np.zeros(want.shape[:2], np.uint8)
+    one, other = (painter.paint(Segmentation(frame=each, class_map=nobody, classes=SAPIENS2)) for each in frames)
+    assert (colour_of(one).matrix, colour_of(one).hdr) == (colour_of(other).matrix, colour_of(other).hdr)
+    assert np.abs(cv2.blur(frame_of(other).rgb, (4, 4)).astype(float) - cv2.blur(want, (4, 4))).mean() < 4
+
+
 @pytest.mark.parametrize(
     "name", ["p010le", "gbrp10le", "x2rgb10le", "rgb48le", "yuva420p10le", "yuv444p16le", "yuv440p10le"]
 )

@@ -70,6 +70,6 @@ class HeifColours:
 
 
 def _to_rgb(colour: Colour) -> npt.NDArray[np.float32]:
-    """(3, 4): Y, Cb, Cr as coded to RGB of 0 to 255, where one follows from the other without bends."""
+    """(3, 4): Y, Cb, Cr as coded to RGB of 0 to 255, for a matrix that is linear."""
     nought, *units = 255 * from_codes(np.vstack([np.zeros(3), np.eye(3)]), colour)
     return np.stack([*(unit - nought for unit in units), nought], axis=1).astype(np.float32)

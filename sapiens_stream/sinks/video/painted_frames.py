@@ -22,8 +22,7 @@ from sapiens_stream.painting import Painter
 _EIGHT_BIT = "yuv420p"
 _DEEP = {"p010le": "yuv420p10le"}  # what is painted where an encoder wants its samples interleaved
 _SAME = {"yuvj420p": _EIGHT_BIT}
-_SWSCALES = {each: each for each in (BT709, 4, 7, BT2020)}
-"""Its numbers of the matrices that are none of BT.601's."""
+_NOT_BT601 = (BT709, 4, 7, BT2020)  # of the matrices that swscale has; 4 is FCC's, 7 SMPTE 240M's
 
 
 def painted_format(encoded: str, first: Frame) -> str:
@@ -69,21 +68,21 @@ class PlanarFrames(ABC):
     def _planar(self, frame: Frame) -> av.VideoFrame:
         """The picture in `format`, scaled if it is of another size, as it lies, in the colours of the first."""
         planar = self._as_shot(frame)
-        if _alike(colour_of(planar), self._colour):
-            return planar
-        shown = frame.sdr
-        if not isinstance(shown, av.VideoFrame):
+        own = colour_of(planar)
+        if _alike(own, self._colour):
             return planar
         size = planar.height, planar.width
+        if own.beyond_sdr and isinstance(frame.sdr, av.VideoFrame):
+            planar = frame.sdr
+            own = colour_of(planar)
         if self._colour.beyond_sdr:
-            return frame_in(converted(shown, "yuv444p", size), self._colour, self._format)
-        own = colour_of(shown)
+            return frame_in(converted(planar, "yuv444p", size), self._colour, self._format)
         return converted(
-            shown,
+            planar,
             self._format,
             size,
-            src_colorspace=_SWSCALES.get(own.matrix, BT601),
-            dst_colorspace=_SWSCALES.get(self._colour.matrix, BT601),
+            src_colorspace=_swscales(own.matrix),
+            dst_colorspace=_swscales(self._colour.matrix),
             src_color_range=FULL_RANGE if own.full_range else LIMITED_RANGE,
             dst_color_range=FULL_RANGE if self._colour.full_range else LIMITED_RANGE,
         )
@@ -176,6 +175,11 @@ class FramePainter(PlanarFrames):
             out[:, columns:] = out[:, columns - 1 : columns]
         tag(painted, decoded, colour)
         return painted
+
+
+def _swscales(matrix: int) -> int:
+    """Its number of a matrix."""
+    return matrix if matrix in _NOT_BT601 else BT601
 
 
 def _alike(one: Colour, other: Colour) -> bool:

@@ -169,9 +169,7 @@ class VideoWriter:
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
-            if (
-                self._frame_count <= 2 and self._codec == "libx265"
-            ):  # whose times to decode one or two frames are chance
+            if self._codec == "libx265" and self._frame_count <= 2:  # what it says of so few is chance
                 packet.dts = packet.pts
             try:
                 self._output.mux_one(packet)
