@@ -102,7 +102,7 @@ class Frame:
         damaged: what is wrong with a picture that could be decoded in part only; None for a whole one.
 
     Raises:
-        UsageError: for a `decoded` that is neither.
+        UsageError: for a `decoded` that is neither, and for a `name` that is no text.
 
     >>> frame = Frame(index=0, name="mine", decoded=np.zeros((480, 640, 3), np.uint8))
     >>> frame.size, frame.rgb.shape
@@ -111,7 +111,7 @@ class Frame:
 
     index: int
     name: str
-    decoded: av.VideoFrame | UInt8Array
+    decoded: av.VideoFrame | UInt8Array = field(repr=False)
     quarter_turns: int = 0
     mirrored: bool = False
     pts: int | None = None
@@ -122,6 +122,8 @@ class Frame:
 
     def __post_init__(self) -> None:
         decoded = self.decoded
+        if not isinstance(self.name, str):
+            raise UsageError(f"a frame's name is a text, such as 'photo'; got {self.name!r}")
         if isinstance(decoded, av.VideoFrame):
             return
         if not (isinstance(decoded, np.ndarray) and decoded.dtype == np.uint8 and decoded.shape[2:] == (3,)):
