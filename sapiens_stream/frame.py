@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
@@ -44,6 +45,8 @@ class SourceInfo:
         time_base: the unit of the frames' `pts`, seconds.
         sample_aspect_ratio: the width of a stored pixel over its height.
         interlaced: the file is; its frames are yielded deinterlaced.
+        pictures: the files of numbered pictures that are one clip; `path` is None then.
+        numbers: the first and the last of these.
 
     >>> Video("clip.mp4").info.size
     (1080, 1920)
@@ -60,6 +63,8 @@ class SourceInfo:
     time_base: Fraction | None = None
     sample_aspect_ratio: Fraction | None = None
     interlaced: bool = False
+    pictures: Sequence[Path] = field(default=(), repr=False)
+    numbers: tuple[int, int] | None = None
 
     def pixel_aspect(self, frame: Frame) -> Fraction | None:
         """The width of a pixel over its height in the upright picture of `frame`."""
@@ -100,9 +105,10 @@ class Frame:
         duration: how long it lasts in the same unit, where the file tells.
         arrived: when a live frame's last packet had come, by `time.monotonic()`.
         damaged: what is wrong with a picture that could be decoded in part only; None for a whole one.
+        number: of a clip of numbered pictures, that in the name of its file.
 
     Raises:
-        UsageError: for a `decoded` that is neither, and for a `name` that is no text.
+        UsageError: for a `decoded` that is neither.
 
     >>> frame = Frame(index=0, name="mine", decoded=np.zeros((480, 640, 3), np.uint8))
     >>> frame.size, frame.rgb.shape
@@ -111,7 +117,7 @@ class Frame:
 
     index: int
     name: str
-    decoded: av.VideoFrame | UInt8Array = field(repr=False)
+    decoded: av.VideoFrame | UInt8Array
     quarter_turns: int = 0
     mirrored: bool = False
     pts: int | None = None
@@ -119,11 +125,10 @@ class Frame:
     duration: int | None = None
     arrived: float | None = None
     damaged: Damaged | None = None
+    number: int | None = None
 
     def __post_init__(self) -> None:
         decoded = self.decoded
-        if not isinstance(self.name, str):
-            raise UsageError(f"a frame's name is a text, such as 'photo'; got {self.name!r}")
         if isinstance(decoded, av.VideoFrame):
             return
         if not (isinstance(decoded, np.ndarray) and decoded.dtype == np.uint8 and decoded.shape[2:] == (3,)):

@@ -6,7 +6,6 @@ results may rely on. How a model is run has its defaults in `inference.options`.
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Literal
 
 # What there is to choose from. The words of --save and --overlay are in the table of outputs, `sinks.registry`.
@@ -38,8 +37,6 @@ FOREGROUND = "foreground"
 EDGE: Edge = "refined"
 CRYPTOMATTE_RANKS = 7
 """Classes of a place whose probabilities it takes: six, and the background, which is left out."""
-START_NUMBER = 0
-"""Of the first frame of a numbered sequence."""
 RECONNECT: Reconnect = "forever"
 PHOTO_WORKERS = 4
 """Threads that decode photos, and that write what comes of them."""
@@ -104,8 +101,3 @@ def frame_name(stem: str, index: int) -> str:
 def picture_name(index: int) -> str:
     """The same of a picture that has no name of its own."""
     return f"image_{index:06d}"
-
-
-def is_number(value: object) -> bool:
-    """Whether it may be compared with numbers, NumPy's too; False and True may not."""
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from sapiens_stream.cluster.listing import entries_of
 from sapiens_stream.errors import DeviceError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.sinks import Outputs
-from tests.media import make_video
+from tests.media import make_photo, make_video, picture
 from tests.program import record_of
 
 pytestmark = pytest.mark.slow
@@ -270,3 +271,21 @@ def test_a_worker_stops_in_good_order_and_another_goes_on(videos, tmp_path):
     assert stopped.do(Task("video", entry)).stopped
     outcome = Worker(job(tmp_path / "out")).do(Task("video", entry))
     assert outcome.frames == CLIPS["one.mp4"] and outcome.error is None
+
+
+def test_numbered_pictures_are_shared_as_a_video_is(tmp_path):
+    from sapiens_stream.cluster.worker import Worker
+
+    plates = tmp_path / "plates"
+    plates.mkdir()
+    for number in range(1001, 1041):
+        make_photo(plates / f"shot.{number}.png", picture(number % 1000, (64, 96)))
+    entries, _ = entries_of([str(plates / "shot.%04d.png")])
+    worker, ledger, kinds = Worker(job(tmp_path / "out", rate=Fraction(10))), Ledger.of(entries), []
+    while (task := ledger.next()) is not None:
+        ledger.finish(task, worker.do(task))
+        kinds.append(task.kind)
+    assert not ledger.given_up and kinds.count("chunk") == 2
+    told = [json.loads((tmp_path / "out" / "shot" / f"{index:06d}.json").read_text()) for index in range(40)]
+    assert [each["number"] for each in told] == [*range(1001, 1041)]
+    assert [each["time"] for each in told] == [index / 10 for index in range(40)]

@@ -292,3 +292,15 @@ def test_a_run_of_the_list_has_the_options_of_video():
     own |= {"gpus_per_worker", "cpus_per_worker", "chunk_minutes"}
     own |= {"jobs", "log", "stall_timeout"}  # of one machine; Ray sees to workers
     assert {each.name for each in video.params} - own == {each.name for each in run.params} - own
+
+
+def test_numbered_pictures_are_found_beside_their_list(tmp_path, monkeypatch):
+    plates = tmp_path / "lists" / "plates"
+    plates.mkdir(parents=True)
+    (plates / "shot.1001.png").write_bytes(b"")
+    (tmp_path / "lists" / "all.txt").write_text("plates/shot.%04d.png\nplates/sh020_####.exr\n")
+    monkeypatch.chdir(tmp_path)
+    found = read_list(tmp_path / "lists" / "all.txt")
+    assert found == [str(plates / "shot.%04d.png"), str(plates / "sh020_####.exr")]
+    entries, refused = entries_of(found)
+    assert [each.name for each in entries] == ["shot", "sh020"] and not refused

@@ -13,6 +13,8 @@ from codeop import compile_command
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import OpenEXR
 import pytest
 import torch
 from typer.main import get_command
@@ -103,6 +105,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: HubServer, s
         make_video(folder / name, frames=4, audio="aac")
     for number in (1, 2):
         make_photo(folder / "photos" / f"{number}.jpg", picture(number, (96, 128)))
+        make_photo(folder / f"shot.100{number}.png", picture(number, (96, 128)))
+        light = np.full((96, 128, 3), number / 4, np.float16)
+        OpenEXR.File({"compression": OpenEXR.ZIP_COMPRESSION}, {"RGB": light}).write(f"{folder}/shot.100{number}.exr")
     (folder / "list.txt").write_text("photos/1.jpg\nphotos/2.jpg\n")
     (folder / "checkpoint.pt2").symlink_to(goliath)
     (folder / "samples").symlink_to(ROOT / "samples")

@@ -23,12 +23,13 @@ InputsArgument = Annotated[
 def named_in(words: Iterable[str]) -> list[str]:
     """The videos that are named, or listed in what is named, as all machines have them. Raises InputError."""
     from sapiens_stream.cluster.listing import is_remote, read_list
+    from sapiens_stream.sources.pattern import parse_pattern
 
     found: list[str] = []
     for word in words:
         if is_remote(word):
             found.append(word)
-        elif guesses.looks_like_video(word):
+        elif guesses.looks_like_video(word) or parse_pattern(word) is not None:
             found.append(os.path.abspath(word))  # noqa: PTH100  # which does away with ".."
         else:
             found += read_list(Path(word))

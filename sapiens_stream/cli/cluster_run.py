@@ -71,6 +71,7 @@ def run(
     inference: InferenceOptions,
     steady: options.SteadyOption = 0,
     every: options.EveryOption = 1,
+    fps: options.FpsOption = None,
     max_pixels: options.MaxPixelsOption = MAX_PIXELS,
     strict: options.StrictOption = False,
     overwrite: options.OverwriteOption = False,
@@ -96,7 +97,9 @@ def run(
     from sapiens_stream.pipeline.input_list import Asked, write_input_list
 
     display = Display(quiet=quiet, json=json)
-    entries, refused = entries_of(named_in(inputs))
+    named = named_in(inputs)
+    rate = guesses.rate_of(fps, named)
+    entries, refused = entries_of(named)
     for each in refused:
         display.skipped(each)
     ledger = Ledger.of(entries)
@@ -111,6 +114,7 @@ def run(
         chunk_seconds=60 * chunk_minutes,
         steady=steady,
         every=every,
+        rate=rate,
         max_pixels=max_pixels,
         strict=strict,
         overwrite=overwrite,

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
 from glob import has_magic
 from itertools import islice
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from sapiens_stream.errors import InputError, ModelError, UsageError
 from sapiens_stream.home import expanded
 from sapiens_stream.settings import MODEL
 
+if TYPE_CHECKING:
+    from sapiens_stream.sources.pattern import Pattern
+
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .vob .wmv .flv .3gp .ogv .mxf".split()  # noqa: SIM905
 )
 _MODEL_SUFFIXES = (".pt2", ".pt", ".pth", ".ckpt", ".safetensors", ".onnx")
-_NUMBER = re.compile(r"%0?\d*d|#+")  # where editors put a frame's
 _HEAD = 4096  # bytes, within which a file says that it is animated
 _ENTRIES_READ = 10_000  # of a folder, to tell what it holds
 
@@ -31,7 +35,7 @@ def looks_like_video(name: str | Path) -> bool:
 
 def missing(name: str) -> bool:
     """Whether it names a file, and there is none. An address or "-" names none."""
-    return name != "-" and "://" not in name and not os.path.lexists(name)
+    return name != "-" and "://" not in name and not os.path.lexists(name) and not _are_numbered(name)
 
 
 def video_problem(name: str) -> str | None:
@@ -41,26 +45,49 @@ def video_problem(name: str) -> str | None:
     if missing(name):
         if _is_live(name):
             return f"{name} is a live source, not a file: sapiens-stream live {quote(name)}"
-        if _NUMBER.search(name) and _is_photo(Path(name)):
-            pictures = quote(_NUMBER.sub("*", name))
-            return f"{name}: numbered pictures are photos, not a video: sapiens-stream images --input {pictures}"
-        return f"{name}: no such file"
+        return _numbered_problem(name) or f"{name}: no such file"
     path = Path(name)
     if path.is_dir():
         return _folder_problem(path)
     if path.exists() and stat.S_ISCHR(path.stat().st_mode) and name.startswith("/dev/video"):
         return f"{name} is a camera, not a file: sapiens-stream live {quote(name)}"
-    if _is_photo(path) and not _is_animated(path):
+    if _is_photo(path) and path.exists() and not _is_animated(path):
         return f"{name} is a photo, not a video: sapiens-stream images --input {quote(name)}"
     if path.suffix.lower() == ".txt":
         return f"{name} is a list; of photos: sapiens-stream images --input {quote(name)}; videos are given by name"
     return None
 
 
+def check_numbered(inputs: list[str]) -> None:
+    """Raises UsageError for pictures that a shell has put in place of a name for them all."""
+    from sapiens_stream.sources.pattern import pattern_of
+
+    if (name := pattern_of(inputs)) is not None:
+        raise UsageError(
+            f"{len(inputs)} numbered pictures; as one clip: sapiens-stream video {quote(name)}; as photos:"
+            f" sapiens-stream images --input {quote(inputs[0])} ..."
+        )
+
+
+def rate_of(fps: str | None, inputs: Sequence[str]) -> Fraction | None:
+    """The frames a second that `--fps` says. Raises UsageError for what is no rate, and where no input takes one."""
+    if fps is None:
+        return None
+    from sapiens_stream.sources.sequence import parse_rate
+
+    rate = parse_rate(fps)
+    if not any(map(_pattern, inputs)):
+        raise UsageError(f"--fps is of numbered pictures (shot.%04d.png); {inputs[0]} is none, and has its own times")
+    return rate
+
+
 def _photos_problem(what: str) -> str | None:
     """The same for the photos of `images`."""
     if _is_model(what):
         return f"{what} is a model, not photos: sapiens-stream images {quote(what)} --input PHOTOS"
+    if (pattern := _pattern(what)) is not None:
+        as_photos = f"sapiens-stream images --input {quote(pattern.glob)}"
+        return f"{what} names one clip: sapiens-stream video {quote(what)}; as photos: {as_photos}"
     if looks_like_video(what) and not Path(what).is_dir():
         return f"{what} is a video, not a photo: sapiens-stream video {quote(what)}"
     return None
@@ -173,6 +200,28 @@ def _is_model(word: str) -> bool:
     if word.partition(":")[0] in KNOWN:
         return not os.path.lexists(word)
     return Path(word).suffix.lower() in _MODEL_SUFFIXES and not Path(word).is_dir()
+
+
+def _pattern(name: str) -> Pattern | None:
+    from sapiens_stream.sources.pattern import parse_pattern
+
+    return parse_pattern(name)
+
+
+def _are_numbered(name: str) -> bool:
+    """Whether numbered pictures of that name are there."""
+    return _numbered_problem(name) == ""
+
+
+def _numbered_problem(name: str) -> str | None:
+    """Why there are no numbered pictures of that name, "" where there are some; None for a name that is no such."""
+    if (pattern := _pattern(name)) is None:
+        return None
+    try:
+        pattern.files()
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _is_photo(path: Path) -> bool:

@@ -37,6 +37,15 @@ EveryOption = Annotated[
         help="Infer each Nth frame, and where the picture changes; the others take their maps from both sides.",
     ),
 ]
+FpsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fps",
+        metavar="RATE",
+        help="Frames a second of numbered pictures.",
+        show_default="what the first tells, or 24",
+    ),
+]
 MaxPixelsOption = Annotated[
     int,
     typer.Option("--max-pixels", min=1, metavar="N", help="Pictures with more pixels are skipped, undecoded."),

@@ -146,12 +146,17 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "start_number": (
         Annotated[
-            int,
+            int | None,
             typer.Option(
-                "--start-number", min=0, max=settings.MOST_FRAMES - 1, metavar="N", help="Of a numbered sequence."
+                "--start-number",
+                min=0,
+                max=settings.MOST_FRAMES - 1,
+                metavar="N",
+                help="Of a numbered sequence.",
+                show_default="0; of numbered pictures their own",
             ),
         ],
-        settings.START_NUMBER,
+        None,
     ),
 }
 

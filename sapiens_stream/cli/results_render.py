@@ -102,8 +102,15 @@ def render(
         typer.Option("--edge", help="Of a matte: hard, or refined along the picture's edges; class maps hold no soft."),
     ] = settings.EDGE,
     start_number: Annotated[
-        int, typer.Option("--start-number", min=0, metavar="N", help="Of a numbered sequence.")
-    ] = settings.START_NUMBER,
+        int | None,
+        typer.Option(
+            "--start-number",
+            min=0,
+            metavar="N",
+            help="Of a numbered sequence.",
+            show_default="0; of numbered pictures their own",
+        ),
+    ] = None,
     overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,

@@ -28,14 +28,14 @@ def source_of(
     One that is not there is told to `warn`; without that it raises InputError.
     """
     from sapiens_stream.results.render import open_source_of
-    from sapiens_stream.sources import Video
+    from sapiens_stream.sources.clip import open_clip
 
     opened: Source | None = None
     try:
         if clip.past is None and wanted:
             if not given:
                 raise InputError(f"{clip.path}: say with --input what it was made of")
-            opened = Video(Path(given[0]))
+            opened = open_clip(Path(given[0]))
         elif clip.past is not None and (wanted or clip.is_of_photos):
             opened = open_source_of(clip.past, given)
     except InputError as problem:

@@ -75,7 +75,7 @@ def execute_chunk(runs: VideoRuns, text: str, inputs: Sequence[str], display: Di
     [name] = inputs
     if problem := guesses.video_problem(name):
         raise InputError(problem)
-    parts = find_key_frames(name, max_pixels=runs.max_pixels).parts(chunk.count, margin)
+    parts = find_key_frames(name, rate=runs.rate, max_pixels=runs.max_pixels).parts(chunk.count, margin)
     if chunk.number >= len(parts):
         what = counted(len(parts), "chunk")
         display.result(

@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 @takes_outputs(*OF_VIDEOS)
 def video(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Video files, http(s) addresses, or - for standard input.")
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="Video files, http(s) addresses, numbered pictures (shot.%04d.exr), or - for standard input.",
+        ),
     ],
     model: options.ModelOption = MODEL,
     output: Annotated[
@@ -47,6 +51,7 @@ def video(
     inference: InferenceOptions,
     steady: options.SteadyOption = 0,
     every: options.EveryOption = 1,
+    fps: options.FpsOption = None,
     max_pixels: options.MaxPixelsOption = MAX_PIXELS,
     strict: options.StrictOption = False,
     overwrite: options.OverwriteOption = False,
@@ -73,6 +78,8 @@ def video(
             )
         jobs = 1
     guesses.check_model(model)
+    guesses.check_numbered(inputs)
+    rate = guesses.rate_of(fps, inputs)
     check_chunk(chunk, shard, inputs, output)
     if chunk is not None:
         check_whole(inference, choices)
@@ -95,6 +102,7 @@ def video(
         folder,
         runner,
         overlay_file=overlay_file,
+        rate=rate,
         max_pixels=max_pixels,
         steady=steady,
         every=every,

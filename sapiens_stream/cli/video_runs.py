@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -15,16 +16,17 @@ from sapiens_stream.cli import guesses
 from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of
 from sapiens_stream.cli.runner import Runner
 from sapiens_stream.errors import InputError, ModelError, SapiensStreamError, Stalled, cause, out_of_memory
-from sapiens_stream.frame import Skipped
+from sapiens_stream.frame import Skipped, SourceInfo
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.batch import BatchInput
 from sapiens_stream.pipeline.known_files import KNOWN
 from sapiens_stream.pipeline.part_run import run_of_part
 from sapiens_stream.pipeline.watchdog import Activity
-from sapiens_stream.settings import RUN_FILE
+from sapiens_stream.settings import RUN_FILE, frame_name
 from sapiens_stream.sinks.files import fitting
-from sapiens_stream.sources import Video
+from sapiens_stream.sources.clip import open_clip
 from sapiens_stream.sources.parts import Part, VideoPart
+from sapiens_stream.sources.pattern import parse_pattern
 from sapiens_stream.sources.video_input import parse_video, printable
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class VideoRuns:
         runner: Runner,
         *,
         overlay_file: Path | None,
+        rate: Fraction | None,
         max_pixels: int,
         steady: int,
         every: int,
@@ -60,6 +63,7 @@ class VideoRuns:
         self._opening = Lock()
         self._folder = folder
         self._runner = runner
+        self.rate = rate
         self.max_pixels = max_pixels
         self._steady, self._every = steady, every
         self._overwrite = overwrite
@@ -112,6 +116,9 @@ class VideoRuns:
             elif stem in taken:
                 reason = f"its results would overwrite those of {printable(taken[stem])}; give it another --output"
                 bad.append((place, name, Skipped(printable(name), reason)))
+            elif (among_results := self._folder_shared(name, stem)) is not None:
+                reason = f"its pictures lie where its results go, in {among_results}; choose another --output"
+                bad.append((place, name, Skipped(name, reason)))
             elif taking := next((path for path in paths if os.path.realpath(path) in originals), None):
                 reason = f"{taking} is an input itself; choose another --output"
                 bad.append((place, name, Skipped(name, reason)))
@@ -126,6 +133,20 @@ class VideoRuns:
             return self._outputs.paths(self._folder, parse_video(name).stem)
         except InputError:
             return []
+
+    def _folder_shared(self, name: str, stem: str) -> Path | None:
+        """The folder of numbered pictures that would hold the files of their frames too."""
+        pattern, results = parse_pattern(name), (self._folder / frame_name(stem, 0)).parent
+        if pattern is not None and os.path.realpath(pattern.folder) == os.path.realpath(results):
+            return results
+        return None
+
+    def _note_rate(self, source: SourceInfo) -> None:
+        if source.pictures and self.rate is None:
+            self._runner.display.note(
+                f"{source.name}: {source.frame_count} pictures as a clip of {source.frame_rate} frames a second;"
+                " --fps says another"
+            )
 
     def _written_before(self) -> set[str]:
         """The videos and tables that the folder's records list."""
@@ -146,7 +167,8 @@ class VideoRuns:
         with activity.at("open"):
             if problem := guesses.video_problem(name):
                 raise InputError(problem)
-            source = Video(name, max_pixels=self.max_pixels, alive=activity.beat)
+            source = open_clip(name, rate=self.rate, max_pixels=self.max_pixels, alive=activity.beat)
+        self._note_rate(source.info)
         try:
             segmenter = self._ready()
             from sapiens_stream.people.chain import refiner_for  # which loads torch
@@ -180,7 +202,7 @@ class VideoRuns:
         from sapiens_stream.people.chain import refiner_for  # which loads torch
 
         try:
-            source = VideoPart(name, part, max_pixels=self.max_pixels)
+            source = VideoPart(name, part, rate=self.rate, max_pixels=self.max_pixels)
         except InputError as error:
             self._runner.reject(printable(name), error)
             return

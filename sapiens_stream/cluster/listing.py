@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Skipped
 from sapiens_stream.sources.listing import list_lines
+from sapiens_stream.sources.pattern import parse_pattern
 
 _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 _LONGEST = 80  # bytes of a folder's name, or a stem: endings come to it
@@ -64,7 +65,7 @@ def entries_of(inputs: Sequence[str]) -> tuple[list[Entry], list[Skipped]]:
     skipped = []
     for each, way in zip(inputs, ways, strict=True):
         folder = "/".join(_fit(part) for part in way[common:-1])
-        entry = Entry(each, folder, _fit(_stem(way[-1])))
+        entry = Entry(each, folder, _fit(_stem(each, way[-1])))
         first = entries.setdefault(entry.name.casefold(), entry)
         if first is not entry:
             same = "it is listed already" if first.input == each else f"its results would overwrite {first.input}'s"
@@ -81,7 +82,8 @@ def _sought(line: str, folder: Path) -> str:
     if is_remote(line):
         return line
     beside = os.path.abspath(folder / line)  # noqa: PTH100  # which does away with ".."
-    return beside if os.path.lexists(beside) else os.path.abspath(line)  # noqa: PTH100
+    there = os.path.lexists(beside) or (parse_pattern(beside) is not None and Path(beside).parent.is_dir())
+    return beside if there else os.path.abspath(line)  # noqa: PTH100
 
 
 def _way(what: str) -> list[str]:
@@ -93,7 +95,9 @@ def _way(what: str) -> list[str]:
     return [f"{parts.scheme}:", parts.hostname or "", *path.strip("/").split("/")]
 
 
-def _stem(name: str) -> str:
+def _stem(what: str, name: str) -> str:
+    if (pattern := parse_pattern(what)) is not None:
+        return pattern.stem
     return Path(name).stem if name.strip(".") else name
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.sources import Video
+from sapiens_stream.sources.clip import open_clip
 from sapiens_stream.sources.probe import Probe
 
 _USUAL_RATE = Fraction(25)
@@ -112,8 +112,8 @@ def typical(probes: Sequence[Probe]) -> SourceInfo:
 def decode_rate(path: str) -> float | None:
     """Frames/s that this machine decodes of a video's beginning; None where it cannot."""
     try:
-        with Video(path) as video:
-            frames = (each for each in video.frames() if isinstance(each, Frame))
+        with open_clip(path) as clip:
+            frames = (each for each in clip.frames() if isinstance(each, Frame))
             next(frames, None)
             began = time.perf_counter()
             count = sum(1 for _, _ in zip(range(_DECODED), frames, strict=False))

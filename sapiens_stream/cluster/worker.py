@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ from sapiens_stream.results.render import Renamed
 from sapiens_stream.settings import MAX_PIXELS, RUN_FILE
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sinks.files import fitting
-from sapiens_stream.sources import Source, Video
+from sapiens_stream.sources import Source
+from sapiens_stream.sources.clip import open_clip
 from sapiens_stream.sources.key_frames import find_key_frames
 from sapiens_stream.sources.parts import KeyFrames, Margin, Part, VideoPart
 from sapiens_stream.sources.video_input import printable
@@ -55,6 +57,8 @@ class Job:
     chunk_seconds: float = 300.0
     steady: int = 0
     every: int = 1
+    rate: Fraction | None = None
+    """Frames a second of numbered pictures."""
     max_pixels: int = MAX_PIXELS
     strict: bool = False
     overwrite: bool = False
@@ -143,7 +147,7 @@ class Worker:
 
         with self._place.work_in(entry.folder, names) as folder:
             address, called = self._address(entry), printable(entry.input)
-            with VideoPart(address, part, max_pixels=job.max_pixels, called=called) as source:
+            with VideoPart(address, part, rate=job.rate, max_pixels=job.max_pixels, called=called) as source:
                 run = run_of_part(
                     source,
                     segmenter.engine,
@@ -242,11 +246,13 @@ class Worker:
 
     def _source(self, address: str, entry: Entry) -> Source:
         """The video at `address`, by its own name, under the names of its results."""
-        video = Video(address, max_pixels=self._job.max_pixels, called=printable(entry.input))
-        return Renamed(video, entry.stem)
+        job = self._job
+        clip = open_clip(address, rate=job.rate, max_pixels=job.max_pixels, called=printable(entry.input))
+        return Renamed(clip, entry.stem)
 
     def _key_frames(self, address: str, entry: Entry) -> KeyFrames:
-        return find_key_frames(address, max_pixels=self._job.max_pixels, called=printable(entry.input))
+        job = self._job
+        return find_key_frames(address, rate=job.rate, max_pixels=job.max_pixels, called=printable(entry.input))
 
     def _only(self) -> tuple[int, ...] | None:
         return self._opened().model.classes.ids(self._job.only.split(",")) if self._job.only else None

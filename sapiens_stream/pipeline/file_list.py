@@ -244,11 +244,18 @@ def planned_files(source: Source, sinks: Sequence[Sink], root: Path) -> FileList
         last = min(count * 2 + 1000, MOST_FRAMES - 1) if count else MOST_FRAMES - 1
         files.claim(source.first_name, last, endings)
         for numbered in (sink.numbered for sink in sinks if sink.numbered is not None):
-            files.claim(numbered.name(source.first_name, 0), numbered.start + last, [numbered.ending])
+            first = numbered.first_of(source.info)
+            files.claim(numbered.name(source.first_name, 0, first), first + last + _gaps(source), [numbered.ending])
     for path in (path for sink in sinks for path in sink.planned):
         if path.is_relative_to(root):
             files.add_single(path.relative_to(root).as_posix())
     return files
+
+
+def _gaps(source: Source) -> int:
+    """How many numbers are missing between those of numbered pictures."""
+    numbers, count = source.info.numbers, source.info.frame_count
+    return 0 if numbers is None or count is None else numbers[1] + 1 - numbers[0] - count
 
 
 def _counts(recorded: Any) -> list[int]:

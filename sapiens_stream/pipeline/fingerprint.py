@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -31,8 +32,8 @@ _SAMPLE_BYTES = 1 << 16
 class Fingerprint:
     """Of a run on `source` by `engine`. Two are equal where neither input, model nor a setting that counts differs.
 
-    A file is known by its size and a hash over samples from all of it, wherever it lies; a folder, list or glob of
-    photos by its path, so that photos may be added; a live source is never the same again.
+    A file is known by its size and a hash over samples from all of it, wherever it lies, and so are numbered pictures;
+    a folder, list or glob of photos by its path, so that photos may be added; a live source is never the same again.
     """
 
     def __init__(self, source: SourceInfo, engine: Inference, settings: Mapping[str, Any]) -> None:
@@ -57,10 +58,11 @@ class Fingerprint:
     def input(self) -> dict[str, Any]:
         """What tells the input from others, as JSON types."""
         path = self._source.path
-        if path is not None and path.is_file():
-            status = path.stat()
-            modified = datetime.fromtimestamp(status.st_mtime, UTC).isoformat()
-            return {"path": _real(path), "bytes": status.st_size, "modified": modified, "sample": sample_of(path)}
+        with suppress(OSError):  # taken away meanwhile
+            if self._source.pictures:
+                return content_of(self._source.pictures, self._source.name)
+            if path is not None and path.is_file():
+                return content_of([path], path)
         if self._source.kind == "photos":
             return {"path": _real(self._source.name)}
         if self._source.kind == "video":
@@ -120,15 +122,36 @@ def _same_input(ours: Mapping[str, Any], theirs: Any) -> bool:
     return all(ours.get(key) == theirs.get(key) for key in keys)
 
 
-def sample_of(path: Path) -> str:
-    """A hash over evenly spread parts of a file, its ends among them: a moment's work for any size."""
+def content_of(files: Sequence[Path], named: str | Path) -> dict[str, Any]:
+    """What tells a file, or several that are one clip, from others, as JSON types.
+
+    The "sample" is a hash over evenly spread parts, the ends among them: a moment's work for any size. Of several files
+    it is one over the names and sizes of all, and over parts of some.
+    """
+    status = [path.stat() for path in files]
+    modified = datetime.fromtimestamp(max(each.st_mtime for each in status), UTC).isoformat()
+    size = sum(each.st_size for each in status)
     digest = hashlib.sha256()
+    if len(files) == 1:
+        _add_parts(digest, files[0], _SAMPLES)
+    else:
+        for path, each in zip(files, status, strict=True):
+            digest.update(f"{path.name}/{each.st_size}/".encode("utf-8", "surrogatepass"))
+        for path in _spread(files):
+            _add_parts(digest, path, 2)
+    return {"path": _real(named), "bytes": size, "modified": modified, "sample": digest.hexdigest()}
+
+
+def _spread(files: Sequence[Path]) -> list[Path]:
+    return [files[at] for at in sorted({(len(files) - 1) * step // (_SAMPLES - 1) for step in range(_SAMPLES)})]
+
+
+def _add_parts(digest: hashlib._Hash, path: Path, count: int) -> None:
     with path.open("rb") as file:
         last = max(0, path.stat().st_size - _SAMPLE_BYTES)
-        for place in sorted({last * step // (_SAMPLES - 1) for step in range(_SAMPLES)}):
+        for place in sorted({last * step // (count - 1) for step in range(count)}):
             file.seek(place)
             digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
 
 
 def _real(path: str | Path) -> str:

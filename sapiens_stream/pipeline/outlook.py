@@ -13,6 +13,7 @@ from sapiens_stream.errors import InputError
 from sapiens_stream.pipeline.batch_file import Ending, State
 from sapiens_stream.settings import BATCH_SCHEMA
 from sapiens_stream.sources.demux import frame_rate_of
+from sapiens_stream.sources.pattern import parse_pattern
 from sapiens_stream.threads import ThreadGroup
 
 
@@ -123,7 +124,9 @@ def look_at_lengths(inputs: Iterable[tuple[int, str]], outlook: Outlook, over: C
             if over():
                 return
             try:
-                if Path(name).is_file():
+                if (pattern := parse_pattern(name)) is not None:
+                    outlook.expect(index, len(pattern.files()))
+                elif Path(name).is_file():
                     outlook.expect(index, _frames_of(Path(name)))
             except (InputError, OSError, ValueError):
                 continue

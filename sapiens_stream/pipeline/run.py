@@ -195,8 +195,8 @@ class Run(LoggedRun):
         if self._folder is None:
             return
         for sink in self._sinks:
-            if sink.numbered is not None and self._source.frame_count is not None:
-                sink.numbered.require_room(self._source.name, self._source.frame_count)
+            if sink.numbered is not None:
+                sink.numbered.require_room(self._source)
         self._log.claim(self._after_claim)
         for sink in self._sinks:
             sink.on_file = self._folder.wrote

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,17 @@ from sapiens_stream import settings
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.pipeline import Run
-from sapiens_stream.pipeline.fingerprint import sample_of
+from sapiens_stream.pipeline.fingerprint import content_of
 from sapiens_stream.pipeline.part_run import CHUNK
 from sapiens_stream.pipeline.stored_first import StoredOnly
 from sapiens_stream.results.past_run import PastRun, rest_missing
 from sapiens_stream.sinks import Outputs
 from sapiens_stream.sinks.files import fitting
 from sapiens_stream.sinks.registry import PEOPLE
-from sapiens_stream.sources import Photos, Source, Video
+from sapiens_stream.sources import Photos, Source
+from sapiens_stream.sources.clip import open_clip
+from sapiens_stream.sources.pattern import parse_pattern
+from sapiens_stream.sources.sequence import parse_rate
 
 Colours = Mapping[str | int, tuple[int, int, int]]
 
@@ -60,16 +64,16 @@ def open_source_of(past: PastRun, given: Sequence[str]) -> Source:
     if past.is_of_photos:
         return _open_photos(past, given[0] if given else None)
     for each in map(Path, given):
-        if each.is_file() and _was_made_of(past, each):
-            return _open_video(past, each)
+        if _files_at(each) and _was_made_of(past, each):
+            return _open_clip(past, each)
     if given:
         raise InputError(f"{past.path} was not made of {', '.join(given)}, but of {past.input}")
     path = past.input_path
-    if path is None or not path.is_file():
+    if path is None or not _files_at(path):
         raise InputError(f"{past.path} was made of {past.input}, which is not there; say with --input where it is")
     if not _was_made_of(past, path):
         raise InputError(f"{past.path} was made of another {past.input}; say with --input where that is")
-    return _open_video(past, path)
+    return _open_clip(past, path)
 
 
 def render(
@@ -156,12 +160,28 @@ def _was_made_of(past: PastRun, path: Path) -> bool:
     fingerprint = past.within("fingerprint", "input")
     if "sample" not in fingerprint:  # it came from an address or a pipe
         return True
-    return path.stat().st_size == fingerprint.get("bytes") and sample_of(path) == fingerprint["sample"]
+    found = content_of(_files_at(path), path)
+    return all(found[each] == fingerprint.get(each) for each in ("bytes", "sample"))
 
 
-def _open_video(past: PastRun, path: Path) -> Source:
-    most = past.settings.get("max_pixels")
-    return Video(path, max_pixels=most) if isinstance(most, int) and most > 0 else Video(path)
+def _files_at(path: Path) -> list[Path]:
+    """What a clip is read from: a file, or numbered pictures; empty where nothing is there."""
+    if (pattern := parse_pattern(path)) is not None:
+        with suppress(InputError):
+            return list(pattern.files().values())
+    return [path] if path.is_file() else []
+
+
+def _open_clip(past: PastRun, path: Path) -> Source:
+    most, rate = past.settings.get("max_pixels"), _text(past.settings.get("fps"))
+    try:
+        return open_clip(
+            path,
+            rate=parse_rate(rate) if rate is not None else None,
+            max_pixels=most if isinstance(most, int) and most > 0 else settings.MAX_PIXELS,
+        )
+    except UsageError as error:
+        raise InputError(f"{past.path}: {error}") from None
 
 
 def _open_photos(past: PastRun, given: str | None) -> Source:

@@ -50,7 +50,7 @@ class JsonSink(Sink):
         regions: Regions = REGIONS,
         only: tuple[int, ...] | None = None,
     ) -> None:
-        check_words(regions, title)
+        check_regions(regions)
         self._root = root
         self._title = title
         self._regions = regions
@@ -80,11 +80,11 @@ def as_json(
     """A frame's JSON, UTF-8. Of the classes only those of `only` (ids; None: all) are written.
 
     `frame` counts from 0; `time` is in seconds, null for a photo; `people` is there if they were
-    looked for, `carried` if not 0, `damaged` if it is true.
+    looked for, `carried` if not 0, `damaged` if it is true, `number` if the frame has one.
     A region is given by `polygons`, as `sinks.regions.polygons` gives them, or by `rle`, COCO's
     {"size": [height, width], "counts": "..."}; `regions="none"` leaves them out. Raises UsageError for any other word.
     """
-    check_words(regions, title)
+    check_regions(regions)
     with SMALL_STEPS:
         return _as_json(result, title, regions, only)
 
@@ -116,6 +116,8 @@ def _as_json(result: Segmentation, title: str, regions: Regions, only: tuple[int
         ]
     if result.carried:
         record["carried"] = result.carried
+    if frame.number is not None:
+        record["number"] = frame.number
     if frame.damaged:
         record["damaged"] = True
     if regions == REGIONS:
@@ -138,10 +140,8 @@ def with_headroom(text: bytes) -> int:
     return int(len(text) * _HEADROOM)
 
 
-def check_words(regions: str, title: str) -> None:
-    """Raises UsageError for what is none of `Regions`, and for a title that is no text."""
-    if not isinstance(title, str):
-        raise UsageError(f"the title is {title!r}; it is a text")
+def check_regions(regions: str) -> None:
+    """Raises UsageError for what is none of `Regions`."""
     if regions not in get_args(Regions):
         raise UsageError(f"can't write regions as {regions!r}; there are {', '.join(get_args(Regions))}")
 

@@ -28,7 +28,7 @@ class Outputs:
     Args:
         overlay: the painted frames: "video", "frames" or "none"; words of the table in `sinks.registry`.
         overlay_file: where the overlay video of a single input goes; None: beside its other results.
-        save: what else, words of the table too, or the empty set; of a text or a list `parse_save` makes it.
+        save: what else, words of the table too, or the empty set; `parse_save` makes it of a text.
         opacity: of the classes' colours, 0 to 1.
         keep_background: leave the background as it is.
         color_by: "class", or "person", which gives each person a colour in place of each class.
@@ -49,7 +49,7 @@ class Outputs:
         premultiplied: the matte's colours are multiplied by its alpha.
         edge: of the matte: "hard" as the class map, "soft" as the model's probability, or that "refined" along the
             picture's edges.
-        start_number: of the first file of a numbered sequence.
+        start_number: of the first file of a numbered sequence; None: 0, and of numbered pictures their own.
 
     Raises:
         UsageError: for a word that there is not, and where nothing would be written.
@@ -80,16 +80,14 @@ class Outputs:
     matte_only: bool = False
     premultiplied: bool = False
     edge: settings.Edge = settings.EDGE
-    start_number: int = settings.START_NUMBER
+    start_number: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "save", registry.parse_save(self.save))
-        if self.overlay_file is not None:
-            object.__setattr__(self, "overlay_file", Path(self.overlay_file))
-        registry.require_known("overlay", [self.overlay])
+        registry.require_known("overlay", {self.overlay})
+        registry.require_known("save", self.save)
         if self.color_by not in get_args(settings.ColourBy):
             raise UsageError(f"color_by is {self.color_by!r}; there are {', '.join(get_args(settings.ColourBy))}")
-        registry.require_known("matte", [self.matte])
+        registry.require_known("matte", {self.matte})
         self._check_matte()
         if not self.kinds:
             savable = ", ".join(registry.words("save"))
@@ -101,7 +99,7 @@ class Outputs:
         asked = [name for name in ("matte_only", "premultiplied") if getattr(self, name)]
         if self.edge != settings.EDGE:
             asked.append("edge")
-        if self.start_number != settings.START_NUMBER and registry.CRYPTOMATTE not in self.save:
+        if self.start_number is not None and registry.CRYPTOMATTE not in self.save:
             asked.append("start_number")
         if asked and self.matte == registry.NONE:
             raise UsageError(f"--{asked[0].replace('_', '-')} is of a matte, and none is asked for; add --matte KIND")

@@ -151,7 +151,7 @@ class Sink(ABC):
         """As `_new_file`, by the result's name or as `numbered` says."""
         frame, name = result.frame, result.frame.name
         if self.numbered is not None:
-            name, ending = self.numbered.name(name, frame.index), self.numbered.ending
+            name, ending = self.numbered.name(name, frame.index, frame.number), self.numbered.ending
         with self._new_file(root, name, ending, of=frame.name) as file:
             yield file
 

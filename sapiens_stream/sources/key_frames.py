@@ -15,20 +15,28 @@ import numpy.typing as npt
 from sapiens_stream.containers.joins import Joins
 from sapiens_stream.containers.opening import open_again
 from sapiens_stream.errors import InputError
-from sapiens_stream.frame import Frame
+from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.demux import Mark, best_stream, holds_no_times_of_showing
 from sapiens_stream.sources.parts import KeyFrames
+from sapiens_stream.sources.pattern import parse_pattern
+from sapiens_stream.sources.sequence import PictureSequence
 from sapiens_stream.sources.video import Video
 
 _NOT_NEARER = Fraction(1)  # seconds between two that are noted: where every frame is one, hours would be millions
 
 
-def find_key_frames(path: str | Path, *, max_pixels: int = MAX_PIXELS, called: str | None = None) -> KeyFrames:
-    """Reads a video through, undecoded; of an MP4 whose index is whole, that alone.
+def find_key_frames(
+    path: str | Path, *, rate: Fraction | None = None, max_pixels: int = MAX_PIXELS, called: str | None = None
+) -> KeyFrames:
+    """Reads a video through, undecoded; of an MP4 whose index is whole, that alone. Each of numbered pictures is one;
+    `rate` is theirs.
 
     Raises InputError where it cannot be opened, cannot be read to its end, or has no times.
     """
+    if (pattern := parse_pattern(path)) is not None:
+        with PictureSequence(path, rate=rate, max_pixels=max_pixels, called=called) as pictures:
+            return _of_pictures(list(pattern.files()), pictures.info)
     with Video(path, max_pixels=max_pixels, called=called) as video:
         name, info = video.info.name, video.info
         first = next((frame for frame in video.frames() if isinstance(frame, Frame)), None)
@@ -70,10 +78,10 @@ class _Noted:
             self.marks.append(mark)
             self._of_marks.append(shown)
 
-    def numbers(self, first: Frame) -> list[int]:
+    def numbers(self, *, first_pts: int) -> list[int]:
         """Of each, how many packets are shown from the first frame on and before it."""
         shown = np.sort(np.frombuffer(self._shown, np.int64))
-        counted = _count(shown, self._of_marks) - _count(shown, [first.pts or 0])
+        counted = _count(shown, self._of_marks) - _count(shown, [first_pts])
         return [max(0, int(each)) for each in counted]
 
 
@@ -88,7 +96,16 @@ def _of_index(stream: av.VideoStream, first: Frame) -> KeyFrames:
     assert stream.time_base is not None
     for place, entry in enumerate(stream.index_entries):
         noted.take(entry.timestamp, stream.time_base, Mark(None, entry.timestamp, place), is_key=entry.is_keyframe)
-    return KeyFrames(noted.times, noted.marks, stream.frames, noted.numbers(first))
+    return KeyFrames(noted.times, noted.marks, stream.frames, noted.numbers(first_pts=first.pts or 0))
+
+
+def _of_pictures(numbers: Sequence[int], info: SourceInfo) -> KeyFrames:
+    noted = _Noted()
+    assert info.time_base is not None
+    for place, number in enumerate(numbers):
+        pts = number - numbers[0]
+        noted.take(pts, info.time_base, Mark(pts, pts, place), is_key=True)
+    return KeyFrames(noted.times, noted.marks, len(numbers), noted.numbers(first_pts=0))
 
 
 def _of_packets(container: av.container.InputContainer, stream: av.VideoStream, name: str, first: Frame) -> KeyFrames:
@@ -110,4 +127,4 @@ def _of_packets(container: av.container.InputContainer, stream: av.VideoStream, 
     if not noted.marks:
         raise InputError(f"{name} has no key frame with a time, and cannot be read in parts")
     marks = [replace(each, joined=jumped) for each in noted.marks]
-    return KeyFrames(noted.times, marks, place, noted.numbers(first))
+    return KeyFrames(noted.times, marks, place, noted.numbers(first_pts=first.pts or 0))

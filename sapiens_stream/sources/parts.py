@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.settings import MAX_PIXELS, frame_name
+from sapiens_stream.sources.clip import open_clip
 from sapiens_stream.sources.demux import Mark
 from sapiens_stream.sources.source import Source
-from sapiens_stream.sources.video import Video
 
 RUN_UP = 2
 """Key frames that a part is decoded from before what is seen of it. After one of them the pictures that refer to what
@@ -120,20 +120,26 @@ class VideoPart(Source):
     `first` is the first frame of the whole video. `began` and `following` are the times of the part's first frame, and
     of the frame after its last, once they are read.
 
-    Raises InputError as `Video` does.
+    `rate` is of numbered pictures. Raises InputError as `open_clip` does.
     """
 
     def __init__(
-        self, path: str | Path, part: Part, *, max_pixels: int = MAX_PIXELS, called: str | None = None
+        self,
+        path: str | Path,
+        part: Part,
+        *,
+        rate: Fraction | None = None,
+        max_pixels: int = MAX_PIXELS,
+        called: str | None = None,
     ) -> None:
         self.part = part
         self.began: Fraction | None = None
         self.following: Fraction | None = None
         self._kept = range(0)
-        with Video(path, max_pixels=max_pixels, called=called) as whole:
+        with open_clip(path, rate=rate, max_pixels=max_pixels, called=called) as whole:
             self.first = next(frame for frame in whole.frames() if isinstance(frame, Frame))
             self.info = replace(whole.info, frame_count=part.frames)
-        self._video = Video(path, max_pixels=max_pixels, called=called, begin=part.mark)
+        self._clip = open_clip(path, rate=rate, max_pixels=max_pixels, called=called, begin=part.mark)
         self._stem = self.first.name.rpartition("/")[0]
         self._frames = self._with_margin()
 
@@ -149,12 +155,12 @@ class VideoPart(Source):
         return frame.index in self._kept
 
     def close(self) -> None:
-        self._video.close()
+        self._clip.close()
 
     def _numbered(self) -> Iterator[Frame | Skipped]:
         """The sound ones, as the whole numbers them."""
         index, sound = self.part.first, self.part.sound
-        for each in self._video.frames():
+        for each in self._clip.frames():
             if isinstance(each, Skipped):
                 yield each
             elif sound is None or (each.time is not None and each.time >= sound):

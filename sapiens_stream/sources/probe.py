@@ -8,12 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import av
 
 from sapiens_stream.containers.opening import open_file
 from sapiens_stream.errors import InputError
 from sapiens_stream.sources.demux import best_stream, frame_rate_of
+from sapiens_stream.sources.pattern import parse_pattern
+from sapiens_stream.sources.sequence import USUAL_RATE
 from sapiens_stream.sources.video_input import parse_video
 
 _AT_ONCE = 8  # headers that are read at a time: on a network's disk each is a wait
@@ -33,6 +36,8 @@ class Probe:
 def probe(what: str) -> Probe:
     """Looks at a file. An address is not asked; what cannot be read tells nothing, and raises nothing."""
     try:
+        if (pattern := parse_pattern(what)) is not None:
+            return _of_pictures(list(pattern.files().values()))
         path = parse_video(what).path
     except InputError:
         return Probe()
@@ -53,6 +58,14 @@ def probe(what: str) -> Probe:
             codec=stream.codec_context.name,
         )
     return Probe(bytes=length)
+
+
+def _of_pictures(files: Sequence[Path]) -> Probe:
+    """As far as names and sizes tell; for each as many bytes as the first has."""
+    length = None
+    with suppress(OSError):
+        length = files[0].stat().st_size * len(files)
+    return Probe(bytes=length, seconds=len(files) / USUAL_RATE, frames=len(files))
 
 
 def probe_all(inputs: Sequence[str]) -> list[Probe]:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.sources.live.address import parse_address
+from sapiens_stream.sources.pattern import parse_pattern
 from sapiens_stream.sources.redaction import redacted_text
 
 STANDARD_INPUT = "-"
@@ -21,7 +22,8 @@ _WEB = ("http", "https")
 class VideoInput:
     """A video as it was named. `name` is safe to print, `stem` is what its results are called.
 
-    It has a `path` or a `url`, which may hold credentials, or neither: then it is standard input.
+    It has a `path` or a `url`, which may hold credentials, or neither: then it is standard input. The path of numbered
+    pictures is their pattern.
     """
 
     name: str
@@ -42,8 +44,8 @@ def parse_video(what: str | Path) -> VideoInput:
         return VideoInput(name="standard input", stem="stdin")
     if isinstance(what, str) and (match := _URL.match(what)):
         return _address(what, match[1].lower())
-    path = Path(what)
-    return VideoInput(name=str(path), stem=path.stem, path=path)
+    path, pattern = Path(what), parse_pattern(what)
+    return VideoInput(name=str(path), stem=path.stem if pattern is None else pattern.stem, path=path)
 
 
 def _address(text: str, scheme: str) -> VideoInput:
