@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
+from sapiens_stream.cores import keep_to_quota
 from sapiens_stream.errors import cause, out_of_memory
 
 _FAILED, _INTERRUPTED = 1, 130  # as `cli.exit_codes`, which is not loaded yet
@@ -12,6 +13,7 @@ _FAILED, _INTERRUPTED = 1, 130  # as `cli.exit_codes`, which is not loaded yet
 
 def main() -> NoReturn:
     """Runs the program and exits with its code."""
+    keep_to_quota()
     try:
         from sapiens_stream.cli import main as run
     except KeyboardInterrupt:

@@ -7,16 +7,16 @@ and fits where each piece of work has a result that somebody waits for. Who make
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from threading import TIMEOUT_MAX, BoundedSemaphore, Lock, Thread, current_thread
 
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.errors import cause
 
 JOIN_SECONDS = 10.0  # a thread stuck in a system call must not hold the program for ever
 
-SMALL_STEPS = BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
+SMALL_STEPS = BoundedSemaphore(max(1, usable_cores() // 2))
 """To be held for work of many small steps of numpy, so that not every thread is at such work at once.
 
 Each step lets go of the interpreter's lock and takes it again: threads that do so side by side hand it to and fro. On

@@ -87,6 +87,17 @@ def test_a_busy_machine_is_said_to_be_busy(healthy: Report, share: float, busy: 
     assert report.busy is report.as_dict()["busy"] is busy
 
 
+@pytest.mark.parametrize(
+    ("quota", "said"), [(None, " 64 cores, "), (1.5, " 2 cores (a quota leaves the time of 1.5), ")]
+)
+def test_the_quota_of_a_container_is_told(healthy: Report, quota: float | None, said: str) -> None:
+    cores = 64 if quota is None else 2
+    report = replace(healthy, processor=replace(healthy.processor, cores=cores, quota=quota))
+    [line] = [line for line in lines_of(report) if line.startswith("  processor")]
+    assert said in line
+    assert report.as_dict()["processor"]["quota"] == quota
+
+
 @pytest.mark.parametrize("wanted", [4, 16])
 def test_the_share_of_cores_falls_where_more_is_wanted_than_there_is(
     monkeypatch: pytest.MonkeyPatch, wanted: int

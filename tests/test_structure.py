@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sapiens_stream"
 
 _DATA = {"classes", "colour", "colouring", "errors", "frame", "home", "install_line", "labels", "painting", "quiet"}
-_DATA |= {"runs", "settings", "soft", "text", "threads"}
+_DATA |= {"cores", "runs", "settings", "soft", "text", "threads"}
 MAY_KNOW = {
     "errors": set(),
     "settings": set(),
@@ -22,7 +22,8 @@ MAY_KNOW = {
     "text": set(),
     "home": set(),
     "install_line": set(),
-    "threads": {"errors"},
+    "cores": {"text"},
+    "threads": {"cores", "errors"},
     "classes": {"errors", "text"},
     "runs": set(),
     "labels": {"classes", "runs"},
@@ -43,7 +44,7 @@ MAY_KNOW = {
     "api": _DATA | {"models", "sources", "inference", "people", "pipeline", "result"},
     "cluster": _DATA | {"api", "containers", "sources", "sinks", "inference", "people", "pipeline", "results"},
     "doctor": _DATA | {"api", "models", "sinks", "inference"},
-    "training": {"classes", "models", "threads"},
+    "training": {"classes", "cores", "models", "threads"},
 }
 """The command line and the package's front may know of all."""
 _CONVERTING = re.compile(r"\.reformat\(|\.to_ndarray\([^)]|VideoReformatter")

@@ -35,7 +35,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield _row("libraries", ", ".join(f"{name} {number}" for name, number in versions.items() if "lib" in name))
     yield _row("system", report.system)
     flags = ", ".join(report.processor.flags) or report.processor.capability
-    yield _row("processor", f"{report.processor.name}, {report.processor.cores} cores, {flags}")
+    quota = report.processor.quota
+    limit = "" if quota is None else f" (a quota leaves the time of {quota:g})"
+    yield _row("processor", f"{report.processor.name}, {report.processor.cores} cores{limit}, {flags}")
     yield _row("memory", _space(report.memory))
     yield _row("disk", f"{_space(report.disk)}, here")
     if report.busy:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sapiens_stream.api import Segmenter
-from sapiens_stream.doctor.machine import usable_cores
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.doctor.timing import fastest
 from sapiens_stream.frame import Frame
 

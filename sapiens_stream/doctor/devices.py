@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.doctor.builtin import frames_per_second
-from sapiens_stream.doctor.machine import Space, answer, memory, processor, usable_cores
+from sapiens_stream.doctor.machine import Space, answer, memory, processor
 from sapiens_stream.doctor.timing import fastest
 from sapiens_stream.errors import SapiensStreamError, cause
 from sapiens_stream.inference.device import PRECISIONS, available_devices, bears_bfloat16

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import platform
 import shutil
 import subprocess
@@ -11,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from sapiens_stream.cores import quota, usable_cores
 
 # Of a processor's many flags, those that decide how fast matrices multiply; "bf16", "i8mm" and "fphp" are ARM's.
 MATRIX_FLAGS = (
@@ -21,12 +21,16 @@ MATRIX_FLAGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Processor:
-    """`cores` is how many this process may use, after affinity and container limits; `capability` what torch uses."""
+    """`cores` is how many this process may use, by its affinity and its quota; `capability` what torch uses.
+
+    `quota` is the processor time a second, in seconds, that a container leaves it; None without such a limit.
+    """
 
     name: str
     cores: int
     capability: str
     flags: tuple[str, ...]
+    quota: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +47,8 @@ def processor() -> Processor:
         cores=usable_cores(),
         capability=torch.backends.cpu.get_cpu_capability(),
         flags=_flags(),
+        quota=quota(),
     )
-
-
-def usable_cores() -> int:
-    """The cores of this process' affinity, or fewer where its container is limited to less time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _first_line(Path("/sys/fs/cgroup/cpu.max")).split()
-    if len(quota) == 2 and quota[0].isdecimal():
-        cores = min(cores, math.ceil(int(quota[0]) / int(quota[1])))
-    return cores
 
 
 def memory() -> Space | None:

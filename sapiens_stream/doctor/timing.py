@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 
-from sapiens_stream.doctor.machine import usable_cores
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.threads import ThreadGroup
 
 BUSY = 0.85

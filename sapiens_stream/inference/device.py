@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from sapiens_stream.cores import limited_cores
 from sapiens_stream.errors import DeviceError, UsageError
 from sapiens_stream.models.interface import PRECISION_NAMES as PRECISION_NAMES
 from sapiens_stream.models.interface import PRECISIONS as PRECISIONS
@@ -64,8 +65,14 @@ def resolve_devices(names: str, model: Model) -> list[torch.device]:
         hint = "; for CUDA install onnxruntime-gpu in the place of onnxruntime" * (wrong[0].type == "cuda")
         raise DeviceError(f"{model.name} is run by onnxruntime, which here runs on {kinds}, not on {wrong[0]}{hint}")
     if len(devices) == 1 and devices[0].type == "cpu" and model.spread:
-        return devices * min(torch.get_num_threads(), MAX_SPREAD)
+        return devices * min(cpu_threads(), MAX_SPREAD)
     return devices
+
+
+def cpu_threads() -> int:
+    """With how many threads a model computes on the CPU: torch's number, or the cores of a quota that are fewer."""
+    threads = torch.get_num_threads()
+    return min(threads, limited_cores() or threads)
 
 
 def bears_bfloat16(device: torch.device) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from itertools import takewhile
 
 import torch
 
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Frame, UInt8Array
 from sapiens_stream.inference.closer import Look
@@ -32,7 +32,7 @@ class ForwardPass:
         self._streams = streams
         self._fit = fit
         # One thread cannot resize as fast as such a device computes.
-        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "resize") if placed.device.type == "cuda" else None
+        self._pool = ThreadPoolExecutor(min(4, usable_cores()), "resize") if placed.device.type == "cuda" else None
 
     def whole(self, frame: Frame) -> Look:
         """All of a frame, brought to what a network takes."""

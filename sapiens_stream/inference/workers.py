@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary, WeakMethod
 import torch
 
 from sapiens_stream.errors import DeviceError, SapiensStreamError, UsageError
+from sapiens_stream.inference.device import cpu_threads
 from sapiens_stream.inference.placed_model import reason
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.turns import Refining, Turns
@@ -175,8 +176,7 @@ class Workers:
 
     def add(self, devices: Sequence[torch.device]) -> None:
         """Places the model on each of them. Raises what a Worker does."""
-        shared = len(devices) > 1 and devices[0].type == "cpu"
-        pool = max(1, torch.get_num_threads() // len(devices)) if shared else None
+        pool = max(1, cpu_threads() // len(devices)) if devices and devices[0].type == "cpu" else None
         lost = partial(_if_there, WeakMethod(self._lost))  # the threads must not keep the engine, whose end ends them
         added = [
             WorkerThread(self.group, partial(self._make, device), device=device, threads=pool, on_lost=lost)

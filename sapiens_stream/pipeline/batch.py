@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Literal, Protocol
 
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.errors import Stalled
 from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.run import Run
@@ -204,7 +204,7 @@ class Batch:
 
     def _at_once(self) -> int:
         if self._cores is not None and len(self._running) == self._jobs and self._cores.are_idle():
-            self._jobs = min(self._jobs + 1, MOST_JOBS, os.cpu_count() or 1)
+            self._jobs = min(self._jobs + 1, MOST_JOBS, usable_cores())
         return self._jobs
 
 
@@ -220,4 +220,4 @@ class _Cores:
         if wall < _LOOK_AT_CORES_EVERY:
             return False
         self._at = time.monotonic(), time.process_time()
-        return processor / wall < (1 - _IDLE) * (os.cpu_count() or 1)
+        return processor / wall < (1 - _IDLE) * usable_cores()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -16,6 +15,7 @@ from av.video.stream import VideoStream
 
 from sapiens_stream.containers.limits import too_large
 from sapiens_stream.containers.opening import CONNECT_SECONDS, open_address, open_file
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, frame_name
@@ -82,7 +82,7 @@ class Video(Source):
             decoder = self._demuxer.stream.codec_context
             decoder.flags |= Flags.unaligned  # what is cut off on the left is cut to the pixel
             decoder.thread_type = "AUTO"
-            decoder.thread_count = min(MAX_DECODER_THREADS, os.cpu_count() or 1)
+            decoder.thread_count = min(MAX_DECODER_THREADS, usable_cores())
             rest = self._read()
             head = self._head(rest)
             self.info = self._describe(head[-1])

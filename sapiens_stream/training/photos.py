@@ -23,6 +23,7 @@ from torchvision.transforms import v2
 from torchvision.tv_tensors import Image, Mask
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.models.builtin import load_builtin
 from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
 from sapiens_stream.training.labels import CLOTHING, FACE, FEET, IGNORE, Labels
@@ -151,7 +152,7 @@ class StreetPhotos:
         self.ids = [name for name in photo_ids(folder, held_out=False) if (targets / f"{name}.png").exists()]
         if not self.ids:
             raise FileNotFoundError(f"no targets in {targets} of the photographs in {folder}")
-        with ThreadPoolExecutor() as readers:
+        with ThreadPoolExecutor(usable_cores()) as readers:
             self._held = list(readers.map(self._read, self.ids))
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.training.joints import joints_within, mirrored_joints
 from sapiens_stream.training.targets import LEFT_RIGHT
 from sapiens_stream.training.views import views_of
@@ -126,7 +127,7 @@ class Cutouts:
         self._rows: list[tuple[int, int]] = []
         boxes, counts, behind = [], [], []
         paths = sorted(path for folder in folders for path in folder.glob("*.label.npy"))
-        with ThreadPoolExecutor() as readers:
+        with ThreadPoolExecutor(usable_cores()) as readers:
             for found in readers.map(_read_shard, paths):
                 for row, box, count, back in found.seen:
                     if (row // PICTURES_A_BODY % every == every - 1) == held_out:

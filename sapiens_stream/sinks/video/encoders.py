@@ -10,6 +10,7 @@ import av
 from av.codec import Codec
 from av.video.codeccontext import VideoCodecContext
 
+from sapiens_stream.cores import limited_cores
 from sapiens_stream.errors import AT_A_LIMIT, OutputError, UsageError
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import PRESET
@@ -19,6 +20,7 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 """x264's words from fast to small; other encoders get what comes closest."""
 
 _SVT_AV1_PRESETS = ("9", "9", "8", "7", "6", "5", "4", "3", "2")  # from 10 on it warns of artefacts
+_SVT_AV1_MOST = 6  # levels of parallelism, of which the first are cores
 _NVENC_PRESETS = ("p1", "p1", "p2", "p3", "p3", "p4", "p5", "p6", "p7")
 _VPX_SPEEDS = ("8", "7", "6", "5", "4", "3", "2", "1", "0")
 
@@ -141,6 +143,19 @@ def require_size(codec: str, size: tuple[int, int], path: Path) -> None:
     )
 
 
+def kept_to_quota(codec: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The `options` of an encoder, which by itself takes a thread and more for each core, whatever a quota leaves."""
+    if (cores := limited_cores()) is None:
+        return dict(options)
+    kept = {**options, "threads": str(cores)}
+    match codec:  # whose pools are their own
+        case "libx265":
+            kept["x265-params"] = f"{options['x265-params']}:pools={cores}"
+        case "libsvtav1":
+            kept["svtav1-params"] = f"lp={min(cores, _SVT_AV1_MOST)}"
+    return kept
+
+
 def _takes(encoder: Encoder, size: tuple[int, int]) -> bool:
     return encoder.smallest <= min(size) and max(size) <= encoder.largest
 
@@ -204,7 +219,7 @@ def _problem(codec: str) -> str | None:
         context.width, context.height = 320, 240
         context.pix_fmt = pixel_format(codec)
         context.framerate = context.time_base = 25  # type: ignore[assignment]
-        context.options = ENCODERS[codec].settings(None, PRESET)
+        context.options = kept_to_quota(codec, ENCODERS[codec].settings(None, PRESET))
         with kept_scheduling():
             context.open()
     except av.codec.codec.UnknownCodecError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from av.video.stream import VideoStream
 from sapiens_stream.containers.joins import Joins
 from sapiens_stream.containers.limits import limit_decoder
 from sapiens_stream.containers.opening import open_address, open_file
+from sapiens_stream.cores import usable_cores
 from sapiens_stream.errors import InputError
 from sapiens_stream.settings import MAX_PIXELS
 from sapiens_stream.sources.demux import best_stream
@@ -224,7 +224,7 @@ def _configure(stream: VideoStream) -> None:
     decoder = stream.codec_context
     decoder.flags |= Flags.unaligned  # as `Video` has it
     decoder.thread_type = "SLICE"
-    decoder.thread_count = min(MAX_DECODER_THREADS, os.cpu_count() or 1)
+    decoder.thread_count = min(MAX_DECODER_THREADS, usable_cores())
     decoder.copy_opaque = True
 
 
