@@ -89,6 +89,10 @@ class Segmenter:
         _require_known(settings)
         require_torch()
         warn, note = settings.pop("warn", warnings.warn), settings.pop("note", _ignore)
+        for name, told in (("warn", warn), ("note", note)):
+            _require_callable(name, told)
+        if not isinstance(options, (InferenceOptions, type(None))):
+            raise UsageError(f"options is an InferenceOptions; got {type(options).__name__}")
         options = replace(options or InferenceOptions(), **settings)  # type: ignore[arg-type,misc]
         if isinstance(model, Model):
             _require_as_it_is(model, options)
@@ -156,6 +160,9 @@ class Segmenter:
     def __reduce__(self) -> NoReturn:
         raise UsageError("a Segmenter cannot be pickled; make one in each process")
 
+    def __repr__(self) -> str:
+        return f"<Segmenter {self.model.name!r} on {', '.join(map(str, self.engine.devices))}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -214,6 +221,9 @@ def segment(
     _require_known(settings)
     if isinstance(model, Segmenter) and settings:
         raise UsageError(f"{next(iter(settings))} cannot be changed in a Segmenter; pass it when that is made")
+    for name, told in (("on_skip", on_skip), ("on_damage", on_damage)):
+        if told is not None:
+            _require_callable(name, told)
     opened = _opened(source, reconnect, timeout, max_pixels)
     segmenter = model if isinstance(model, Segmenter) else Segmenter(model, **settings)
     stream = Stream(
@@ -257,6 +267,11 @@ def _results(stream: Stream, own: Segmenter | None) -> Generator[Result, None, N
 def _require_known(settings: Settings) -> None:
     if unknown := sorted(settings.keys() - _SETTINGS.keys()):
         raise UsageError(f"no setting is called {unknown[0]!r}; there are {', '.join(_SETTINGS)}")
+
+
+def _require_callable(name: str, told: object) -> None:
+    if not callable(told):
+        raise UsageError(f"{name} is {told!r}; it is a function, which is called with what there is to tell")
 
 
 def _require_as_it_is(model: Model, options: InferenceOptions) -> None:

@@ -108,7 +108,7 @@ class Frame:
         number: of a clip of numbered pictures, that in the name of its file.
 
     Raises:
-        UsageError: for a `decoded` that is neither.
+        UsageError: for a `decoded` that is neither, and for a `name` that is no text.
 
     >>> frame = Frame(index=0, name="mine", decoded=np.zeros((480, 640, 3), np.uint8))
     >>> frame.size, frame.rgb.shape
@@ -117,7 +117,7 @@ class Frame:
 
     index: int
     name: str
-    decoded: av.VideoFrame | UInt8Array
+    decoded: av.VideoFrame | UInt8Array = field(repr=False)
     quarter_turns: int = 0
     mirrored: bool = False
     pts: int | None = None
@@ -129,6 +129,8 @@ class Frame:
 
     def __post_init__(self) -> None:
         decoded = self.decoded
+        if not isinstance(self.name, str):
+            raise UsageError(f"a frame's name is a text, such as 'photo'; got {self.name!r}")
         if isinstance(decoded, av.VideoFrame):
             return
         if not (isinstance(decoded, np.ndarray) and decoded.dtype == np.uint8 and decoded.shape[2:] == (3,)):

@@ -15,7 +15,7 @@ from sapiens_stream.colour.meaning import UNSPECIFIED, Colour
 from sapiens_stream.colour.planes import Plane, Planes
 from sapiens_stream.colour.tone_map import from_sdr
 from sapiens_stream.errors import UsageError
-from sapiens_stream.settings import OPACITY
+from sapiens_stream.settings import OPACITY, is_number
 
 __all__ = ["Painter", "Planes"]
 
@@ -42,8 +42,9 @@ class Painter:
         keep_background: bool = False,
         only: tuple[int, ...] | None = None,
     ) -> None:
-        if not 0 <= opacity <= 1:
-            raise UsageError(f"opacity {opacity} is outside 0 to 1")
+        if not is_number(opacity) or not 0 <= opacity <= 1:
+            raise UsageError(f"opacity is {opacity!r}; it is a number from 0 to 1")
+        opacity = float(opacity)
         self.classes = classes
         self.opacity = opacity
         self.keep_background = keep_background

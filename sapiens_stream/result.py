@@ -211,10 +211,10 @@ class Result(Segmentation):
 
         >>> result.save("results", "astronaut", save="json", overlay="none", classes=["hair"])
         """
-        require_known("overlay", {overlay}, spanning=False)
+        require_known("overlay", [overlay], spanning=False)
         outputs = Outputs(
             overlay=overlay,
-            save=parse_save(save if isinstance(save, str) else ",".join(save), spanning=False),
+            save=parse_save(save, spanning=False),
             opacity=opacity,
             keep_background=keep_background,
             only=self._only(classes),

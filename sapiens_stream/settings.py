@@ -6,6 +6,7 @@ results may rely on. How a model is run has its defaults in `inference.options`.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Literal
 
 # What there is to choose from. The words of --save and --overlay are in the table of outputs, `sinks.registry`.
@@ -101,3 +102,8 @@ def frame_name(stem: str, index: int) -> str:
 def picture_name(index: int) -> str:
     """The same of a picture that has no name of its own."""
     return f"image_{index:06d}"
+
+
+def is_number(value: object) -> bool:
+    """Whether it may be compared with numbers, NumPy's too; False and True may not."""
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -32,6 +32,7 @@ from sapiens_stream import (
     Frame,
     InputError,
     OutputError,
+    Outputs,
     Result,
     Run,
     Segmenter,
@@ -40,6 +41,7 @@ from sapiens_stream import (
     Source,
     SourceInfo,
     UsageError,
+    open_source,
     segment,
 )
 from sapiens_stream.models import open_model
@@ -293,6 +295,10 @@ class TestSegmenter:
             {"batch_size": 0},
             {"batch_size": 2.0},
             {"batch_size": True},
+            {"alpha_of": 2},
+            {"options": {"device": "cpu"}},
+            {"warn": "loudly"},
+            {"note": True},
         ],
         ids=str,
     )
@@ -409,7 +415,13 @@ class TestSegment:
             ([RGB], {"devise": "cpu"}, "no setting is called 'devise'"),
             (None, {}, "got NoneType"),
             (0, {"timeout": 0}, "timeout is 0"),
+            (0, {"timeout": "5"}, "timeout is '5'"),
             (0, {"reconnect": "often"}, "reconnect is 'often'"),
+            (0, {"max_pixels": "many"}, "max_pixels is 'many'"),
+            ("samples/clip.mp4", {"max_pixels": 0}, "max_pixels is 0"),
+            ("samples/astronaut.jpg", {"max_pixels": "many"}, "max_pixels is 'many'"),
+            ([RGB], {"on_skip": "warn"}, "on_skip is 'warn'"),
+            ([RGB], {"on_damage": 3}, "on_damage is 3"),
         ],
         ids=str,
     )
@@ -538,14 +550,26 @@ class TestResult:
             {"overlay": "video"},
             {"save_format": "gif"},
             {"opacity": 2},
+            {"opacity": True},
+            {"opacity": "0.5"},
+            {"opacity": None},
             {"classes": ["nose"]},
             {"regions": "dots"},
+            {"save": None},
+            {"save": [1]},
+            {"overlay": ["frames"]},
+            {"title": 3},
         ],
         ids=str,
     )
     def test_a_choice_that_there_is_not(self, result: Result, tmp_path: Path, choices: dict[str, Any]) -> None:
         with pytest.raises(UsageError):
             result.save(tmp_path, "a", **choices)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_name_that_is_no_text_is_refused(self, result: Result, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="got 3"):
+            result.save(tmp_path, 3)  # type: ignore[arg-type]
         assert not list(tmp_path.iterdir())
 
     def test_a_name_outside_the_folder_is_refused(self, result: Result, tmp_path: Path) -> None:
@@ -567,6 +591,14 @@ class TestResult:
         monkeypatch.setitem(sys.modules, "supervision", None)
         with pytest.raises(UsageError, match="pip install supervision"):
             result.to_supervision()
+
+    @pytest.mark.parametrize("opacity", [0, 1, np.float32(0.5), np.int64(1)], ids=repr)
+    def test_opacity_may_be_any_number(self, result: Result, opacity: float) -> None:
+        assert np.array_equal(result.overlay(opacity), result.overlay(float(opacity)))
+
+    def test_reprs_hold_no_picture(self, result: Result, model: Segmenter) -> None:
+        assert repr(model) == "<Segmenter 'colour' on cpu>"
+        assert repr(result.frame).startswith("Frame(index=0, name='image'") and "array" not in repr(result.frame)
 
     def test_its_repr_is_short_and_tells_size_and_classes(self, result: Result) -> None:
         said = repr(result)
@@ -619,6 +651,15 @@ class TestSourcesAndSinksOfOnesOwn:
         with pytest.raises(ZeroDivisionError, match="mine"):
             Run(Pan(), model.engine, [Names(fail_at=1)], record_path=record).execute(check=True)
         assert json.loads(record.read_text())["status"] == "failed"
+
+    def test_outputs_take_plain_words_and_paths(self) -> None:
+        asked = Outputs(save="labels, json", overlay_file="talk.mp4")  # type: ignore[arg-type]
+        assert asked == Outputs(save=frozenset({"json", "labels"}), overlay_file=Path("talk.mp4"))
+
+    @pytest.mark.parametrize("what", [None, 1.5, b"clip.mp4", ["clip.mp4"]], ids=repr)
+    def test_what_is_no_source_is_named(self, what: Any) -> None:
+        with pytest.raises(UsageError, match=f"got {type(what).__name__}"):
+            open_source(what)
 
 
 class TestPackage:

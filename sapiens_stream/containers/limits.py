@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from av.video.codeccontext import VideoCodecContext
 
-from sapiens_stream.errors import InputError
+from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.settings import is_number
 
 PHOTO_BYTES_AT_ONCE = 2**30
 """What photos that are decoded at the same time, or wait decoded, may take together."""
@@ -23,6 +24,12 @@ def limit_decoder(decoder: VideoCodecContext, max_pixels: int) -> None:
 def ffmpeg_limit(max_pixels: int) -> str:
     """FFmpeg's option `max_pixels`, with room for its own rounding up of rows; who knows the size is stricter."""
     return str(max_pixels + max_pixels // 2 + 2**16)
+
+
+def require_max_pixels(max_pixels: float) -> None:
+    """Raises UsageError for what is no number of pixels."""
+    if not is_number(max_pixels) or not max_pixels >= 1:
+        raise UsageError(f"max_pixels is {max_pixels!r}; it is a number of pixels, 1 or more")
 
 
 def too_large(size: tuple[int, int], max_pixels: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
@@ -84,6 +84,8 @@ class InferenceOptions(ModelOptions):
                 f"people is {self.people!r} and boxes {str(self.boxes)!r}; one of them says where people are"
             )
         if isinstance(self.alpha_of, str) and self.alpha_of != FOREGROUND:
+            raise UsageError(f"alpha_of is {self.alpha_of!r}; it is {FOREGROUND!r}, or a list of classes")
+        if self.alpha_of is not None and not isinstance(self.alpha_of, Iterable):
             raise UsageError(f"alpha_of is {self.alpha_of!r}; it is {FOREGROUND!r}, or a list of classes")
         if self.alpha_of is not None and not isinstance(self.alpha_of, str):
             object.__setattr__(self, "alpha_of", tuple(self.alpha_of))

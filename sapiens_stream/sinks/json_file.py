@@ -50,7 +50,7 @@ class JsonSink(Sink):
         regions: Regions = REGIONS,
         only: tuple[int, ...] | None = None,
     ) -> None:
-        check_regions(regions)
+        check_words(regions, title)
         self._root = root
         self._title = title
         self._regions = regions
@@ -84,7 +84,7 @@ def as_json(
     A region is given by `polygons`, as `sinks.regions.polygons` gives them, or by `rle`, COCO's
     {"size": [height, width], "counts": "..."}; `regions="none"` leaves them out. Raises UsageError for any other word.
     """
-    check_regions(regions)
+    check_words(regions, title)
     with SMALL_STEPS:
         return _as_json(result, title, regions, only)
 
@@ -140,8 +140,10 @@ def with_headroom(text: bytes) -> int:
     return int(len(text) * _HEADROOM)
 
 
-def check_regions(regions: str) -> None:
-    """Raises UsageError for what is none of `Regions`."""
+def check_words(regions: str, title: str) -> None:
+    """Raises UsageError for what is none of `Regions`, and for a title that is no text."""
+    if not isinstance(title, str):
+        raise UsageError(f"the title is {title!r}; it is a text")
     if regions not in get_args(Regions):
         raise UsageError(f"can't write regions as {regions!r}; there are {', '.join(get_args(Regions))}")
 

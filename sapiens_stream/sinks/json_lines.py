@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.settings import REGIONS, Regions
-from sapiens_stream.sinks.json_file import as_json, bytes_of_json, check_regions, with_headroom
+from sapiens_stream.sinks.json_file import as_json, bytes_of_json, check_words, with_headroom
 from sapiens_stream.sinks.lines import Lines
 from sapiens_stream.sinks.sink import Sink
 
@@ -24,7 +24,7 @@ class JsonLines(Lines):
     def __init__(
         self, path: Path, *, title: str, regions: Regions = REGIONS, only: tuple[int, ...] | None = None
     ) -> None:
-        check_regions(regions)
+        check_words(regions, title)
         super().__init__(path)
         self._encode = partial(as_json, title=title, regions=regions, only=only)
         self._regions = regions

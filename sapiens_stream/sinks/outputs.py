@@ -28,7 +28,7 @@ class Outputs:
     Args:
         overlay: the painted frames: "video", "frames" or "none"; words of the table in `sinks.registry`.
         overlay_file: where the overlay video of a single input goes; None: beside its other results.
-        save: what else, words of the table too, or the empty set; `parse_save` makes it of a text.
+        save: what else, words of the table too, or the empty set; of a text or a list `parse_save` makes it.
         opacity: of the classes' colours, 0 to 1.
         keep_background: leave the background as it is.
         color_by: "class", or "person", which gives each person a colour in place of each class.
@@ -83,11 +83,13 @@ class Outputs:
     start_number: int | None = None
 
     def __post_init__(self) -> None:
-        registry.require_known("overlay", {self.overlay})
-        registry.require_known("save", self.save)
+        object.__setattr__(self, "save", registry.parse_save(self.save))
+        if self.overlay_file is not None:
+            object.__setattr__(self, "overlay_file", Path(self.overlay_file))
+        registry.require_known("overlay", [self.overlay])
         if self.color_by not in get_args(settings.ColourBy):
             raise UsageError(f"color_by is {self.color_by!r}; there are {', '.join(get_args(settings.ColourBy))}")
-        registry.require_known("matte", {self.matte})
+        registry.require_known("matte", [self.matte])
         self._check_matte()
         if not self.kinds:
             savable = ", ".join(registry.words("save"))

@@ -272,11 +272,11 @@ def described(option: str, *, spanning: bool = True) -> str:
     return ", ".join(f"{word} ({'; '.join(told)})" if word else "; ".join(told) for word, told in helps.items())
 
 
-def parse_save(text: str, *, spanning: bool = True) -> frozenset[str]:
-    """The set of outputs that a text names.
+def parse_save(save: str | Iterable[str], *, spanning: bool = True) -> frozenset[str]:
+    """The set of outputs that a text, or a list, names.
 
     Args:
-        text: words of the table, separated by commas; "none" is the empty set.
+        save: words of the table, separated by commas or one by one; "none" is the empty set.
         spanning: whether what spans a clip is taken, as it is not for a single picture.
 
     Returns:
@@ -288,6 +288,9 @@ def parse_save(text: str, *, spanning: bool = True) -> frozenset[str]:
     >>> sorted(parse_save("json, classes"))
     ['classes', 'json']
     """
+    if not isinstance(save, Iterable):
+        raise UsageError(f"save is {save!r}; it is words such as 'classes,json', or 'none'")
+    text = save if isinstance(save, str) else ",".join(map(str, save))
     given = frozenset(word.strip() for word in text.split(",")) - {""}
     chosen = given - {NONE}
     require_known("save", chosen, spanning=spanning)
@@ -299,7 +302,7 @@ def parse_save(text: str, *, spanning: bool = True) -> frozenset[str]:
 def require_known(option: str, chosen: Iterable[str], *, spanning: bool = True) -> None:
     """Raises UsageError for a word that the option does not have, naming those that it has."""
     known = words(option, spanning=spanning)
-    if unknown := sorted(set(chosen) - {*known, NONE}):
+    if unknown := sorted({str(each) for each in chosen} - {*known, NONE}):
         there_are = f"there are {', '.join(known)}, or {NONE}"
         if option == "save":
             raise UsageError(f"can't save {', '.join(unknown)}; {there_are}")

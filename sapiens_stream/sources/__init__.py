@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from sapiens_stream.errors import InputError
+from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
 from sapiens_stream.sources.decoding import Decoder
 from sapiens_stream.sources.kinds import ANIMATIONS, is_photo
@@ -64,7 +65,7 @@ def open_source(
 
     Raises:
         InputError: where the input cannot be opened; a live one is opened only when its frames are asked for.
-        UsageError: for a URL that is no source.
+        UsageError: for a URL that is no source, and for what is none of these.
 
     >>> with open_source("clip.mp4") as source:
     ...     for frame in source.frames():
@@ -72,7 +73,11 @@ def open_source(
     """
     if what == "":  # to pathlib the current folder, and most likely a variable that nobody has set
         raise InputError("an empty name is no input")
-    if isinstance(what, int) or is_live(what):
+    if isinstance(what, int):
+        return live(what)
+    if not isinstance(what, (str, os.PathLike)):
+        raise UsageError(f"a source is a path, an address or a camera's index; got {type(what).__name__}")
+    if is_live(what):
         return live(what)
     if parse_pattern(what) is not None:
         return PictureSequence(what, workers=workers, max_pixels=max_pixels)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sapiens_stream.containers.limits import PHOTO_BYTES_AT_ONCE
+from sapiens_stream.containers.limits import PHOTO_BYTES_AT_ONCE, require_max_pixels
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
@@ -75,8 +75,7 @@ class Photos(Source):
             raise UsageError(f"no decoder {decoder!r}; there are {', '.join(DECODERS)}")
         if workers < 1:
             raise UsageError(f"{workers} workers; at least 1 is needed")
-        if max_pixels < 1:
-            raise UsageError(f"max_pixels is {max_pixels}; at least 1 is needed")
+        require_max_pixels(max_pixels)
         self._decoder = decoder
         self._max_pixels = max_pixels
         self._budget = OrderedBudget(PHOTO_BYTES_AT_ONCE)

@@ -13,7 +13,7 @@ from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from sapiens_stream.containers.limits import too_large
+from sapiens_stream.containers.limits import require_max_pixels, too_large
 from sapiens_stream.containers.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.cores import usable_cores
 from sapiens_stream.errors import InputError, cause
@@ -65,6 +65,7 @@ class Video(Source):
         begin: Mark | None = None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
+        require_max_pixels(max_pixels)
         self._max_pixels = max_pixels
         self._alive = alive
         self._input = parse_video(path)

@@ -12,9 +12,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from sapiens_stream.containers.limits import require_max_pixels
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Frame, Skipped, SourceInfo
-from sapiens_stream.settings import MAX_PIXELS, RECONNECT, Reconnect, frame_name
+from sapiens_stream.settings import MAX_PIXELS, RECONNECT, Reconnect, frame_name, is_number
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.live.address import Address, parse_address
 from sapiens_stream.sources.live.connection import CONNECT_SECONDS, Connection
@@ -104,10 +105,11 @@ class Live(Source):
     ) -> None:
         self.address = address if isinstance(address, Address) else parse_address(address, realtime=realtime)
         self._tries_allowed = _tries(reconnect)
-        if not stall_seconds > 0:
-            raise UsageError(f"stall_seconds is {stall_seconds}; more than 0 is needed")
-        if timeout is not None and not timeout > 0:
-            raise UsageError(f"timeout is {timeout}; more than 0 is needed")
+        given = {"stall_seconds": stall_seconds} | ({} if timeout is None else {"timeout": timeout})
+        for name, seconds in given.items():
+            if not is_number(seconds) or not seconds > 0:
+                raise UsageError(f"{name} is {seconds!r}; more than 0 seconds are needed")
+        require_max_pixels(max_pixels)
         self.info = SourceInfo(name=self.address.name, kind="live", time_base=TIME_BASE)
         self._await_first = await_first
         self._patience = math.inf if timeout is None else timeout
