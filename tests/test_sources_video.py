@@ -21,6 +21,7 @@ from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources import Live, Source, Video
 from sapiens_stream.sources.deinterlace import Deinterlacer
+from sapiens_stream.sources.key_frames import find_key_frames
 from sapiens_stream.sources.probe import probe
 from sapiens_stream.sources.video import MAX_CONSECUTIVE_FAILURES
 from tests.media import frame_times, make_video, number_of, picture
@@ -399,3 +400,15 @@ def test_what_is_cut_off_on_the_left_is_cut_to_the_pixel(tmp_path: Path, opened:
         shown = next(item for item in source_of_cut.frames() if isinstance(item, Frame))
     assert shown.size == (88, 114)
     assert np.array_equal(shown.rgb, frames[0].rgb[6:94, 10:124])
+
+
+def test_sound_that_begins_long_after_the_pictures_of_an_flv(tmp_path: Path) -> None:
+    silent = make_video(tmp_path / "silent.flv", codec="flv1", frames=250, rate=Fraction(25))
+    loud = make_video(tmp_path / "loud.flv", codec="flv1", frames=25, rate=Fraction(25), audio="mp3")
+    late = tmp_path / "late.flv"
+    late.write_bytes(silent.read_bytes() + loud.read_bytes()[13:])  # without its header
+    with av.open(str(late)) as known:
+        assert [stream.type for stream in known.streams] == ["video"]
+    frames, _ = read(late)
+    assert len(frames) == 275
+    assert find_key_frames(late).marks

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from sapiens_stream.containers.joins import Joins
 from sapiens_stream.containers.limits import limit_decoder
 from sapiens_stream.containers.opening import STALL_SECONDS
+from sapiens_stream.containers.packets import packets_of
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.settings import MAX_PIXELS
 
@@ -183,7 +184,7 @@ class Demuxer:
 
     def _packets(self) -> Iterator[av.Packet[Any]]:
         """All but the container's own signs of the end, one a stream."""
-        return (packet for packet in self.container.demux() if packet.dts is not None or packet.size)
+        return (packet for packet in packets_of(self.container) if packet.dts is not None or packet.size)
 
     def close(self) -> None:
         self.container.close()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sapiens_stream.containers.joins import Joins
 from sapiens_stream.containers.opening import open_again
+from sapiens_stream.containers.packets import packets_of
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS
@@ -113,7 +114,7 @@ def _of_packets(container: av.container.InputContainer, stream: av.VideoStream, 
     joins = Joins(container)
     as_decoded = holds_no_times_of_showing(container)
     place, jumped = 0, False
-    for packet in container.demux():
+    for packet in packets_of(container):
         if packet.dts is None and not packet.size:
             continue
         pts, dts = packet.pts, packet.dts

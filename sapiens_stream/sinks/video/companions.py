@@ -14,6 +14,7 @@ from av.stream import Stream
 from av.subtitles.stream import SubtitleStream
 
 from sapiens_stream.containers.opening import open_again
+from sapiens_stream.containers.packets import packets_of
 from sapiens_stream.errors import InputError, UsageError, cause
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.settings import Audio
@@ -144,7 +145,7 @@ class Companions:
         if probe is None:
             return []
         try:
-            for count, packet in enumerate(probe.demux()):
+            for count, packet in enumerate(packets_of(probe)):
                 stamp = packet.dts if packet.dts is not None else packet.pts
                 if packet.size and packet.stream.index in missing:
                     early.add(packet.stream.index)

@@ -14,6 +14,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from sapiens_stream.containers.joins import Joins
+from sapiens_stream.containers.packets import packets_of
 from sapiens_stream.errors import cause
 from sapiens_stream.sinks.video.audio_track import Track, least_step
 
@@ -86,7 +87,7 @@ class SideStreams:
     def _demuxed(self) -> Iterator[Packet[Any]]:
         joins = Joins(self._source)
         try:
-            for packet in self._source.demux():  # of pictures too: they may be where another recording begins
+            for packet in packets_of(self._source):  # of pictures too: they may be where another recording begins
                 if packet.size:
                     joins.place(packet)
                     yield packet

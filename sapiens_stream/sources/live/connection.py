@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from sapiens_stream.containers.joins import Joins
 from sapiens_stream.containers.limits import limit_decoder
 from sapiens_stream.containers.opening import open_address, open_file
+from sapiens_stream.containers.packets import packets_of
 from sapiens_stream.cores import usable_cores
 from sapiens_stream.errors import InputError
 from sapiens_stream.settings import MAX_PIXELS
@@ -152,7 +153,7 @@ class Connection:
         limit = time.monotonic() + self._connect_seconds
         asked = time.monotonic()
         backlog = Backlog(asked)
-        for packet in container.demux():
+        for packet in packets_of(container):
             at = time.monotonic()
             if self._latest.closed:
                 return Outcome("closed", ended=True)
