@@ -144,7 +144,10 @@ def test_the_source_is_found_where_it_lies_now(done, program, clip, tmp_path):
 def test_a_picture_beside_the_overlay_is_of_painted_frames(done, program):
     out = done("--save", "labels")
     outcome = program("results", "render", out, "--side-by-side")
-    assert outcome.code == 0 and "clip_run.json: --side-by-side is of painted frames" in outcome.stderr
+    assert (
+        outcome.code == 0
+        and "clip_run.json: --side-by-side is of --overlay frames, which is not asked for" in outcome.stderr
+    )
     outcome = program("results", "render", out, "--side-by-side", "--overlay", "frames", "-o", out / "frames")
     assert outcome.code == 0 and "--side-by-side" not in outcome.stderr
 

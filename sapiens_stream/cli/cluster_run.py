@@ -12,7 +12,8 @@ import typer
 from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.cluster_inputs import InputsArgument, named_in
 from sapiens_stream.cli.inference_options import takes_inference
-from sapiens_stream.cli.output_options import OF_VIDEOS, Choices, needing, outputs_of, takes_outputs
+from sapiens_stream.cli.output_options import OF_VIDEOS, Choices, needing, outputs_of, require_people, takes_outputs
+from sapiens_stream.cli.without_effect import places_of, require_effect
 from sapiens_stream.errors import cause
 from sapiens_stream.home import expanded
 from sapiens_stream.inference.options import InferenceOptions
@@ -85,7 +86,9 @@ def run(
     """
     settings = options.for_record(locals(), leave_out=_NOT_OF_RESULTS)
     guesses.check_model(model)
+    require_people(choices, inference)
     outputs = outputs_of(choices)
+    require_effect(choices, places_of(outputs))
 
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display

@@ -20,6 +20,7 @@ from sapiens_stream.cli.output_options import (
     require_people,
     takes_outputs,
 )
+from sapiens_stream.cli.without_effect import places_of, require_effect
 from sapiens_stream.cluster.shards import parse_shard
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -126,6 +127,7 @@ def images(
     share = None if shard is None else parse_shard(shard, os.environ)
     choices["matte"] = _matte_of_photos(choices["matte"])
     wanted = outputs_of(choices, overlay="frames", save=saved)
+    require_effect(choices, places_of(wanted, spanning=False))
 
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.batch_runner import batch_runner

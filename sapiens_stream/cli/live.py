@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
@@ -23,6 +23,7 @@ from sapiens_stream.cli.output_options import (
     telling_people,
 )
 from sapiens_stream.cli.web_address import is_web_address
+from sapiens_stream.cli.without_effect import Place, places_of, require_effect
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import (
@@ -36,9 +37,16 @@ from sapiens_stream.settings import (
     WEB_PORT,
     Reconnect,
 )
+from sapiens_stream.sinks.registry import PAINTED
 from sapiens_stream.text import whole_number
 
+if TYPE_CHECKING:
+    from sapiens_stream.sinks import Outputs
+
 WEB_DEFAULT = f"{WEB_HOST}:{WEB_PORT}"
+
+_OF_VIEWERS = (*PAINTED, "codec", "regions", "title")
+"""What is recorded at their wish, and snapshots, are made by these too."""
 
 
 class LiveCommand(TyperCommand):
@@ -150,6 +158,7 @@ def live(
     require_people(choices, inference)
     # The overlay is recorded at once, or when a viewer asks for it.
     outputs = outputs_of(choices, overlay="video", overlay_file=record, preset=LIVE_PRESET, audio="none")
+    require_effect(choices, _places(outputs, window, web, record))
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
     from sapiens_stream.cli.address_space import check_address_space
@@ -207,6 +216,18 @@ def _check(sources: list[str] | None, model: str, output: Path | None, *, realti
     guesses.check_model(model)
     if output is not None and guesses.looks_like_video(output) and not output.is_dir():
         raise UsageError(f"-o {output} is the folder for the results; a recording is --record {output}")
+
+
+def _places(outputs: Outputs, window: bool | None, web: str | None, record: Path | None) -> list[Place]:
+    """What is recorded, shown and saved; a window is asked for unless it is not wanted."""
+    written = places_of(outputs)
+    recorded = next(each for each in written if each.option == "overlay")
+    return [
+        replace(recorded, option="record", word=None, asked=record is not None),
+        Place("window", None, window is not False, _OF_VIEWERS),
+        Place("web", None, web is not None, _OF_VIEWERS),
+        *(each for each in written if each.option == "save"),
+    ]
 
 
 def _print_cameras() -> None:

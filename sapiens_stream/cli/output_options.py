@@ -160,6 +160,9 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
 }
 
+DEFAULTS = {name: default for name, (_, default) in _OPTIONS.items()}
+"""What is taken where an option is not given; some commands have another `save`."""
+
 MATTES_OF_PHOTOS = ("matte", "matte_only", "premultiplied", "edge")
 MATTES = (*MATTES_OF_PHOTOS, "start_number")
 """The options of mattes."""

@@ -12,6 +12,7 @@ import typer
 from sapiens_stream import settings
 from sapiens_stream.cli import options
 from sapiens_stream.cli.output_options import OverlayWord
+from sapiens_stream.cli.without_effect import places_of, without_effect
 from sapiens_stream.errors import InputError, OutputError, UsageError
 from sapiens_stream.sinks import registry
 
@@ -139,8 +140,8 @@ def render(
     root = output or folder / RENDERED
     for past in past_runs(folder, lambda path, error: runner.reject(str(path), error)):
         outputs = recorded_outputs(past, changes)
-        if side_by_side and outputs.overlay == "video":
-            display.warn(f"{past.path}: --side-by-side is of painted frames; --overlay frames writes them")
+        for told in without_effect(given, places_of(outputs)):
+            display.warn(f"{past.path}: {told}")
         try:
             source = open_source_of(past, input_ or [])
         except InputError as error:

@@ -5,7 +5,7 @@ Nothing heavy is imported, so that a command's help can list it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +26,11 @@ NONE = "none"
 """Chooses nothing, for any option that takes words."""
 
 CRYPTOMATTE = "cryptomatte"
+
+PAINTED = ("opacity", "keep_background", "color_by", "ids")
+"""The fields of `Outputs` that say how a picture is painted."""
+_OF_JSON = ("regions", "title")
+_OF_MATTES = ("matte_only", "premultiplied", "edge")
 
 PEOPLE = "people"
 """Chooses what is there only where people are looked for one by one."""
@@ -56,9 +61,10 @@ class OutputKind:
     a file a frame. `one_size` says of the former that it holds frames of one size alone: a live source that changes its
     size gets another. `of_photos` says whether a source of photos has it.
 
-    `open` makes the sink. `needs` is what a Segmenter has to be told so that results hold what it takes beside class
-    maps, by the fields of InferenceOptions; `Outputs.needs` gathers it. What disk it takes and which files it made are
-    the sink's own to say.
+    `takes` are the fields of `Outputs` that say how it is written, beside `only`: without such an output they say
+    nothing. `open` makes the sink. `needs` is what a Segmenter has to be told so that results hold what it takes beside
+    class maps, by the fields of InferenceOptions; `Outputs.needs` gathers it. What disk it takes and which files it
+    made are the sink's own to say.
     """
 
     option: str
@@ -68,6 +74,7 @@ class OutputKind:
     spans: bool = False
     one_size: bool = False
     of_photos: bool = True
+    takes: Collection[str] = ()
     open: Callable[[Outputs, Target], Sink]
     needs: Callable[[Outputs], Mapping[str, Any]] = lambda outputs: {}
 
@@ -118,6 +125,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         ending=_overlay_ending,
         spans=True,
         one_size=True,
+        takes=(*PAINTED, "codec", "crf", "preset", "audio"),
         open=_in("video.overlay.overlay_video"),
     ),
     OutputKind(
@@ -125,6 +133,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         word="frames",
         help="a picture each",
         ending=lambda outputs: f".{outputs.save_format}",
+        takes=(*PAINTED, "save_format", "side_by_side"),
         open=_in("pictures.overlay_pictures"),
     ),
     OutputKind(
@@ -146,6 +155,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         word="json",
         help="the parts and their outlines",
         ending=settings.JSON_FILE,
+        takes=_OF_JSON,
         open=_in("json_file.frame_json"),
     ),
     OutputKind(
@@ -180,6 +190,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         help="json, a frame a line of one file",
         ending=settings.JSON_LINES_FILE,
         spans=True,
+        takes=_OF_JSON,
         open=_in("json_lines.json_lines"),
     ),
     OutputKind(
@@ -205,6 +216,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         word=CRYPTOMATTE,
         help="ids of parts and people for compositors, OpenEXR",
         ending=settings.CRYPTOMATTE_FILE,
+        takes=("start_number",),
         needs=lambda outputs: {"ranks": settings.CRYPTOMATTE_RANKS},
         open=_in("cryptomatte.sink.cryptomatte"),
     ),
@@ -214,6 +226,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         help="some frames at a glance, as a PNG",
         ending=settings.CONTACT_SHEET_FILE,
         spans=True,
+        takes=PAINTED,
         open=_in("contact_sheet.contact_sheet"),
     ),
     *(
@@ -224,6 +237,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
             ending=f"{settings.MATTE_FILE}_{each.word}{each.extension}",
             spans=True,
             one_size=True,
+            takes=(*_OF_MATTES, "audio"),
             needs=_alpha,
             open=_in("mattes.video.matte_video"),
         )
@@ -235,6 +249,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
             word=each.word,
             help=each.help,
             ending=each.ending,
+            takes=(*_OF_MATTES, "start_number"),
             needs=_alpha,
             open=_in("mattes.sequence.matte_sequence"),
         )
