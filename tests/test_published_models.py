@@ -221,6 +221,33 @@ class TestTrouble:
         assert outcome.code == code and said in complaint(outcome)
         assert outcome.stderr.count("\n") == 1 and "cannot be written" not in outcome.stderr
 
+    @pytest.mark.parametrize(
+        ("status", "broken", "setting"),
+        [
+            *((status, None, {}) for status in (None, 401, 404, 429, 500)),
+            (None, 1, {}),
+            (None, None, {"HF_ENDPOINT": "http://user:verysecret@127.0.0.1:9"}),
+            (None, None, {"HF_ENDPOINT": "http://user:verysecret@nowhere.invalid"}),
+            (None, None, {"HF_ENDPOINT": "http://user:verysecret@127.0.0.1:x"}),
+            (None, None, {"HF_ENDPOINT": "http://user:very secret@127.0.0.1"}),
+            (None, None, {"HF_ENDPOINT": "http://user:verysecret@[::1"}),
+            (None, None, {"HF_ENDPOINT": "http://127.0.0.1:9/?token=verysecret"}),
+            (None, None, {"http_proxy": "gopher://user:verysecret@localhost:70", "no_proxy": ""}),
+            (None, None, {"http_proxy": "http://user:verysecret@[::1", "no_proxy": ""}),
+        ],
+        ids=str,
+    )
+    def test_a_password_in_an_address_is_not_said(
+        self, server: HubServer, home: Path, status: int | None, broken: int | None, setting: dict[str, str]
+    ) -> None:
+        stored = publish(server, SMALL, BIG, status=status)
+        if broken is not None:
+            stored.breaks, stored.then = [HALF], 500
+        address = server.endpoint.replace("//", "//user:verysecret@")
+        outcome = finish(start("models", "pull", SMALL, env=elsewhere(home, address) | setting))
+        assert outcome.code == (1 if status or broken or setting else 0) or (setting and outcome.code == 2)
+        assert "secret" not in outcome.stdout + outcome.stderr
+
     def test_a_cache_that_cannot_be_written(self, server: HubServer, home: Path) -> None:
         publish(server, SMALL, BIG)
         home.write_text("a file, not a folder")

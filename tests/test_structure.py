@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sapiens_stream"
 
 _DATA = {"classes", "colour", "colouring", "errors", "frame", "home", "install_line", "labels", "painting", "quiet"}
-_DATA |= {"cores", "runs", "settings", "soft", "text", "threads"}
+_DATA |= {"cores", "redaction", "runs", "settings", "soft", "text", "threads"}
 MAY_KNOW = {
     "errors": set(),
     "settings": set(),
@@ -21,6 +21,7 @@ MAY_KNOW = {
     "quiet": set(),
     "text": set(),
     "home": set(),
+    "redaction": set(),
     "install_line": set(),
     "cores": {"text"},
     "threads": {"cores", "errors"},

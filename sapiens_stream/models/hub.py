@@ -21,6 +21,7 @@ from sapiens_stream.errors import ModelError, OutputError, cause
 from sapiens_stream.home import seen
 from sapiens_stream.models.catalogue import HubFile
 from sapiens_stream.models.hub_library import hub_library
+from sapiens_stream.redaction import redacted_text
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -30,6 +31,7 @@ Progress = Callable[[int, int | None], None]
 
 _PARTIAL = ".sapiens-stream.incomplete"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_USER = re.compile(r"//.*@")  # in an address of no path with an @ in it
 
 
 def find(file: HubFile) -> Path | None:
@@ -234,7 +236,7 @@ def _refusal(file: HubFile, status: int) -> str:
 
 def _failure(file: HubFile, why: str) -> str:
     cure = "; check the network, and the proxy, certificates, HF_ENDPOINT and HF_TOKEN if you set them"
-    return f"{file.file} cannot be fetched from {_endpoint()} ({why}){_resumption(file) or cure}"
+    return f"{file.file} cannot be fetched from {_endpoint()} ({redacted_text(why)}){_resumption(file) or cure}"
 
 
 def _resumption(file: HubFile) -> str:
@@ -243,4 +245,5 @@ def _resumption(file: HubFile) -> str:
 
 
 def _endpoint() -> str:
-    return str(hub_library().constants.ENDPOINT)
+    """Where the hub is, for people: a mirror's address may hold a password."""
+    return redacted_text(_USER.sub("//", hub_library().constants.ENDPOINT))

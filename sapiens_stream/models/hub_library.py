@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from sapiens_stream.errors import UsageError, cause
+from sapiens_stream.redaction import redacted_text
 
 
 def hub_library() -> ModuleType:
@@ -13,7 +14,7 @@ def hub_library() -> ModuleType:
         import huggingface_hub.file_download  # which imports all that reads the environment
     except ValueError as error:
         raise UsageError(
-            f"huggingface_hub cannot read its settings ({cause(error)});"
+            f"huggingface_hub cannot read its settings ({redacted_text(cause(error))});"
             " look at HF_ENDPOINT and the other HF_ variables of the environment"
         ) from error
     return huggingface_hub

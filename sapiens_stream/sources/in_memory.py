@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from sapiens_stream.errors import InputError, UsageError, cause
 from sapiens_stream.frame import Frame, Skipped, SourceInfo, UInt8Array
+from sapiens_stream.redaction import redacted_text
 from sapiens_stream.settings import picture_name
 from sapiens_stream.sources.kinds import is_photo
 from sapiens_stream.sources.listing import is_folder, is_glob, is_list
 from sapiens_stream.sources.live.address import is_live
 from sapiens_stream.sources.photos import Photos
-from sapiens_stream.sources.redaction import redacted_text
 from sapiens_stream.sources.source import Source
 from sapiens_stream.sources.video import Video
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sapiens_stream.errors import InputError, UsageError
+from sapiens_stream.redaction import redacted_text
 from sapiens_stream.sources.live.address import parse_address
 from sapiens_stream.sources.pattern import parse_pattern
-from sapiens_stream.sources.redaction import redacted_text
 
 STANDARD_INPUT = "-"
 

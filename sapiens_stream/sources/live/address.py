@@ -13,8 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from sapiens_stream.containers.opening import file_url
 from sapiens_stream.errors import UsageError
+from sapiens_stream.redaction import redacted_text, redacted_url
 from sapiens_stream.sources.live.cameras import DEVICE_FORMATS, list_cameras
-from sapiens_stream.sources.redaction import redacted_text, redacted_url
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp", "srt")
 FORMS = (
