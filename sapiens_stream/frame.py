@@ -66,11 +66,6 @@ class SourceInfo:
     pictures: Sequence[Path] = field(default=(), repr=False)
     numbers: tuple[int, int] | None = None
 
-    def pixel_aspect(self, frame: Frame) -> Fraction | None:
-        """The width of a pixel over its height in the upright picture of `frame`."""
-        ratio = self.sample_aspect_ratio
-        return 1 / ratio if ratio and frame.quarter_turns % 2 else ratio
-
 
 @dataclass(frozen=True)
 class Damaged:
@@ -106,6 +101,7 @@ class Frame:
         arrived: when a live frame's last packet had come, by `time.monotonic()`.
         damaged: what is wrong with a picture that could be decoded in part only; None for a whole one.
         number: of a clip of numbered pictures, that in the name of its file.
+        sample_aspect_ratio: the width of a stored pixel over its height; None where it is not told, and 1.
 
     Raises:
         UsageError: for a `decoded` that is neither, and for a `name` that is no text.
@@ -126,6 +122,7 @@ class Frame:
     arrived: float | None = None
     damaged: Damaged | None = None
     number: int | None = None
+    sample_aspect_ratio: Fraction | None = None
 
     def __post_init__(self) -> None:
         decoded = self.decoded
@@ -142,7 +139,20 @@ class Frame:
         state = {each.name: getattr(self, each.name) for each in fields(self)}
         if isinstance(self.decoded, av.VideoFrame):
             state |= {"decoded": self.rgb, "quarter_turns": 0, "mirrored": False}
+            state |= {"sample_aspect_ratio": self.pixel_aspect}
         return state
+
+    @property
+    def pixel_aspect(self) -> Fraction | None:
+        """The width of a pixel over its height in the upright picture; None where it is not told."""
+        ratio = self.sample_aspect_ratio
+        return 1 / ratio if ratio and self.quarter_turns % 2 else ratio
+
+    @property
+    def widening(self) -> float:
+        """How many times as wide as in `rgb` the picture is meant to be seen; what is not within 1/4 to 4 is a mistake,
+        and brought there."""
+        return min(4.0, max(0.25, float(self.pixel_aspect or 1)))
 
     @property
     def time(self) -> Fraction | None:

@@ -1,6 +1,7 @@
 """The built-in model: what ships, what it finds, and that its recipe runs."""
 
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from benchmarks.quality import labelled, measure, predicted
 from sapiens_stream import Segmenter
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import ModelError
+from sapiens_stream.frame import Frame
 from sapiens_stream.models.builtin import load_builtin
 from sapiens_stream.models.catalogue import BUILTIN_WEIGHTS
 from sapiens_stream.training.evaluate import HEAD, Agreement
@@ -58,6 +60,17 @@ def test_missing_or_foreign_weights_are_the_users_to_read(tmp_path):
     for path in (tmp_path / "none.safetensors", foreign):
         with pytest.raises(ModelError, match=path.name):
             load_builtin(weights=path)
+
+
+def test_pixels_that_are_no_squares_are_seen_as_they_are_meant(astronaut):
+    """Of anamorphic plates, or 1440 columns for 1920: people are as wide to the network as to whoever looks."""
+    height, width = astronaut.shape[:2]
+    narrow = cv2.resize(astronaut, (width // 2, height), interpolation=cv2.INTER_AREA)
+    frames = [Frame(index=0, name="a", decoded=narrow, sample_aspect_ratio=ratio) for ratio in (None, Fraction(2))]
+    with Segmenter("builtin", device="cpu") as model:
+        wanted = cv2.resize(model(astronaut).class_map, (width // 2, height), interpolation=cv2.INTER_NEAREST)
+        as_stored, as_meant = ((model(frame).class_map == wanted).mean() for frame in frames)
+    assert as_meant > 0.95 and as_meant > as_stored + 0.01, (as_stored, as_meant)
 
 
 @pytest.mark.parametrize("shape", [None, (320, 240), (224, 320)], ids=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -325,6 +326,16 @@ def test_letterbox_keeps_the_aspect_and_pads_with_the_mean_colour() -> None:
     assert (canvas[40:] == canvas[0]).all()
 
 
+@pytest.mark.parametrize("fit", ["letterbox", "crop"])
+@pytest.mark.parametrize("widening", [4 / 3, 2.0, 0.5])
+def test_pixels_that_are_no_squares_are_shown_as_they_are_meant(fit: str, widening: float) -> None:
+    wide = round(240 * widening)
+    place, meant = placement((240, 240), SPEC, fit, widening), placement((240, wide), SPEC, fit)  # type: ignore[arg-type]
+    assert place.shown == meant.shown
+    assert place.seen.height == meant.seen.height
+    assert place.seen.width * widening == pytest.approx(meant.seen.width, abs=widening)
+
+
 def test_crop_leaves_what_it_does_not_see_to_the_background() -> None:
     [[result]] = engine(fit="crop").run([[grey(7, (100, 300))]])
     columns = np.flatnonzero((result.class_map == 7).all(0))
@@ -386,6 +397,38 @@ def test_a_network_for_any_size_keeps_the_pictures_aspect(size: tuple[int, int],
         found = model(input=spec, aspect_step=step).input_for(size)
         assert (found.height, found.width) == expected
         assert found.mean == spec.mean
+
+
+@pytest.mark.parametrize(
+    ("size", "widening", "meant"),
+    [
+        ((1080, 1440), 4 / 3, (1080, 1920)),
+        ((576, 720), 64 / 45, (576, 1024)),
+        ((1556, 1828), 2.0, (1556, 3656)),
+        ((1920, 1080), 0.75, (1920, 810)),
+    ],
+)
+def test_pixels_that_are_no_squares_keep_the_aspect_that_is_meant(
+    size: tuple[int, int], widening: float, meant: tuple[int, int]
+) -> None:
+    subject = model(input=replace(SPEC, height=256, width=320), aspect_step=32)
+    assert subject.input_for(size, widening=widening) == subject.input_for(meant)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "turns", "widening"),
+    [
+        (None, 0, 1),
+        (Fraction(4, 3), 0, 4 / 3),
+        (Fraction(4, 3), 1, 3 / 4),
+        (Fraction(0), 0, 1),
+        (Fraction(1, 65535), 1, 4),
+    ],
+)
+def test_how_wide_a_frame_is_meant_to_be_seen(ratio: Fraction | None, turns: int, widening: float) -> None:
+    frame = replace(grey(1, (20, 30)), sample_aspect_ratio=ratio, quarter_turns=turns)
+    assert frame.widening == pytest.approx(widening)
+    assert pickle.loads(pickle.dumps(frame)).widening == frame.widening
 
 
 @pytest.mark.parametrize(

@@ -312,8 +312,13 @@ def test_pixels_keep_their_shape(tmp_path, rotation, expected):
 def test_pixels_keep_the_shape_that_the_source_says(tmp_path, kind):
     """Also where there is no file to look into, or another of its streams would be taken."""
     file = make_video(tmp_path / "a.mp4", frames=2, sar=Fraction(2))
-    info = info_of(file, kind=kind, sample_aspect_ratio=Fraction(4, 3), **({"path": None} if kind == "live" else {}))
-    overlay(file, tmp_path / "overlay.mp4", info=info)
+    info = info_of(file, kind=kind, **({"path": None} if kind == "live" else {}))
+    overlay(
+        file,
+        tmp_path / "overlay.mp4",
+        info=info,
+        result=lambda frame: background(replace(frame, sample_aspect_ratio=Fraction(4, 3))),
+    )
     with av.open(str(tmp_path / "overlay.mp4")) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 

@@ -20,7 +20,7 @@ from sapiens_stream.frame import Frame, PersonBox, UInt8Array
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
-from sapiens_stream.inference.preprocess import Box, placement
+from sapiens_stream.inference.preprocess import Box, Placement, placement
 from sapiens_stream.inference.turns import Turn, Turns
 from sapiens_stream.models.model import Model
 from sapiens_stream.people.boxes_file import BoxesFile
@@ -266,6 +266,12 @@ def test_of_a_live_frame_as_many_are_looked_at_as_there_is_time_for() -> None:
 def test_the_geometry_of_a_crop(person: PersonBox, seen: Box | None, shown: Box | None) -> None:
     place = crop(person, (480, 640), SPEC)
     assert (place.seen, place.shown) == (seen, shown) if place else seen is None
+
+
+def test_a_crop_shows_a_person_as_wide_as_meant() -> None:
+    """Of a picture that is stored half as wide, half as many columns fill the same input."""
+    place = crop(PersonBox(50, 100, 24, 64), (480, 320), SPEC, 2.0)
+    assert place == Placement(Box(92, 47, 80, 30), Box(0, 0, 64, 48))
 
 
 def test_a_person_fills_three_quarters_and_more_of_a_crop() -> None:

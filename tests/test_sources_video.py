@@ -113,6 +113,15 @@ def test_what_is_known_before_the_first_frame(
         assert video.info.path == tmp_path / "clip.mp4"
 
 
+@pytest.mark.parametrize(("rotation", "widening"), [(0, 4 / 3), (90, 3 / 4), (180, 4 / 3)])
+def test_each_frame_knows_how_wide_its_pixels_are(rotation: int, widening: float, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "clip.mp4", frames=2, sar=Fraction(4, 3), rotation=rotation)
+    with Video(path) as video, Live(path, realtime=True) as live:
+        for frame in (*video.frames(), *live.frames()):
+            assert isinstance(frame, Frame)
+            assert frame.widening == pytest.approx(widening)
+
+
 def test_duration_is_the_file_s(tmp_path: Path) -> None:
     frames, _ = read(make_video(tmp_path / "clip.mp4", frames=FRAMES))
     assert {frame.duration for frame in frames} == {512}

@@ -37,7 +37,7 @@ class ForwardPass:
     def whole(self, frame: Frame) -> Look:
         """All of a frame, brought to what a network takes."""
         spec = self._placed.input_for(frame)
-        return Look(frame, spec, placement(frame.size, spec, self._fit))
+        return Look(frame, spec, placement(frame.size, spec, self._fit, frame.widening))
 
     def start(self, wanted: Iterable[Look]) -> list[PendingBatch]:
         """Sets looks going, in parts where they are more than are computed at once. Raises what `Worker.start` does."""

@@ -73,7 +73,7 @@ class PlacedModel:
 
     def input_for(self, frame: Frame) -> InputSpec:
         """What a frame is brought to."""
-        return self.model.input_for(frame.size, photo=frame.is_photo)
+        return self.model.input_for(frame.size, widening=frame.widening, photo=frame.is_photo)
 
     def computed_at_once(self, frames: int, spec: InputSpec) -> int:
         """The frames of that size that the network is given for these: as many, or filled up to a number it is for."""

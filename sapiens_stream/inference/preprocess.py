@@ -43,18 +43,21 @@ class Placement:
         return shown.top * down, shown.left * across, shown.height * down, shown.width * across
 
 
-def placement(size: tuple[int, int], spec: InputSpec, fit: Fit) -> Placement:
-    """How a picture of `size` (H, W) goes into the model's input."""
+def placement(size: tuple[int, int], spec: InputSpec, fit: Fit, widening: float = 1.0) -> Placement:
+    """How a picture of `size` (H, W), which is meant to be seen `widening` times as wide, goes into the model's input.
+
+    What is stretched to all of it is so as ever.
+    """
     height, width = size
     seen, shown = Box(0, 0, height, width), Box(0, 0, spec.height, spec.width)
     if fit == "letterbox":
-        return Placement(seen, _inscribed(shown, height, width))
+        return Placement(seen, _inscribed(shown, height, width * widening))
     if fit == "crop":
-        return Placement(_inscribed(seen, spec.height, spec.width), shown)
+        return Placement(_inscribed(seen, spec.height, spec.width / widening), shown)
     return Placement(seen, shown)
 
 
-def _inscribed(outer: Box, height: int, width: int) -> Box:
+def _inscribed(outer: Box, height: float, width: float) -> Box:
     """The largest centred box of the aspect `height` to `width`."""
     scale = min(outer.height / height, outer.width / width)
     inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))

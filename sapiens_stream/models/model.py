@@ -109,13 +109,14 @@ class Model(Runnable):
     threshold: float = 0.0
     assumed: str | None = None
 
-    def input_for(self, size: tuple[int, int], *, photo: bool = False) -> InputSpec:
+    def input_for(self, size: tuple[int, int], *, widening: float = 1.0, photo: bool = False) -> InputSpec:
         """What a picture is brought to: `input`, or with `aspect_step` as many pixels, about, in its aspect.
 
         That is at most 4 to 1.
 
         Args:
             size: (H, W) of the picture.
+            widening: how many times as wide it is meant to be seen, its pixels being no squares.
             photo: it has a `photo_detail`, if it has about as many pixels.
         """
         if self.aspect_step is None:
@@ -123,7 +124,7 @@ class Model(Runnable):
         step, area = self.aspect_step, float(self.input.height * self.input.width)
         if photo and size[0] * size[1] >= self.photo_detail**0.5 * area:  # of the two the nearer: a GPU plans each size
             area *= self.photo_detail
-        taller = min(4.0, max(0.25, size[0] / size[1])) ** 0.5
+        taller = min(4.0, max(0.25, size[0] / size[1] / widening)) ** 0.5
         height, width = (max(1, round(area**0.5 * stretch / step)) * step for stretch in (taller, 1 / taller))
         return replace(self.input, height=height, width=width)
 

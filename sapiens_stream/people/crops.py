@@ -21,18 +21,19 @@ often wrong where the first was right."""
 def look_at(person: PersonBox, alone: PendingBatch, spec: InputSpec) -> Look | None:
     """The look at one person of the frame in `alone`; None where it would show hardly more than the frame did."""
     frame, whole = alone.frames[0], alone.places[0]
-    place = crop(person, frame.size, spec)
+    place = crop(person, frame.size, spec, frame.widening)
     if place is None or larger(place, whole) < WORTH_IT:
         return None
     return Look(frame, spec, place)
 
 
-def crop(person: PersonBox, size: tuple[int, int], spec: InputSpec) -> Placement | None:
+def crop(person: PersonBox, size: tuple[int, int], spec: InputSpec, widening: float = 1.0) -> Placement | None:
     """The padded box in the input's aspect, moved into a picture of `size` (H, W) as far as that is large enough.
 
+    The picture is meant to be seen `widening` times as wide, and so is the person.
     What is beyond the picture stays the mean colour. None for a box that is beyond it altogether.
     """
-    aspect = spec.width / spec.height
+    aspect = spec.width / spec.height / widening
     height = max(person.height, person.width / aspect) * PADDING
     width = height * aspect
     right, bottom = person.left + person.width, person.top + person.height

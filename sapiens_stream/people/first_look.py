@@ -76,35 +76,38 @@ class BuiltinLook:
 
     def whole(self, frame: Frame) -> tuple[Tensor, Placement, InputSpec]:
         """The logits, (1, C, h, w), of a whole frame."""
-        spec = self._model.input_for(frame.size, photo=frame.is_photo)
+        spec = self._model.input_for(frame.size, widening=frame.widening, photo=frame.is_photo)
         place = placement(frame.size, spec, "stretch")
         return self._logits(frame, place, spec), place, spec
 
     def is_due(self, frame: Frame) -> bool:
         """Whether parts of a frame are to be looked at; if not, somebody is where they have gone since the last one."""
-        return not self._before.is_within(_AGAIN, frame) or not tiles_of(frame.size, self._model.input_for(frame.size))
+        return not self._before.is_within(_AGAIN, frame) or not self._tiles(frame)
 
     def sighting(self, frame: Frame, whole: tuple[Tensor, Placement, InputSpec], *, closer: bool = True) -> Sighting:
         """With the logits of the whole frame, and, unless not `closer`, those of its parts where it is large.
 
         Frames of a clip come in order.
         """
-        size = frame.size
+        size, widening = frame.size, frame.widening
         seen = sighting([whole], size, 1)
-        if not closer or not (tiles := tiles_of(size, self._model.input_for(size))):
+        if not closer or not (tiles := self._tiles(frame)):
             return seen
         if self._before.is_within(EVERY, frame):
             tiles = [tile for tile in tiles if tile in self._before.tiles]
         tiles = [tile for tile in tiles if _filled(seen.sure, tile, size) < _FILLED]
         looks = [whole]
         for tile in tiles:
-            own = self._model.input_for((tile.height, tile.width))
+            own = self._model.input_for((tile.height, tile.width), widening=widening)
             part = Placement(tile, Box(0, 0, own.height, own.width))
             logits = self._logits(frame, part, own)
             if foreground(logits, 0.0).any():
                 looks.append((logits, part, own))
         self._before.frame, self._before.tiles = frame, frozenset(place.seen for _, place, _ in looks[1:])
-        return sighting(looks, size, _times(size, self._model.input_for(size)))
+        return sighting(looks, size, _times(size, self._model.input_for(size, widening=widening)))
+
+    def _tiles(self, frame: Frame) -> list[Box]:
+        return tiles_of(frame.size, self._model.input_for(frame.size, widening=frame.widening))
 
     def _logits(self, frame: Frame, place: Placement, spec: InputSpec) -> Tensor:
         canvas = np.empty((1, spec.height, spec.width, 3), np.uint8)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sapiens_stream.errors import ModelError
-from sapiens_stream.frame import PersonBox
+from sapiens_stream.frame import Frame, PersonBox, UInt8Array
 from sapiens_stream.inference.pending import PendingBatch
 from sapiens_stream.inference.turns import Turn
 from sapiens_stream.models.detectors import DETECTORS, require
@@ -32,17 +33,26 @@ class TorchvisionBoxes:
     def find(self, batch: PendingBatch, _turn: Turn) -> list[list[PersonBox]]:
         found = []
         for frame in batch.frames:  # one by one: the detector brings each to its own size
-            pixels = torch.from_numpy(frame.rgb.copy()).to(self._device).permute(2, 0, 1).float() / 255
+            pixels = torch.from_numpy(_as_seen(frame)).to(self._device).permute(2, 0, 1).float() / 255
             [result] = self._network([pixels])
-            found.append(_people(result))
+            found.append(_people(result, frame.size[1] / pixels.shape[2]))
         return found
 
 
-def _people(result: dict[str, Tensor]) -> list[PersonBox]:
+def _as_seen(frame: Frame) -> UInt8Array:
+    """(H, W, 3) RGB of square pixels."""
+    height, width = frame.size
+    canvas = np.empty((height, max(1, round(width * frame.widening)), 3), np.uint8)
+    frame.draw((slice(0, height), slice(0, width)), canvas)
+    return canvas
+
+
+def _people(result: dict[str, Tensor], across: float = 1.0) -> list[PersonBox]:
+    """Boxes, which are `across` times as wide in the frame."""
     kept = (result["labels"] == _PERSON) & (result["scores"] >= _SURE)
     boxes, scores = result["boxes"][kept].tolist(), result["scores"][kept].tolist()
     people = [
-        PersonBox(left, top, right - left, bottom - top, round(score, 4))
+        PersonBox(left * across, top, (right - left) * across, bottom - top, round(score, 4))
         for (left, top, right, bottom), score in zip(boxes, scores, strict=True)
         if right > left and bottom > top
     ]

@@ -256,7 +256,7 @@ def head_of(
         model=model,
         time_base=clock.time_base,
         shift=clock.shift,
-        sample_aspect_ratio=source.pixel_aspect(first),
+        sample_aspect_ratio=first.pixel_aspect,
     )
 
 

@@ -68,13 +68,13 @@ class PictureSequence(Source):
         files = pattern.files()
         self._numbers = list(files)
         wanted = self._numbers[begin.place :] if begin is not None else self._numbers
-        told = _header_of(files[self._numbers[0]])
-        self._rate = _as_fraction(rate) if rate is not None else told.rate or USUAL_RATE
+        self._told = _header_of(files[self._numbers[0]])
+        self._rate = _as_fraction(rate) if rate is not None else self._told.rate or USUAL_RATE
         self._photos = Photos([files[number] for number in wanted], workers=workers, max_pixels=max_pixels)
         try:
             rest = self._read(wanted)
             head = self._head(rest)
-            self.info = self._describe(head[-1], told, tuple(files.values()))
+            self.info = self._describe(head[-1], tuple(files.values()))
         except BaseException:
             self.close()
             raise
@@ -91,7 +91,7 @@ class PictureSequence(Source):
         self._photos.close()
         self._frames = iter(())
 
-    def _describe(self, first: Frame | Skipped, told: FilmHeader, files: tuple[Path, ...]) -> SourceInfo:
+    def _describe(self, first: Frame | Skipped, files: tuple[Path, ...]) -> SourceInfo:
         assert isinstance(first, Frame)
         begin, end = self._numbers[0], self._numbers[-1]
         return SourceInfo(
@@ -104,7 +104,7 @@ class PictureSequence(Source):
             pictures=files,
             numbers=(begin, end),
             time_base=1 / self._rate,
-            sample_aspect_ratio=told.pixel_aspect,
+            sample_aspect_ratio=self._told.pixel_aspect,
         )
 
     def _head(self, frames: Iterator[Frame | Skipped]) -> list[Frame | Skipped]:
@@ -137,6 +137,7 @@ class PictureSequence(Source):
                 pts=number - self._numbers[0],
                 time_base=1 / self._rate,
                 duration=1,
+                sample_aspect_ratio=self._told.pixel_aspect,
                 damaged=Damaged(path, each.damaged.reason) if each.damaged else None,
             )
             index += 1

@@ -202,6 +202,7 @@ class Video(Source):
                 pts=each.pts,
                 time_base=each.time_base,
                 duration=each.duration or None,
+                sample_aspect_ratio=self._demuxer.stream.sample_aspect_ratio,
                 damaged=Damaged(self._name, f"frame {index} is damaged") if each.is_corrupt else None,
             )
             index += 1

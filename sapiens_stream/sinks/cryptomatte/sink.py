@@ -82,7 +82,7 @@ class CryptomatteSink(Sink):
             more, told = _people(result, coverage)
             channels |= more
             attributes |= told
-        return encode_exr(channels, attributes, pixel_aspect=self._source.pixel_aspect(result.frame))
+        return encode_exr(channels, attributes, pixel_aspect=result.frame.pixel_aspect)
 
 
 def _people(result: Segmentation, coverage: Coverage) -> tuple[Channels, Mapping[str, str]]:

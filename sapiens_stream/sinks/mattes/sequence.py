@@ -78,7 +78,7 @@ class MatteSequence(Sink):
 
     def _exr(self, result: Segmentation, matte: Floats) -> bytes:
         said = {"comments": self._said}
-        aspect = self._source.pixel_aspect(result.frame)
+        aspect = result.frame.pixel_aspect
         if self._alone:
             return encode_exr({"A": matte}, said, pixel_aspect=aspect)
         linear, primaries = linear_of(result.frame)

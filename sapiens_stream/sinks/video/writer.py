@@ -197,9 +197,9 @@ class VideoWriter:
             context.codec_tag = settings.tag
         original = self._companions.original
         video = original.streams.best("video") if original is not None else None
-        if source.sample_aspect_ratio is None and isinstance(video, VideoStream):
-            source = replace(source, sample_aspect_ratio=video.sample_aspect_ratio)
-        if aspect := source.pixel_aspect(first):
+        if first.sample_aspect_ratio is None and isinstance(video, VideoStream):
+            first = replace(first, sample_aspect_ratio=video.sample_aspect_ratio)
+        if aspect := first.pixel_aspect:
             context.sample_aspect_ratio = aspect
             height, width = self._frames.padded
             self._displayed = (height, max(1, round(width * aspect)))

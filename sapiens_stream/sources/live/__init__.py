@@ -226,6 +226,7 @@ class Live(Source):
             time_base=TIME_BASE,
             duration=round(seconds / TIME_BASE) or None,
             arrived=received.at,
+            sample_aspect_ratio=connection.aspect_ratio,
         )
         self._index += 1
         self._tries = 0
