@@ -6,6 +6,7 @@ results may rely on. How a model is run has its defaults in `inference.options`.
 
 from __future__ import annotations
 
+import re
 from numbers import Real
 from typing import Literal
 
@@ -102,6 +103,16 @@ def frame_name(stem: str, index: int) -> str:
 def picture_name(index: int) -> str:
     """The same of a picture that has no name of its own."""
     return f"image_{index:06d}"
+
+
+def shard_label(number: int, count: int) -> str:
+    """What the names of a shard's own files end in, before what they are."""
+    return f"shard_{number}_of_{count}"
+
+
+def is_of_shard(stem: str) -> bool:
+    """Whether a run with files of that name took its share of the photos alone."""
+    return re.search(r"_shard_\d+_of_\d+$", stem) is not None
 
 
 def is_number(value: object) -> bool:

@@ -24,7 +24,7 @@ from sapiens_stream.results.stored import StoredClip, StoredFrame, stored_clips
 from sapiens_stream.sinks.instances import find_instances
 from sapiens_stream.sinks.person_maps import PersonVideoSink
 from tests.hostile import broadcast_with_losses
-from tests.media import make_video, picture
+from tests.media import make_photo, make_video, picture
 from tests.program import WAIT, record_of
 from tests.test_label_video import write as write_label_video
 from tests.test_sinks import random_map
@@ -221,6 +221,31 @@ def test_pictures_are_written_where_they_are_asked_for(store, clip, program, tmp
         shown = cv2.imread(str(out / "clip_coco/images" / image["file_name"]))
         assert shown.shape[:2] == (image["height"], image["width"])
         assert image["frame"] == number - 1
+
+
+def test_a_shard_has_its_own_photos_alone(program, tmp_path):
+    for number in range(6):
+        make_photo(tmp_path / "photos" / f"{number}.jpg", picture(number, (60, 80)))
+    out = tmp_path / "out"
+    for shard in ("0/2", "1/2"):
+        assert (
+            program("images", "--input", tmp_path / "photos", "-o", out, "--shard", shard, "--shape", 96, 96).code == 0
+        )
+    assert program("results", "export", out, "--to", "coco", "--images", "jpg").code == 0
+    exported = [json.loads(path.read_text())["images"] for path in sorted(out.glob("*_coco/annotations.json"))]
+    assert [len(images) for images in exported] == [len(list(each.iterdir())) for each in sorted(out.glob("*/images"))]
+    assert sorted(image["file_name"] for images in exported for image in images) == [f"{n}.jpg" for n in range(6)]
+    outcome = program("results", "render", out, "--json")
+    assert outcome.code == 0
+    rendered = [json.loads(line)["frames"]["written"] for line in outcome.stdout.splitlines()]
+    assert len(rendered) == 2 and sum(rendered) == 6
+
+
+def test_a_name_that_just_fits_does_so_while_it_is_written(tmp_path):
+    write_label_video(tmp_path / f"{'x' * 240}_labels.mkv", some_maps(2))
+    [clip] = stored_clips(tmp_path)
+    done = export(clip, named("labelstudio"), tmp_path / "out", on_skip=pytest.fail)
+    assert done.place.name == f"{'x' * 240}_labelstudio"
 
 
 def test_photos_keep_their_names(program, tmp_path):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sapiens_stream.errors import UsageError
+from sapiens_stream.settings import shard_label
 
 MOST_SHARDS = 1_000_000
 
@@ -30,7 +31,7 @@ class Shard:
     @property
     def label(self) -> str:
         """For the names of files."""
-        return f"shard_{self.number}_of_{self.count}"
+        return shard_label(self.number, self.count)
 
     def holds(self, name: str) -> bool:
         """Whether an input is in this share, by its name alone: whatever else there is, and comes to it later."""

@@ -186,10 +186,15 @@ def _open_clip(past: PastRun, path: Path) -> Source:
 
 def _open_photos(past: PastRun, given: str | None) -> Source:
     choices = {name: past.settings[name] for name in _PHOTO_SETTINGS if name in past.settings}
+    share = partial(_lists, past) if settings.is_of_shard(past.stem) else None
     try:
-        return Photos(given or str(past.input_path), exclude=past.root, **choices)
+        return Photos(given or str(past.input_path), exclude=past.root, share=share, **choices)
     except (UsageError, TypeError) as error:
         raise InputError(f"{past.path}: {error}") from None
+
+
+def _lists(past: PastRun, photo: str) -> bool:
+    return f"{photo}{settings.CLASS_MAP_FILE}" in past.files
 
 
 def alike(value: Any, default: Any) -> bool:

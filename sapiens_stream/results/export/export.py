@@ -136,7 +136,7 @@ def _new_folder(place: Path, overwrite: bool) -> Iterator[Path]:
     """A folder to write to, which takes its place at the end of the block; if that raises, nothing is left."""
     if (place.exists() or place.is_symlink()) and not overwrite:
         raise FolderTaken(f"{place} is there already; --overwrite replaces it, or choose another folder (-o)")
-    beside, old = (place.with_name(f".{place.name}.{word}") for word in ("part", "old"))
+    beside, old = (fitting(place.parent, f".{place.name}", f".{word}") for word in ("part", "old"))
     try:
         for each in (beside, old):
             _remove(each)

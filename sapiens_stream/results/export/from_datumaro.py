@@ -17,6 +17,7 @@ from sapiens_stream.results.export.extra import needing
 from sapiens_stream.results.export.target import Target
 from sapiens_stream.results.stored import StoredFrame
 from sapiens_stream.sinks.instances import find_instances, instance_mask
+from sapiens_stream.text import encodable
 
 if TYPE_CHECKING:
     from datumaro.components.dataset_base import DatasetItem, SubsetBase
@@ -87,7 +88,11 @@ def _item(frame: StoredFrame, target: Target) -> DatasetItem:
     if picture is not None:
         media = Image.from_numpy(np.ascontiguousarray(picture[..., ::-1]), size=(height, width))
     else:
-        media = Image.from_file(target.picture_name(frame), size=(height, width))
+        media = Image.from_file(encodable(target.picture_name(frame)), size=(height, width))
     return DatasetItem(
-        target.item_name(frame), subset=_SUBSET, media=media, annotations=masks, attributes={"frame": frame.index}
+        encodable(target.item_name(frame)),
+        subset=_SUBSET,
+        media=media,
+        annotations=masks,
+        attributes={"frame": frame.index},
     )
