@@ -15,7 +15,7 @@ from sapiens_stream.sources.demux import Mark
 from sapiens_stream.sources.film_header import HEADER_BYTES, FilmHeader, exact_rate, film_header
 from sapiens_stream.sources.pattern import parse_pattern
 from sapiens_stream.sources.photos import Photos
-from sapiens_stream.sources.source import Source
+from sapiens_stream.sources.source import Source, up_to_first_frame
 
 USUAL_RATE = Fraction(24)
 """Frames a second of pictures that tell none."""
@@ -109,11 +109,9 @@ class PictureSequence(Source):
 
     def _head(self, frames: Iterator[Frame | Skipped]) -> list[Frame | Skipped]:
         """Up to the first frame, which tells how large they are."""
-        head = []
-        for each in frames:
-            head.append(each)
-            if isinstance(each, Frame):
-                return head
+        head = up_to_first_frame(frames)
+        if head and isinstance(head[-1], Frame):
+            return head
         reason = f": {Path(head[0].name).name}: {head[0].reason}" if head and isinstance(head[0], Skipped) else ""
         raise InputError(f"{self._name}: no picture of it can be read{reason}")
 

@@ -11,6 +11,16 @@ from typing import Self
 from sapiens_stream.frame import Frame, Skipped, SourceInfo
 
 
+def up_to_first_frame(items: Iterator[Frame | Skipped]) -> list[Frame | Skipped]:
+    """What comes up to the first frame, which alone tells what the others are like; all, where there is no frame."""
+    head = []
+    for each in items:
+        head.append(each)
+        if isinstance(each, Frame):
+            break
+    return head
+
+
 class Source(ABC):
     """Yields each frame once, in order, and a `Skipped` for one that cannot be read.
 

@@ -23,7 +23,7 @@ from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer, Mark, frame_rate_of, holds_no_times_of_showing
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.header import why_refused
-from sapiens_stream.sources.source import Source
+from sapiens_stream.sources.source import Source, up_to_first_frame
 from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
 from sapiens_stream.sources.video_input import parse_video
 
@@ -135,11 +135,9 @@ class Video(Source):
 
     def _head(self, frames: Iterator[Frame | Skipped]) -> list[Frame | Skipped]:
         """Up to the first frame, which alone tells how the video has to be turned, and that it can be decoded."""
-        head = []
-        for each in frames:
-            head.append(each)
-            if isinstance(each, Frame):
-                return head
+        head = up_to_first_frame(frames)
+        if head and isinstance(head[-1], Frame):
+            return head
         if self._demuxer.container.format.name == "webp_pipe":
             raise InputError(
                 f"{self._name}: an animated WebP, which FFmpeg does not decode; convert it to GIF or MP4 first, or take"
