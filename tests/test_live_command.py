@@ -113,16 +113,21 @@ class TestTrouble:
         self, program: Program, colour_torchscript: Path, others: tuple[str, ...], code: int
     ) -> None:
         dead = f"tcp://user:secret@127.0.0.1:{free_port()}"
-        arguments = ("--reconnect", "no", "--max-frames", 10)
+        arguments = ("--reconnect", "no", "--max-frames", 10, "--json")
         outcome = program("live", dead, *others, "-m", colour_torchscript, HEADLESS, *arguments)
         assert outcome.code == code, outcome.stderr
+        record = json.loads(outcome.stdout)
+        assert record["status"] == ("complete" if others else "failed")
+        assert ("refused" in str(record["error"]).lower()) == (not others)
         [complaint] = [line for line in outcome.complaints if line.startswith("error:")]
         assert "127.0.0.1" in complaint and "refused" in complaint.lower()
 
     def test_a_camera_that_is_waited_for_in_vain(self, program: Program, colour_torchscript: Path) -> None:
         dead = f"tcp://127.0.0.1:{free_port()}"
-        outcome = program("live", dead, "-m", colour_torchscript, HEADLESS, "--duration", 2)
-        assert outcome.code == 1 and "no picture came" in outcome.stderr
+        outcome = program("live", dead, dead, "-m", colour_torchscript, HEADLESS, "--duration", 2, "--json")
+        assert outcome.code == 1 and outcome.stderr.count("no picture came") == 2
+        record = json.loads(outcome.stdout)
+        assert record["status"] == "failed" and record["error"].count("no picture came") == 2
 
     def test_passwords_are_neither_said_nor_written(
         self, program: Program, tmp_path: Path, colour_torchscript: Path

@@ -17,15 +17,13 @@ from sapiens_stream.pipeline.record import as_line
 def conclude(run: LiveRun, cameras: Sequence[Camera], recorder: Recorder, display: LiveDisplay) -> int:
     """Says how it went, and the exit code of that."""
     display.json_line(as_line(run.record()))
-    if run.error is not None:
+    if run.error is not None and not run.lost_all_cameras:
         raise run.error
-    for camera in cameras:
-        if camera.failure is not None:
-            if not isinstance(camera.failure, InputError):
-                raise camera.failure
-            error(cause(camera.failure))
-        elif not camera.received:
-            error(f"{camera.name}: no picture came" + (f": {camera.events[-1][1].reason}" if camera.events else ""))
+    problems = [problem for camera in cameras if (problem := camera.problem) is not None]
+    for problem in problems:
+        if not isinstance(problem, InputError):
+            raise problem
+        error(cause(problem))
     metrics = run.metrics
     figures = metrics.figures()
     if figures.shown:
@@ -39,10 +37,9 @@ def conclude(run: LiveRun, cameras: Sequence[Camera], recorder: Recorder, displa
         )
     if run.status == "interrupted":
         return exit_codes.INTERRUPTED
-    spoiled = [camera for camera in cameras if camera.failure is not None or not camera.received]
-    if len(spoiled) == len(cameras):
+    if run.lost_all_cameras:
         return exit_codes.FAILED
-    return exit_codes.SOME_SKIPPED if spoiled else exit_codes.DONE
+    return exit_codes.SOME_SKIPPED if problems else exit_codes.DONE
 
 
 def _places(recorder: Recorder) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
-from sapiens_stream.errors import cause
+from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Frame, Segmentation, Skipped
 from sapiens_stream.sources import Live, LiveEvent
 from sapiens_stream.threads import ThreadGroup
@@ -75,6 +75,13 @@ class Camera:
     def close(self) -> None:
         """Ends reading."""
         self._threads.close()
+
+    @property
+    def problem(self) -> BaseException | None:
+        """Why it ended, or that nothing came of it; None where it went well."""
+        if self.failure is not None or self.received:
+            return self.failure
+        return InputError(f"{self.name}: no picture came" + (f": {self.events[-1][1].reason}" if self.events else ""))
 
     @property
     def received(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from sapiens_stream.errors import FolderTaken, SapiensStreamError
+from sapiens_stream.errors import FolderTaken, InputError, SapiensStreamError, cause
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.live.camera import Camera
@@ -54,6 +54,8 @@ class LiveRun(LoggedRun):
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.stopping = False
+        self.lost_all_cameras = False
+        """Whether that is why it failed."""
         self._changed = Event()
         self._cameras = cameras
         self._recorder = recorder
@@ -112,6 +114,7 @@ class LiveRun(LoggedRun):
             cv2.setNumThreads(threads)
             self.metrics.stop()
             self._close()
+            self._fail_without_cameras()
             self._fail_with(self._recorder.failure)
             self._end()
 
@@ -129,6 +132,13 @@ class LiveRun(LoggedRun):
     def _fail_with(self, error: BaseException | None) -> None:
         if error is not None:
             self._log.fail(error)
+
+    def _fail_without_cameras(self) -> None:
+        """Where each of them failed, or brought nothing, the run did."""
+        problems = [problem for camera in self._cameras if (problem := camera.problem) is not None]
+        if self.status == "complete" and len(problems) == len(self._cameras):
+            self.lost_all_cameras = True
+            self._log.fail(problems[0] if len(problems) == 1 else InputError("; ".join(map(cause, problems))))
 
     def _list_file(self, name: str, ending: str, size: int) -> None:
         self._folder.wrote(name, ending, size, name)
