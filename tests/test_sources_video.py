@@ -224,6 +224,14 @@ def test_no_video_stream(cover: bool, tmp_path: Path) -> None:
         Video(sound_only(tmp_path / "sound.mp4", cover))
 
 
+@pytest.mark.parametrize("size", [b"W0 H64", b"W100000 H100000"])
+def test_a_size_that_cannot_be(size: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "clip.y4m"
+    path.write_bytes(b"YUV4MPEG2 " + size + b" F25:1 C420\nFRAME\n" + bytes(1000))
+    with pytest.raises(InputError, match="is not a video, or is damaged"):
+        Video(path)
+
+
 def test_no_frame_can_be_decoded(tmp_path: Path) -> None:
     path = make_video(tmp_path / "clip.avi", codec="mjpeg", pix_fmt="yuvj420p", frames=3)
     with pytest.raises(InputError, match=r"clip\.avi: no frame of it can be decoded"):

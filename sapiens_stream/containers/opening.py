@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -99,7 +100,9 @@ def _readers() -> str:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    if not isinstance(error, (av.InvalidDataError, av.ArgumentError)):
+    # Of a Y4M whose size cannot be FFmpeg adds the length of "FRAME\n" to its error for that, which makes it another.
+    busy = getattr(error, "errno", None) == errno.EBUSY and path.is_file()
+    if not isinstance(error, (av.InvalidDataError, av.ArgumentError)) and not busy:
         return cause(error)
     size = path.stat().st_size
     if not size:
