@@ -7,7 +7,7 @@ results may rely on. How a model is run has its defaults in `inference.options`.
 from __future__ import annotations
 
 import re
-from numbers import Real
+from numbers import Integral, Real
 from typing import Literal
 
 # What there is to choose from. The words of --save and --overlay are in the table of outputs, `sinks.registry`.
@@ -118,3 +118,8 @@ def is_of_shard(stem: str) -> bool:
 def is_number(value: object) -> bool:
     """Whether it may be compared with numbers, NumPy's too; False and True may not."""
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def as_int(value: object) -> object:
+    """A whole number of NumPy's as Python's, which a record holds; anything else stays what it is."""
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value

@@ -271,6 +271,12 @@ class TestPictures:
 
 
 class TestSegmenter:
+    def test_whole_numbers_may_be_numpys(self, colour_torchscript: Path) -> None:
+        two = np.int64(2)
+        with Segmenter(colour_torchscript, batch_size=two, ranks=two, shape=(two * 48, two * 32)) as model:  # type: ignore[arg-type]
+            found = list(segment([RGB, RGB], model=model, steady=two - 1, every=two))  # type: ignore[arg-type]
+            assert len(found) == 2 and type(model.engine.batch_size) is int
+
     def test_a_torch_device(self, colour_torchscript: Path) -> None:
         for device in (torch.device("cpu"), torch.device("cpu", 0)):
             assert Segmenter(colour_torchscript, device=device).engine.device == "cpu"

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.options import ModelOptions
-from sapiens_stream.settings import FOREGROUND
+from sapiens_stream.settings import FOREGROUND, as_int
 
 BatchSize = int | Literal["auto"]
 Fit = Literal["stretch", "letterbox", "crop"]
@@ -69,6 +69,8 @@ class InferenceOptions(ModelOptions):
         super().__post_init__()
         for name in ("device", "precision"):  # a torch.device goes by its name; what is none is named where it is used
             object.__setattr__(self, name, str(getattr(self, name)))
+        for name in ("batch_size", "ranks"):
+            object.__setattr__(self, name, as_int(getattr(self, name)))
         if self.batch_size not in (None, "auto") and (type(self.batch_size) is not int or self.batch_size < 1):
             raise UsageError(f"a batch size of {self.batch_size!r}; it is 1 or more, or auto")
         if self.fit not in get_args(Fit):

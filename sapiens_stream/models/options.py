@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from os import PathLike
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.normalisation import Triple
+from sapiens_stream.settings import as_int
 
 MOST_DETAIL = 4.0
 """Times the pixels that a model is made for, or as few: bodies are then of a size that it does not know."""
@@ -93,9 +94,10 @@ def _detail(given: object) -> float:
 
 
 def _checked(shape: object) -> tuple[int, int]:
-    if not isinstance(shape, (tuple, list)) or [type(side) for side in shape] != [int, int]:
+    sides = [as_int(side) for side in shape] if isinstance(shape, (tuple, list)) else []
+    if [type(side) for side in sides] != [int, int]:
         raise UsageError(f"a shape of {shape!r}; it is (height, width), two whole numbers")
-    height, width = shape
+    height, width = cast("tuple[int, int]", tuple(sides))
     if min(height, width) < 1:
         raise UsageError(f"a shape of {height}x{width} (height x width); both are 1 or more")
     return height, width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame
@@ -13,7 +13,7 @@ from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.models.model import Model
 from sapiens_stream.people.every import Every
 from sapiens_stream.people.steady import Steady
-from sapiens_stream.settings import MOST_EVERY, MOST_STEADY
+from sapiens_stream.settings import MOST_EVERY, MOST_STEADY, as_int
 
 
 class Chain:
@@ -65,6 +65,7 @@ def refiner_for(model: Model, *, steady: int = 0, every: int = 1) -> Refiner | N
 
     Raises UsageError for settings that there are not.
     """
+    steady, every = cast("int", as_int(steady)), cast("int", as_int(every))
     if type(steady) is not int or not 0 <= steady <= MOST_STEADY:
         raise UsageError(f"steady is {steady!r}; it is a number of frames, 0 to {MOST_STEADY}")
     if type(every) is not int or not 1 <= every <= MOST_EVERY:
