@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 
 import cv2
@@ -91,6 +92,17 @@ def test_a_damaged_png_keeps_its_upper_rows(interlaced: bool, upper: float, tmp_
     if not interlaced:
         rows = int(len(RGB) * (upper - 0.1))
         assert (found.rgb[:rows] == RGB[:rows]).all()
+
+
+def test_a_png_of_too_few_rows_keeps_these(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = b"".join(b"\0" + row.tobytes() for row in RGB[:8])
+    size = struct.pack(">IIBBBBB", RGB.shape[1], RGB.shape[0], 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", size), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(hostile.png_chunk(*part) for part in parts)
+    found = read_one(tmp_path, content, "a.png")
+    assert isinstance(found, Frame) and found.damaged is not None
+    assert (found.rgb[:8] == RGB[:8]).all()
+    assert not capfd.readouterr().err
 
 
 @pytest.mark.parametrize("decoder", ["pyav", "opencv"])

@@ -232,6 +232,13 @@ def test_a_size_that_cannot_be(size: bytes, tmp_path: Path) -> None:
         Video(path)
 
 
+def test_an_ogg_that_ends_in_its_head(tmp_path: Path) -> None:
+    path = tmp_path / "clip.ogv"
+    path.write_bytes(b"OggS" + bytes(23) + b"\xff" * 10001)
+    with pytest.raises(InputError, match="is not a video, or is damaged"):
+        Video(path)
+
+
 def test_no_frame_can_be_decoded(tmp_path: Path) -> None:
     path = make_video(tmp_path / "clip.avi", codec="mjpeg", pix_fmt="yuvj420p", frames=3)
     with pytest.raises(InputError, match=r"clip\.avi: no frame of it can be decoded"):

@@ -102,7 +102,7 @@ def _readers() -> str:
 def _why_unreadable(path: Path, error: Exception) -> str:
     # Of a Y4M whose size cannot be FFmpeg adds the length of "FRAME\n" to its error for that, which makes it another.
     busy = getattr(error, "errno", None) == errno.EBUSY and path.is_file()
-    if not isinstance(error, (av.InvalidDataError, av.ArgumentError)) and not busy:
+    if not isinstance(error, (av.InvalidDataError, av.ArgumentError, av.EOFError)) and not busy:
         return cause(error)
     size = path.stat().st_size
     if not size:

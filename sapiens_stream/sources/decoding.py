@@ -108,20 +108,25 @@ def _decode(file: PhotoFile, decoder: Decoder, max_pixels: int) -> Photo | None:
         damaged = _as_far(kind) if heif.damaged else None
         return Photo(heif.rgb, heif.quarter_turns, heif.mirrored, damaged)
     if kind is PNG and png.is_damaged(content):
-        whole = png.mended(content)
-        photo = _by_pyav(whole, kind, max_pixels, upright_turns(content)) if whole else None
-        return _damaged(photo, kind)
+        return _mended_png(content, max_pixels)
     if kind is JPEG:
         return _decode_jpeg(content, decoder, max_pixels)
     plain = with_pixels_alone(content) if kind is TIFF else content
     turns = upright_turns(content)
     strict = _by_pyav(plain, kind, max_pixels, turns)
+    if kind is PNG and strict is None and (mended := _mended_png(content, max_pixels)) is not None:
+        return mended  # its checksums are right, its rows too few
     tolerant = None if strict else _by_pyav(plain, kind, max_pixels, turns, strict=False)
     # OpenCV (libtiff) knows kinds of TIFF that FFmpeg gets wrong without a word, such as JPEG within TIFF.
     opencv_first = decoder == "opencv" or (kind is TIFF and not has_straight_alpha(content))
     photo = (_by_opencv(content) or strict) if opencv_first else (strict or _by_opencv(content))
     # What a tolerant FFmpeg refuses too is of a kind that it does not know, and perhaps whole.
     return _damaged(photo or tolerant, kind) if tolerant else photo
+
+
+def _mended_png(content: bytes, max_pixels: int) -> Photo | None:
+    whole = png.mended(content)
+    return _damaged(_by_pyav(whole, PNG, max_pixels, upright_turns(content)) if whole else None, PNG)
 
 
 def _decode_jpeg(content: bytes, decoder: Decoder, max_pixels: int) -> Photo | None:
