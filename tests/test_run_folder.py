@@ -254,8 +254,8 @@ class TestAnotherRun:
     @pytest.mark.parametrize(
         ("there", "options"),
         [
-            ("mine.mp4", ("-o", "mine.mp4", *FAST)),
-            ("clip_overlay.mp4", ("-o", "", *FAST)),
+            ("mine.mp4", ("-o", "mine.mp4")),
+            ("clip_overlay.mp4", ("-o", "")),
             ("clip/000003.png", ("-o", "", "--overlay", "frames")),
         ],
     )
@@ -272,7 +272,7 @@ class TestAnotherRun:
         mine.parent.mkdir(parents=True)
         mine.write_bytes(b"mine")
         _, name, *rest = options
-        command = ("video", clip, "-m", colour_torchscript, "-o", tmp_path / "out" / name, *rest)
+        command = ("video", clip, "-m", colour_torchscript, "-o", tmp_path / "out" / name, *rest, *FAST)
         outcome = program(*command)
         assert outcome.code == 2 and str(mine) in outcome.complaints[0] and "--overwrite" in outcome.complaints[0]
         assert mine.read_bytes() == b"mine" and files_of(tmp_path / "out") == {there}

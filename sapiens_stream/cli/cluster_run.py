@@ -13,7 +13,7 @@ from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.cluster_inputs import InputsArgument, named_in
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import OF_VIDEOS, Choices, needing, outputs_of, require_people, takes_outputs
-from sapiens_stream.cli.without_effect import places_of, require_effect
+from sapiens_stream.cli.without_effect import places_of, without_effect
 from sapiens_stream.errors import cause
 from sapiens_stream.home import expanded
 from sapiens_stream.inference.options import InferenceOptions
@@ -88,7 +88,6 @@ def run(
     guesses.check_model(model)
     require_people(choices, inference)
     outputs = outputs_of(choices)
-    require_effect(choices, places_of(outputs))
 
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.display import Display
@@ -100,6 +99,8 @@ def run(
     from sapiens_stream.pipeline.input_list import Asked, write_input_list
 
     display = Display(quiet=quiet, json=json)
+    for told in without_effect(choices, places_of(outputs)):
+        display.note(told)
     named = named_in(inputs)
     rate = guesses.rate_of(fps, named)
     entries, refused = entries_of(named)

@@ -20,7 +20,7 @@ from sapiens_stream.cli.output_options import (
     require_people,
     takes_outputs,
 )
-from sapiens_stream.cli.without_effect import places_of, require_effect
+from sapiens_stream.cli.without_effect import places_of, without_effect
 from sapiens_stream.cluster.shards import parse_shard
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -127,7 +127,6 @@ def images(
     share = None if shard is None else parse_shard(shard, os.environ)
     choices["matte"] = _matte_of_photos(choices["matte"])
     wanted = outputs_of(choices, overlay="frames", save=saved)
-    require_effect(choices, places_of(wanted, spanning=False))
 
     # Here, so that --help and a wrong option answer at once.
     from sapiens_stream.cli.batch_runner import batch_runner
@@ -137,6 +136,8 @@ def images(
     from sapiens_stream.sources.listing import named
 
     runner = batch_runner(quiet=quiet, json=json, log=log)
+    for told in without_effect(choices, places_of(wanted, spanning=False)):
+        runner.display.note(told)
     what = named(given)
     folder = _folder(what)
     root = output_root or folder / OUTPUT_FOLDER

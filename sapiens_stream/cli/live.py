@@ -23,7 +23,7 @@ from sapiens_stream.cli.output_options import (
     telling_people,
 )
 from sapiens_stream.cli.web_address import is_web_address
-from sapiens_stream.cli.without_effect import Place, places_of, require_effect
+from sapiens_stream.cli.without_effect import Place, places_of, without_effect
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import (
@@ -158,7 +158,6 @@ def live(
     require_people(choices, inference)
     # The overlay is recorded at once, or when a viewer asks for it.
     outputs = outputs_of(choices, overlay="video", overlay_file=record, preset=LIVE_PRESET, audio="none")
-    require_effect(choices, _places(outputs, window, web, record))
 
     # Here, so that --help and a wrong option answer at once: torch takes seconds to load.
     from sapiens_stream.cli.address_space import check_address_space
@@ -174,6 +173,8 @@ def live(
     from sapiens_stream.sources import Live, parse_address
 
     display = LiveDisplay(quiet=quiet, json=json)
+    for told in without_effect(choices, _places(outputs, window, web, record)):
+        display.note(told)
     addresses = [parse_address(each, realtime=realtime) for each in sources]
     open_source = partial(Live, reconnect=_tries(reconnect), max_pixels=max_pixels)
     cameras = [Camera(partial(open_source, address), display.event) for address in addresses]

@@ -19,7 +19,7 @@ from sapiens_stream.cli.output_options import (
     takes_outputs,
 )
 from sapiens_stream.cli.sharing import check_chunk, check_whole, execute_chunk, share_of_videos
-from sapiens_stream.cli.without_effect import places_of, require_effect
+from sapiens_stream.cli.without_effect import places_of, without_effect
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MAX_PIXELS, MODEL, OUTPUT_FOLDER, STALL_TIMEOUT
@@ -71,7 +71,6 @@ def video(
     """
     options.check_resume(resume, overwrite)
     require_people(choices, inference)
-    require_effect(choices, places_of(outputs_of(choices)))
     settings = options.for_record(locals(), leave_out=("inputs", "model", "pull", *options.OF_THE_BATCH))
     if inference.people != "off" and jobs != 1:
         if jobs != "auto":
@@ -90,6 +89,8 @@ def video(
     from sapiens_stream.cli.batch_runner import batch_runner
 
     runner = batch_runner(quiet=quiet, json=json, log=log)
+    for told in without_effect(choices, places_of(outputs_of(choices))):
+        runner.display.note(told)
     folder = output if overlay_file is None else output.parent
     mine = inputs if shard is None else share_of_videos(shard, inputs, folder, runner.display)
     if not json and all(map(guesses.missing, mine)):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sapiens_stream.cli.output_options import DEFAULTS
-from sapiens_stream.errors import UsageError
 from sapiens_stream.sinks import registry
 
 if TYPE_CHECKING:
@@ -31,12 +30,6 @@ def places_of(outputs: Outputs, *, spanning: bool = True) -> list[Place]:
         for kind in registry.OUTPUTS
         if spanning or not kind.spans
     ]
-
-
-def require_effect(choices: Mapping[str, Any], places: Sequence[Place]) -> None:
-    """Raises UsageError for the first option that was chosen and is of nothing that is asked for."""
-    for told in without_effect(choices, places):
-        raise UsageError(told)
 
 
 def without_effect(choices: Mapping[str, Any], places: Sequence[Place]) -> Iterator[str]:
