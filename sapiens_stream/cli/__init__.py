@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +19,7 @@ from sapiens_stream.cli.live import LiveCommand, live
 from sapiens_stream.cli.mistakes import in_words
 from sapiens_stream.cli.models import models
 from sapiens_stream.cli.results import results
+from sapiens_stream.cli.signals import interrupted_by_signals
 from sapiens_stream.cli.streams import lost_output, tolerant_streams
 from sapiens_stream.cli.version import program
 from sapiens_stream.cli.video import video
@@ -57,7 +57,8 @@ def _run() -> int:
         error("the folder that the program was started in is gone; start it in another")
         return exit_codes.FAILED
     try:
-        code = app(sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False) or exit_codes.DONE
+        with interrupted_by_signals():
+            code = app(sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False) or exit_codes.DONE
         sys.stdout.flush()
         if code == exit_codes.DONE and (lost := lost_output()) is not None:
             error(f"standard output: {cause(lost)}")
@@ -79,6 +80,5 @@ def _run() -> int:
         error(f"{name}: {cause(problem)}" if name else cause(problem))
         code = exit_codes.FAILED
     except (KeyboardInterrupt, typer.Abort):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more must not turn the end into a traceback
         code = exit_codes.INTERRUPTED
     return int(code)

@@ -12,6 +12,7 @@ from typing import Protocol
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.console import error
 from sapiens_stream.cli.display import Display, counted, duration, rate, slowest_of
+from sapiens_stream.cli.signals import ending_signals
 from sapiens_stream.errors import FolderTaken, cause
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Run
@@ -138,9 +139,7 @@ def stopped_by_signals(
             first = float("inf")
             run.abandon()
 
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
-        signals.append(signal.SIGHUP)
+    signals = ending_signals()
     before = [signal.signal(number, on_signal) for number in signals]
     try:
         yield

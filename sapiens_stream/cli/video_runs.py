@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sapiens_stream.cli import guesses
 from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of
 from sapiens_stream.cli.runner import Runner
+from sapiens_stream.cli.signals import heard_meanwhile
 from sapiens_stream.errors import InputError, ModelError, SapiensStreamError, Stalled, cause, out_of_memory
 from sapiens_stream.frame import Skipped, SourceInfo
 from sapiens_stream.pipeline import Run
@@ -198,7 +199,7 @@ class VideoRuns:
     def execute_part(self, name: str, part: Part) -> None:
         """Runs a part of one video, for its class maps alone."""
         stem = parse_video(name).stem
-        segmenter = self._ready()
+        segmenter = heard_meanwhile(self._ready)
         from sapiens_stream.people.chain import refiner_for  # which loads torch
 
         try:

@@ -32,5 +32,8 @@ def in_background(make: Callable[[], Made]) -> Made:
         step_back()
         return make()
 
-    with ThreadPoolExecutor(1) as background:  # for what `make` returns or raises
+    background = ThreadPoolExecutor(1)  # for what `make` returns or raises
+    try:
         return background.submit(lowered).result()
+    finally:
+        background.shutdown(wait=False)  # an interrupt does not wait for a model that is being loaded
