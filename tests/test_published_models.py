@@ -102,11 +102,15 @@ class TestFetching:
     def test_two_programs_at_once_fetch_it_once(self, server: HubServer, home: Path, goliath: Path) -> None:
         publish(server, SMALL, goliath.read_bytes(), delay=1.5)
         both = [start("models", "pull", SMALL, env=elsewhere(home, server.endpoint), cwd=home.parent) for _ in range(2)]
+        said = []
         for process in both:
             with process:
                 _, err = process.communicate(timeout=60)
             assert process.returncode == 0, err
+            said.append(err)
         assert len(server.requests) == 1
+        waited = f"{SMALL}: another program is fetching it; waiting until that has ended\n"
+        assert sum(err.count(waited) for err in said) == 1
 
     def test_builtin_needs_none(self, program: Program, home: Path) -> None:
         outcome = program("models", "pull", "builtin")

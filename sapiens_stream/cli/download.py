@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -41,7 +42,8 @@ def fetch(choice: Choice, *, force: bool = False, accept_licence: bool = False, 
             console.print(Text(f"{here.name} is cut short or damaged; fetching it again"), soft_wrap=True)
         try:
             with _shown(choice.name, console) as progress:
-                return published.fetch(choice, force=force, progress=progress)
+                waiting = partial(_say_waiting, choice.name, console)
+                return published.fetch(choice, force=force, progress=progress, waiting=waiting)
         except KeyboardInterrupt:
             console.print(Text(f"stopped; fetch {choice.name} again, and it goes on from there"), soft_wrap=True)
             raise
@@ -57,7 +59,8 @@ def fetch_detector(detector: DetectorFile, *, force: bool = False, quiet: bool =
         licence = detectors.LICENCE
         console.print(Text(f"{detector.name}: licence {licence.name}. {licence.terms} {licence.url}"), soft_wrap=True)
     with _shown(detector.name, console) as progress:
-        return detectors.pull(detector, force=force, progress=progress)
+        waiting = partial(_say_waiting, detector.name, console)
+        return detectors.pull(detector, force=force, progress=progress, waiting=waiting)
 
 
 def fetch_named(model: str, *, quiet: bool = False) -> None:
@@ -86,6 +89,10 @@ def _settle_licence(choice: Choice, accepted: bool, console: Console) -> None:
         if not typer.confirm("Do you accept it?", err=True):
             raise UsageError(f"the {licence.name} licence was not accepted; {choice.name} is not fetched")
     accept(licence)
+
+
+def _say_waiting(name: str, console: Console) -> None:
+    console.print(Text(f"{name}: another program is fetching it; waiting until that has ended"), soft_wrap=True)
 
 
 @contextmanager

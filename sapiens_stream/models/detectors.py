@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sapiens_stream.errors import ModelError, OutputError, cause
 from sapiens_stream.home import expanded, seen
-from sapiens_stream.models.hub_library import hub_library
+from sapiens_stream.models.hub_library import locked
 from sapiens_stream.models.licences import Licence
 
 ENDPOINT = "https://download.pytorch.org/models"
@@ -98,15 +98,22 @@ def require(name: str) -> Path:
 
 
 def pull(
-    detector: DetectorFile, *, force: bool = False, progress: Callable[[int, int | None], None] = lambda _d, _t: None
+    detector: DetectorFile,
+    *,
+    force: bool = False,
+    progress: Callable[[int, int | None], None] = lambda _d, _t: None,
+    waiting: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Fetches the file, unless it is there, and checks it. Raises ModelError, or OutputError where it has no place."""
+    """Fetches the file, unless it is there, and checks it; `waiting` is called where another program fetches it.
+
+    Raises ModelError, or OutputError where it has no place.
+    """
     path = _folder() / detector.file
     if not force and find(detector) is not None:
         return require(detector.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with hub_library().utils.WeakFileLock(path.with_name(f".{path.name}.lock")):
+        with locked(path.with_name(f".{path.name}.lock"), waiting):
             if path.is_file() and not force:  # another program has fetched it meanwhile
                 return require(detector.name)
             _download(detector, path, progress)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sapiens_stream.errors import ModelError, OutputError, cause
 from sapiens_stream.home import seen
 from sapiens_stream.models.catalogue import HubFile
-from sapiens_stream.models.hub_library import hub_library
+from sapiens_stream.models.hub_library import hub_library, locked
 from sapiens_stream.redaction import redacted_text
 
 if TYPE_CHECKING:
@@ -63,14 +63,20 @@ def amount(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def pull(file: HubFile, *, force: bool = False, progress: Progress = lambda _done, _total: None) -> Path:
+def pull(
+    file: HubFile,
+    *,
+    force: bool = False,
+    progress: Progress = lambda _done, _total: None,
+    waiting: Callable[[], None] = lambda: None,
+) -> Path:
     """Fetches a file into the hub's cache, going on where an earlier attempt ended, and returns where it is.
 
-    With `force` it is fetched although it is there. What has come is compared with the hub's size and sha256.
+    With `force` it is fetched although it is there. Where another program is fetching it, `waiting` is called, and that
+    is waited for. What has come is compared with the hub's size and sha256.
     Raises ModelError, or OutputError if the disk is full, with the cause and what to do about it.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     with _explained(file):
         blobs = _blobs(file)
@@ -80,7 +86,7 @@ def pull(file: HubFile, *, force: bool = False, progress: Progress = lambda _don
         lock = blob.parents[2] / ".locks" / blob.parents[1].name / f"{blob.name}.lock"  # that of huggingface_hub
         for folder in (blob.parent, lock.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(lock):
+        with locked(lock, waiting):
             if force or not _whole(blob, metadata.size):
                 _download(file, metadata, blob, progress)
                 _forget_copy(file, blob)

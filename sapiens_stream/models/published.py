@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,13 @@ def require(choice: Choice) -> OnDisk:
     return here
 
 
-def fetch(choice: Choice, *, force: bool = False, progress: hub.Progress = lambda _done, _total: None) -> OnDisk:
+def fetch(
+    choice: Choice,
+    *,
+    force: bool = False,
+    progress: hub.Progress = lambda _done, _total: None,
+    waiting: Callable[[], None] = lambda: None,
+) -> OnDisk:
     """What `locate` finds if it is whole, or else the first of the chosen files, fetched from the hub.
 
     With `force` it is fetched although it is there. Raises UsageError while its licence has to be accepted, and what
@@ -78,7 +85,7 @@ def fetch(choice: Choice, *, force: bool = False, progress: hub.Progress = lambd
             f" sapiens-stream models pull {choice.name} --accept-licence"
         )
     file = here.file if here is not None else choice.files[0]
-    path = hub.pull(file, force=here is not None, progress=progress)
+    path = hub.pull(file, force=here is not None, progress=progress, waiting=waiting)
     return OnDisk(_name(choice.model, file), file, path)
 
 
