@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from sapiens_stream.classes import ClassSet
 from sapiens_stream.colour.conversion import array_of
 from sapiens_stream.colour.meaning import Colour
+from sapiens_stream.colour.original import Original
 from sapiens_stream.colour.planes import Plane
 from sapiens_stream.colour.sdr import sdr_frame
 from sapiens_stream.colour.tags import colour_of
@@ -102,6 +103,8 @@ class Frame:
         damaged: what is wrong with a picture that could be decoded in part only; None for a whole one.
         number: of a clip of numbered pictures, that in the name of its file.
         sample_aspect_ratio: the width of a stored pixel over its height; None where it is not told, and 1.
+        original: of a photo that may have more than 8 bits, though `decoded` has 8: reads it again in its own depth, as
+            it lies in the file; None where there are no more. Raises InputError.
 
     Raises:
         UsageError: for a `decoded` that is neither, and for a `name` that is no text.
@@ -123,6 +126,7 @@ class Frame:
     damaged: Damaged | None = None
     number: int | None = None
     sample_aspect_ratio: Fraction | None = None
+    original: Callable[[], Original | None] | None = None
 
     def __post_init__(self) -> None:
         decoded = self.decoded

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sapiens_stream.colour.light import chromaticities
 from sapiens_stream.errors import UsageError
 from sapiens_stream.install_line import install_line
 
@@ -27,20 +26,20 @@ def encode_exr(
     channels: Mapping[str, npt.NDArray[np.float32]],
     attributes: Mapping[str, str],
     *,
-    primaries: int | None = None,
+    chromaticities: tuple[float, ...] | None = None,
     pixel_aspect: Fraction | None = None,
 ) -> bytes:
     """Channels, each (H, W) float32, as one part, ZIP.
 
-    `primaries` of R, G and B by their number in H.273; `pixel_aspect` the width of a pixel over its height.
+    `chromaticities` are x and y of red, green, blue and white; `pixel_aspect` the width of a pixel over its height.
     """
     import OpenEXR
 
     header: dict[str, Any] = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **attributes}
     if pixel_aspect:
         header["pixelAspectRatio"] = float(pixel_aspect)
-    if primaries is not None:
-        header["chromaticities"] = chromaticities(primaries)
+    if chromaticities is not None:
+        header["chromaticities"] = chromaticities
     file = OpenEXR.File(header, {name: np.ascontiguousarray(plane, np.float32) for name, plane in channels.items()})
     stream = BytesIO()
     file.write(stream)

@@ -37,12 +37,14 @@ _FILE_BYTES_PER_PIXEL = 8  # an uncompressed one with 16 bits of red, green, blu
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A decoded photo; the fields are those of `Frame`. `damaged` says what is wrong with it, None for nothing."""
+    """A decoded photo; the fields are those of `Frame`. `damaged` says what is wrong with it, None for nothing; `deep`
+    that its file may have more than 8 bits."""
 
     decoded: av.VideoFrame | UInt8Array
     quarter_turns: int = 0
     mirrored: bool = False
     damaged: str | None = None
+    deep: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +201,22 @@ def _cut_short(kind: Kind, content: bytes) -> bool:
 def _by_pyav(
     content: bytes, kind: Kind, max_pixels: int, turns: tuple[int, bool] | None = None, *, strict: bool = True
 ) -> Photo | None:
+    frame = decoded_frame(content, kind, max_pixels, strict=strict)
+    if frame is None:
+        return None
+    decoded: av.VideoFrame | UInt8Array = frame
+    if kind is EXR:
+        decoded = exr.shown(frame)
+    elif frame.format.components[0].bits > 8 and not colour_of(frame).beyond_sdr:
+        # swscale does not bring 16 bits to 8 as everybody else does
+        decoded = (array_of(frame, "rgb48le") >> 8).astype(np.uint8)
+    elif frame.format.name in ("yuvj420p", "yuvj422p"):
+        decoded = _with_smooth_chroma(frame)
+    return Photo(decoded, *(upright_turns(content) if turns is None else turns))
+
+
+def decoded_frame(content: bytes, kind: Kind, max_pixels: int, *, strict: bool = True) -> av.VideoFrame | None:
+    """As FFmpeg decodes a photo; None where it cannot, or, if `strict`, something is wrong with it."""
     if kind.codec is None:
         return None
     context = cast(VideoCodecContext, av.CodecContext.create(kind.codec, "r"))
@@ -218,15 +236,7 @@ def _by_pyav(
         return None
     if not frames or (strict and frames[0].is_corrupt):
         return None
-    decoded: av.VideoFrame | UInt8Array = frames[0]
-    if kind is EXR:
-        decoded = exr.shown(frames[0])
-    elif frames[0].format.components[0].bits > 8 and not colour_of(frames[0]).beyond_sdr:
-        # swscale does not bring 16 bits to 8 as everybody else does
-        decoded = (array_of(frames[0], "rgb48le") >> 8).astype(np.uint8)
-    elif frames[0].format.name in ("yuvj420p", "yuvj422p"):
-        decoded = _with_smooth_chroma(frames[0])
-    return Photo(decoded, *(upright_turns(content) if turns is None else turns))
+    return frames[0]
 
 
 def _with_smooth_chroma(frame: av.VideoFrame) -> UInt8Array:

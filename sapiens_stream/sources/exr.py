@@ -16,6 +16,7 @@ UInt8Array = npt.NDArray[np.uint8]
 _HEADER = 1 << 20  # bytes; what says more of itself is not believed
 _WINDOWS = (b"displayWindow\0box2i\0", b"dataWindow\0box2i\0")
 _CHANNELS = b"channels\0chlist\0"
+_CHROMATICITIES = b"chromaticities\0chromaticities\0"
 _MOST_CHANNELS, _MOST_ATTRIBUTES, _MOST_PLACES, _LONGEST_NAME = 1000, 10_000, 1_000_000, 256
 _TILED, _DEEP, _SEVERAL_PARTS = 0x02, 0x08, 0x10  # bits of the three bytes behind the version
 _STRIP = 1 << 20  # pixels that are converted at a time
@@ -94,10 +95,23 @@ def _end_of_headers(content: bytes, *, several: bool) -> int:
     return len(content)
 
 
+def chromaticities_of(content: bytes) -> tuple[float, ...] | None:
+    """x and y of red, green, blue and white, as the header has them; None where it has none."""
+    at = content.find(_CHROMATICITIES, 0, _HEADER)
+    numbers = content[at + len(_CHROMATICITIES) :][:36]
+    if at < 0 or len(numbers) < 36 or numbers[:4] != b"\x20\0\0\0":
+        return None
+    return struct.unpack("<8f", numbers[4:])
+
+
+def light(frame: av.VideoFrame) -> npt.NDArray[np.float32]:
+    """(H, W, 3) light of a decoded frame, as it is stored."""
+    return np.dstack([plane.astype(np.float32) for plane in _channel_planes(frame)])
+
+
 def shown(frame: av.VideoFrame) -> UInt8Array:
-    """(H, W, 3) sRGB of a decoded frame: light from 0 to 1, and what is brighter as 1; grey has one plane."""
-    planes = [_plane(frame, number) for number in range(3 if frame.format.is_rgb else 1)]
-    red, green, blue = (planes[2], planes[0], planes[1]) if len(planes) == 3 else planes * 3
+    """(H, W, 3) sRGB of a decoded frame: light from 0 to 1, and what is brighter as 1."""
+    red, green, blue = _channel_planes(frame)
     rgb = np.empty((frame.height, frame.width, 3), np.uint8)
     rows = max(1, _STRIP // frame.width)
     for strip in (slice(top, top + rows) for top in range(0, frame.height, rows)):
@@ -106,6 +120,12 @@ def shown(frame: av.VideoFrame) -> UInt8Array:
             steps = np.rint(np.clip(light, 0, 1) * np.float32(_STEPS - 1)).astype(np.uint16)
             rgb[strip, :, channel] = _signals()[steps]
     return rgb
+
+
+def _channel_planes(frame: av.VideoFrame) -> list[npt.NDArray[Any]]:
+    """Red, green and blue; grey has one plane for all."""
+    planes = [_plane(frame, number) for number in range(3 if frame.format.is_rgb else 1)]
+    return [planes[2], planes[0], planes[1]] if len(planes) == 3 else planes * 3
 
 
 def _plane(frame: av.VideoFrame, number: int) -> npt.NDArray[Any]:

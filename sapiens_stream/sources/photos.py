@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
 from sapiens_stream.sources.budget import OrderedBudget
 from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
+from sapiens_stream.sources.deep import may_be_deep, read_original
 from sapiens_stream.sources.listing import Input, Listed, list_photos, named
 from sapiens_stream.sources.source import Source
 
@@ -183,6 +185,7 @@ class Photos(Source):
                         quarter_turns=result.quarter_turns,
                         mirrored=result.mirrored,
                         damaged=Damaged(str(each.path), result.damaged) if result.damaged else None,
+                        original=partial(read_original, each.path, self._max_pixels) if result.deep else None,
                     )
                     index += 1
                 elif isinstance(result, Skipped):
@@ -229,6 +232,7 @@ class Photos(Source):
             self._in_line.add(order)
             self._budget.take(order, file.bytes_to_decode)
             self._in_line.discard(order)
-            return decode_photo(file, self._decoder, self._max_pixels)
+            photo = decode_photo(file, self._decoder, self._max_pixels)
+            return replace(photo, deep=True) if may_be_deep(file) else photo
         except InputError as error:
             return Skipped(str(each.path), str(error))

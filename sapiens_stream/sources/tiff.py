@@ -14,6 +14,7 @@ _PIXEL_TAGS = frozenset(
     {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320, *range(322, 326), 530, 532}
 )
 _COMPRESSION, _JPEG = 259, 7
+BITS_PER_SAMPLE = 258
 _EXTRA_SAMPLES, _STRAIGHT_ALPHA = 338, 2
 _SIZES = {1: 1, 3: 2, 4: 4, 16: 8}  # bytes of a whole number, by its type
 

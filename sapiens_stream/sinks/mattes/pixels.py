@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import av
@@ -10,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.colour.conversion import array_of, converted
-from sapiens_stream.colour.light import light_of
+from sapiens_stream.colour.light import chromaticities, light_of
 from sapiens_stream.colour.matrix import from_codes
-from sapiens_stream.colour.meaning import BT601, BT2020, LIMITED_RANGE, SDR_WHITE, Colour
+from sapiens_stream.colour.meaning import BT601, BT709, BT2020, LIMITED_RANGE, SDR_WHITE, Colour
+from sapiens_stream.colour.original import Original
 from sapiens_stream.colour.planes import planes_of
 from sapiens_stream.colour.tags import colour_of
 from sapiens_stream.frame import Frame
@@ -35,7 +38,9 @@ def luma_levels(matte: Floats, bits: int) -> npt.NDArray[np.uint16]:
 
 
 def rgb_of(frame: Frame, *, deep: bool) -> Pixels:
-    """(H, W, 3) RGB, SDR, upright: uint16 for a `deep` picture whose source has more than 8 bits, else uint8."""
+    """(H, W, 3) RGB, SDR, upright: uint16 for a `deep` picture, else uint8."""
+    if deep and (original := _original(frame)) is not None:
+        return _signal(original.pixels) if original.is_light else original.pixels
     decoded = frame.decoded
     if deep and isinstance(decoded, av.VideoFrame) and frame.colour.bits > 8 and not frame.colour.beyond_sdr:
         return frame.upright(array_of(_with_all_chroma(decoded), "rgb48le"))
@@ -66,8 +71,14 @@ def premultiplied_planes(planes: list[Pixels], matte: Floats, colour: Colour) ->
         plane[:] = np.rint((plane.astype(np.float32) - black) * share + black)
 
 
-def linear_of(frame: Frame) -> tuple[npt.NDArray[np.float32], int]:
-    """(H, W, 3) linear RGB, upright, 1 being SDR white, and the number of its primaries in H.273; HDR goes beyond."""
+def linear_of(frame: Frame) -> tuple[npt.NDArray[np.float32], tuple[float, ...]]:
+    """(H, W, 3) linear RGB, upright, 1 being SDR white, and the x and y of its red, green, blue and white.
+
+    HDR goes beyond 1, and so does the light of OpenEXR, which is as it was stored.
+    """
+    if (original := _original(frame)) is not None:
+        corners = original.chromaticities or chromaticities(BT709)
+        return original.pixels if original.is_light else _linear(65536)[original.pixels], corners
     decoded = frame.decoded
     if isinstance(decoded, av.VideoFrame) and frame.colour.bits > 8:
         planar = _planar(decoded)
@@ -76,8 +87,25 @@ def linear_of(frame: Frame) -> tuple[npt.NDArray[np.float32], int]:
         codes = np.dstack([frame.upright(each).astype(np.float32) for each in parts])
         signal = np.clip(from_codes(codes.astype(np.float64), colour), 0, 1)
         light = light_of(signal, frame.colour.transfer) / SDR_WHITE
-        return light.astype(np.float32), frame.colour.primaries
-    return _LINEAR[rgb_of(frame, deep=False)], 1 if frame.colour.beyond_sdr else frame.colour.primaries
+        return light.astype(np.float32), chromaticities(frame.colour.primaries)
+    primaries = BT709 if frame.colour.beyond_sdr else frame.colour.primaries
+    return _linear(256)[rgb_of(frame, deep=False)], chromaticities(primaries)
+
+
+def _original(frame: Frame) -> Original | None:
+    """Upright; None where the frame has all there is, or its file holds another picture by now."""
+    original = frame.original() if frame.original is not None else None
+    if original is None:
+        return None
+    pixels = frame.upright(original.pixels)
+    return replace(original, pixels=pixels) if pixels.shape[:2] == frame.size else None
+
+
+def _signal(light: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """What light is in sRGB (IEC 61966-2-1), what is brighter than 1 as 1."""
+    light = np.clip(np.nan_to_num(light, nan=0.0), 0, 1)
+    signal = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.asarray(np.rint(65535 * signal), np.uint16)
 
 
 def _with_all_chroma(decoded: av.VideoFrame) -> av.VideoFrame:
@@ -97,4 +125,7 @@ def _planar(decoded: av.VideoFrame) -> av.VideoFrame:
     return converted(decoded, "yuv444p10le")
 
 
-_LINEAR = (light_of(np.arange(256) / 255, 2) / SDR_WHITE).astype(np.float32)
+@cache
+def _linear(levels: int) -> npt.NDArray[np.float32]:
+    """The light of each level of SDR."""
+    return np.asarray(light_of(np.arange(levels) / (levels - 1), 2) / SDR_WHITE, np.float32)

@@ -81,12 +81,12 @@ class MatteSequence(Sink):
         aspect = result.frame.pixel_aspect
         if self._alone:
             return encode_exr({"A": matte}, said, pixel_aspect=aspect)
-        linear, primaries = linear_of(result.frame)
+        linear, corners = linear_of(result.frame)
         if self._premultiplied:
             linear = linear * matte[..., None]
         channels = {name: np.ascontiguousarray(linear[..., place]) for place, name in enumerate("RGB")}
         said["alpha"] = alpha_word(self._premultiplied)
-        return encode_exr(channels | {"A": matte}, said, primaries=primaries, pixel_aspect=aspect)
+        return encode_exr(channels | {"A": matte}, said, chromaticities=corners, pixel_aspect=aspect)
 
 
 def matte_sequence(outputs: Outputs, target: Target) -> Sink:
