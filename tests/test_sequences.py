@@ -340,6 +340,12 @@ def test_several_side_by_side(program: Program, tmp_path: Path) -> None:
     ("command", "code", "says"),
     [
         ("video in/shot.0001.png in/shot.0002.png", 2, ["2 numbered pictures", "video in/shot.%04d.png", "images"]),
+        (
+            "video in/shot.0001.png",
+            1,
+            ["is a photo", "images --input in/shot.0001.png", "one clip: sapiens-stream video in/shot.%04d.png"],
+        ),
+        ("video in", 1, ["is a folder", "images --input in", "one clip: sapiens-stream video in/shot.%04d.png"]),
         ("video in/gone.%04d.png", 1, ["in/gone.%04d.png: no picture is called like that", "gone.0001.png"]),
         ("video gone/shot.####.png", 1, ["gone: No such file or directory"]),
         ("video in/shot.%04d.png --fps x", 2, ["x is no number of frames a second", "24000/1001"]),

@@ -52,7 +52,7 @@ def video_problem(name: str) -> str | None:
     if path.exists() and stat.S_ISCHR(path.stat().st_mode) and name.startswith("/dev/video"):
         return f"{name} is a camera, not a file: sapiens-stream live {quote(name)}"
     if _is_photo(path) and path.exists() and not _is_animated(path):
-        return f"{name} is a photo, not a video: sapiens-stream images --input {quote(name)}"
+        return f"{name} is a photo, not a video: sapiens-stream images --input {quote(name)}" + _or_as_clip(path)
     if path.suffix.lower() == ".txt":
         return f"{name} is a list; of photos: sapiens-stream images --input {quote(name)}; videos are given by name"
     return None
@@ -250,10 +250,20 @@ def _is_live(name: str) -> bool:
 
 def _folder_problem(folder: Path) -> str:
     commands = [videos_in(folder)]
-    if any(_is_photo(path) for path in _entries(folder)):
+    photos = sorted(str(path) for path in _entries(folder) if _is_photo(path))
+    if photos:
         commands.append(f"sapiens-stream images --input {quote(str(folder))}")
     known = " and ".join(filter(None, commands))
-    return f"{folder} is a folder" + (f"; what it holds takes {known}" if known else ", and holds no videos or photos")
+    told = f"; what it holds takes {known}" if known else ", and holds no videos or photos"
+    return f"{folder} is a folder{told}" + (_or_as_clip(Path(photos[0])) if photos else "")
+
+
+def _or_as_clip(photo: Path) -> str:
+    """What takes a numbered photo and its neighbours as one clip; empty where it has none."""
+    from sapiens_stream.sources.pattern import pattern_around
+
+    name = pattern_around(photo)
+    return f"; numbered pictures as one clip: sapiens-stream video {quote(name)}" if name is not None else ""
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,16 +90,29 @@ def parse_pattern(what: str | Path) -> Pattern | None:
     return Pattern(str(what), path.parent, path.name[: place.start()], max(1, digits), path.name[place.end() :])
 
 
-def pattern_of(paths: list[str]) -> str | None:
+def pattern_of(paths: Sequence[str]) -> str | None:
     """The name for numbered pictures, two at least, that a shell has put in place of a glob; None for any others."""
     if len(paths) < 2 or not all(is_photo(Path(each)) for each in paths):
         return None
-    first = Path(paths[0])
-    for place in re.finditer(r"\d+", first.name):
+    return next(
+        (each.name for each in _patterns_of(Path(paths[0])) if all(each.holds(Path(path)) for path in paths)), None
+    )
+
+
+def pattern_around(path: Path) -> str | None:
+    """The name for a numbered picture and its neighbours; None for one that has none."""
+    for pattern in _patterns_of(path):
+        with suppress(InputError):
+            if len(pattern.files()) > 1:
+                return pattern.name
+    return None
+
+
+def _patterns_of(path: Path) -> Iterator[Pattern]:
+    """What a picture may be one of: each number in its name may be the one that counts."""
+    for place in re.finditer(r"\d+", path.name):
         padded = f"%0{len(place[0])}d" if len(place[0]) > 1 else "%d"
         for mark in dict.fromkeys((padded, "%d")):
-            named = str(first.with_name(first.name[: place.start()] + mark + first.name[place.end() :]))
-            pattern = parse_pattern(named)
-            if pattern is not None and all(map(pattern.holds, map(Path, paths))):
-                return named
-    return None
+            pattern = parse_pattern(path.with_name(path.name[: place.start()] + mark + path.name[place.end() :]))
+            if pattern is not None:
+                yield pattern
