@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -146,6 +146,27 @@ class TestChannel:
         writer.join(WAIT)
         assert not writer.is_alive() and len(channel) == 3
 
+    def test_is_full_by_weight_too_but_for_one_item_alone(self) -> None:
+        channel: Channel[int] = Channel(10, weigh=lambda item: item, most=6)
+        writer = in_thread(lambda: [channel.put(item) for item in (3, 3, 1, 9)])
+        held = []
+        for left in (2, 2, 1, 1):
+            end = time.monotonic() + WAIT
+            while len(channel) < left and time.monotonic() < end:
+                time.sleep(0.01)
+            time.sleep(0.02)
+            assert len(channel) == left
+            held.append(next(channel))
+        writer.join(WAIT)
+        assert held == [3, 3, 1, 9] and not writer.is_alive()
+
+    def test_newest_wins_by_weight_too(self) -> None:
+        channel: Channel[int] = Channel(10, newest_wins=True, weigh=lambda item: item, most=6)
+        for item in (1, 2, 3, 4, 9, 5):
+            channel.put(item)
+        channel.close()
+        assert (list(channel), channel.dropped) == ([5], 5)
+
     def test_newest_wins_drops_and_counts_the_oldest(self) -> None:
         channel: Channel[int] = Channel(2, newest_wins=True)
         for index in range(7):
@@ -181,6 +202,24 @@ class TestChannel:
 
 
 class TestStream:
+    @pytest.mark.parametrize(("size", "most"), [((2304, 4096), 16), ((4320, 7680), 2), ((8736, 11648), 1)])
+    def test_a_batch_of_very_large_pictures_is_smaller(
+        self, size: tuple[int, int], most: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Frame, "size", size)  # such pictures themselves would take gigabytes
+        batches: list[int] = []
+        one = engine(batch_size=16)
+
+        def run(given: Iterator[Sequence[Frame]], _refiner: object) -> Iterator[list[Segmentation]]:
+            for batch in given:
+                batches.append(len(batch))
+                yield []
+
+        monkeypatch.setattr(one, "run", run)
+        with Stream(NumberedSource(40), one) as stream:
+            assert not list(stream)
+        assert sum(batches) == 40 and max(batches) == most
+
     @pytest.mark.parametrize("batch_size", [1, 2, 5])
     @pytest.mark.parametrize("count", [0, 1, 7])
     def test_yields_each_frame_once_in_order(self, count: int, batch_size: int) -> None:

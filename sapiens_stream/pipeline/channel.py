@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Condition
 from typing import Generic, TypeVar
 
@@ -17,16 +17,25 @@ class Cancelled(Exception):
 class Channel(Generic[Item]):
     """Items from one thread to others, at most `capacity` of them waiting.
 
-    When it is full, `put` waits; with `newest_wins` it drops the oldest instead, and counts it in `dropped`.
+    When it is full, `put` waits; with `newest_wins` it drops the oldest instead, and counts it in `dropped`. It is full
+    too where what waits, by `weigh`, would come to more than `most`; one item alone may.
     """
 
-    def __init__(self, capacity: int, *, newest_wins: bool = False) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        newest_wins: bool = False,
+        weigh: Callable[[Item], int] = lambda item: 0,
+        most: int = 0,
+    ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity {capacity}; 1 or more")
         self.capacity = capacity
         self.newest_wins = newest_wins
         self.dropped = 0
         self._items: deque[Item] = deque()
+        self._weigh, self._most, self._weight = weigh, most, 0
         self._changed = Condition()
         self._closed = False
         self._error: BaseException | None = None
@@ -34,14 +43,15 @@ class Channel(Generic[Item]):
     def put(self, item: Item) -> None:
         """Adds an item. Raises Cancelled once the channel was closed or has failed."""
         with self._changed:
-            while len(self._items) >= self.capacity and not self.newest_wins and not self._closed:
+            while self._is_full_for(item) and not self.newest_wins and not self._closed:
                 self._changed.wait()
             if self._closed:
                 raise Cancelled
-            if len(self._items) >= self.capacity:
-                self._items.popleft()
+            while self._is_full_for(item):
+                self._take()
                 self.dropped += 1
             self._items.append(item)
+            self._weight += self._weigh(item)
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[Item]:
@@ -56,12 +66,22 @@ class Channel(Generic[Item]):
             while not self._items and not self._closed:
                 self._changed.wait()
             if self._items:
-                item = self._items.popleft()
+                item = self._take()
                 self._changed.notify_all()
                 return item
             if self._error is not None:
                 raise self._error
             raise StopIteration
+
+    def _is_full_for(self, item: Item) -> bool:
+        if not self._items:
+            return False
+        return len(self._items) >= self.capacity or self._weight + self._weigh(item) > self._most > 0
+
+    def _take(self) -> Item:
+        item = self._items.popleft()
+        self._weight -= self._weigh(item)
+        return item
 
     def __len__(self) -> int:
         return len(self._items)
@@ -84,6 +104,7 @@ class Channel(Generic[Item]):
         """Drops what waits and closes: the writer gets Cancelled, the reader the end."""
         with self._changed:
             self._items.clear()
+            self._weight = 0
             self._error = None
             self._closed = True
             self._changed.notify_all()

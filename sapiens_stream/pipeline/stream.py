@@ -14,6 +14,7 @@ from sapiens_stream.people.naming import Naming
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.inference import Inference, processor_seconds
 from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.pipeline.weights import MOST_WAITING, weight_of
 from sapiens_stream.sources.source import Source
 from sapiens_stream.threads import ThreadGroup
 
@@ -58,8 +59,10 @@ class Stream:
         self._naming = Naming()
         self._live = source.info.kind == "live"
         capacity = 1 if self._live else 2 * engine.batch_size
-        self._frames: Channel[Frame] = Channel(capacity, newest_wins=self._live)
-        self._results: Channel[Segmentation] = Channel(1 if self._live else engine.batch_size)
+        self._frames: Channel[Frame] = Channel(capacity, newest_wins=self._live, weigh=weight_of, most=MOST_WAITING)
+        self._results: Channel[Segmentation] = Channel(
+            1 if self._live else engine.batch_size, weigh=lambda result: weight_of(result.frame), most=MOST_WAITING
+        )
         self._stopping = Event()
         self._refiner = None if refiner is None else Stoppable(refiner, self._stopping.is_set)
         self._read_error: BaseException | None = None
@@ -169,15 +172,19 @@ class Stream:
             self._computing = None
 
     def _batches(self) -> Iterator[Sequence[Frame]]:
-        """Whole batches of a file; of a live source what is there, and an empty one when the engine should flush."""
+        """Whole batches of a file, smaller ones where pictures are very large; of a live source what is there, and an
+        empty one when the engine should flush."""
         batch: list[Frame] = []
+        weight = 0
         self._wait()
         for frame in self._frames:
             batch.append(frame)
-            if len(batch) >= self._engine.batch_size or (self._live and not len(self._frames)):
+            weight += weight_of(frame)
+            whole = len(batch) >= self._engine.batch_size or weight >= MOST_WAITING
+            if whole or (self._live and not len(self._frames)):
                 self._compute()
                 yield batch
-                batch = []
+                batch, weight = [], 0
                 if self._live and not len(self._frames):
                     yield []
                 self._wait()

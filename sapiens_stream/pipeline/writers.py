@@ -14,6 +14,7 @@ from sapiens_stream.frame import Segmentation
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.processor_time import clock_with_libraries
 from sapiens_stream.pipeline.statistics import Statistics
+from sapiens_stream.pipeline.weights import MOST_WAITING, weight_of
 from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.threads import ThreadGroup
@@ -140,7 +141,12 @@ class Writers:
         if not sinks:
             return
         drop = self._when_full == "drop"
-        channel: Channel[_Job] = Channel(QUEUED_RESULTS[self._when_full], newest_wins=drop)
+        channel: Channel[_Job] = Channel(
+            QUEUED_RESULTS[self._when_full],
+            newest_wins=drop,
+            weigh=lambda job: weight_of(job.result.frame),
+            most=MOST_WAITING,
+        )
         self._channels.append(channel)
         self.statistics.threads[stage] = self.statistics.threads.get(stage, 0) + count
         self._works += [(stage, partial(self._work, stage, sinks, channel))] * count
