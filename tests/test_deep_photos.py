@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import cv2
 import numpy as np
 import OpenEXR
 import pytest
+from PIL import Image
 
 from sapiens_stream.frame import Frame
 from sapiens_stream.sinks.mattes.pixels import linear_of, rgb_of
@@ -83,16 +86,11 @@ def test_the_light_of_openexr_is_as_it_was_stored(tmp_path: Path) -> None:
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_they_are_as_upright_as_the_picture(orientation: int, tmp_path: Path) -> None:
     path = write_deep(tmp_path / "a.png")
-    from PIL import Image
-
     with Image.open(path) as image:
         exif = image.getexif()
     exif[0x0112] = orientation
     content = path.read_bytes()
     chunk = exif.tobytes().removeprefix(b"Exif\0\0")
-    import struct
-    import zlib
-
     extra = struct.pack(">I", len(chunk)) + b"eXIf" + chunk + struct.pack(">I", zlib.crc32(b"eXIf" + chunk))
     path.write_bytes(content[:33] + extra + content[33:])
     frame = read(path)

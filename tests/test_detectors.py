@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -28,6 +30,7 @@ from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.models import detectors
 from sapiens_stream.models.detectors import DETECTORS, DetectorFile
 from sapiens_stream.people.choice import Choice
+from sapiens_stream.people.first_look import BuiltinLook, LookedAt
 from sapiens_stream.people.torchvision_boxes import TorchvisionBoxes, _people
 from sapiens_stream.sinks import Outputs
 
@@ -191,6 +194,32 @@ def test_people_alone_count_who_are_sure() -> None:
     assert found == [PersonBox(5, 5, 45, 85, 0.8), PersonBox(0, 0, 10, 20, 0.9)]
     unsure = {"boxes": boxes, "labels": torch.ones(4, dtype=torch.int64), "scores": torch.full((4,), 0.4)}
     assert _people(unsure) == []
+
+
+def test_pixels_that_are_no_squares_are_shown_as_they_are_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that is stored half as wide: the detector sees it whole, and boxes are where they are stored."""
+    seen: list[tuple[int, ...]] = []
+
+    def network(pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        seen.extend(tuple(each.shape) for each in pictures)
+        box = torch.tensor([[40.0, 10, 100, 90]])
+        return [{"boxes": box, "labels": torch.tensor([1]), "scores": torch.tensor([0.9])}]
+
+    detector = TorchvisionBoxes.__new__(TorchvisionBoxes)
+    monkeypatch.setattr(detector, "_device", torch.device("cpu"), raising=False)
+    monkeypatch.setattr(detector, "_network", network, raising=False)
+    narrow = Frame(index=0, name="a", decoded=np.zeros((100, 80, 3), np.uint8), sample_aspect_ratio=Fraction(2))
+    batch = SimpleNamespace(frames=[narrow])
+    assert detector.find(batch, None) == [[PersonBox(20, 10, 30, 80, 0.9)]]  # type: ignore[arg-type]
+    assert seen == [(3, 100, 160)]
+
+
+def test_the_first_look_shows_a_picture_as_wide_as_it_is_meant() -> None:
+    look = BuiltinLook(torch.device("cpu"), LookedAt())
+    narrow = Frame(index=0, name="a", decoded=np.zeros((720, 640, 3), np.uint8), sample_aspect_ratio=Fraction(2))
+    wide = Frame(index=0, name="a", decoded=np.zeros((720, 1280, 3), np.uint8))
+    [(_, _, found), (_, _, wanted)] = [look.whole(frame) for frame in (narrow, wide)]
+    assert (found.height, found.width) == (wanted.height, wanted.width)
 
 
 LARGE, SMALL = PersonBox(10, 5, 60, 80), PersonBox(10, 5, 15, 30)

@@ -160,7 +160,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_keeps_its_numbers(tmp_path: P
     ]
 
 
-@pytest.mark.parametrize("options", [{"rate": 0}, {"rate": 2000}, {"rate": float("nan")}])
+@pytest.mark.parametrize("options", [{"rate": 0}, {"rate": 2000}, {"rate": float("nan")}, {"rate": "x"}])
 def test_a_rate_that_there_cannot_be(options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="frames a second"):
         read(shot(tmp_path, range(2)), **options)
@@ -323,6 +323,29 @@ def test_a_run_is_gone_on_with_and_made_anew(program: Program, tmp_path: Path) -
     assert outcome.code == 1 and "was not made of" in outcome.stderr
     outcome = program("video", moved, *command[2:], "--resume")
     assert outcome.code == 2 and "other input" in outcome.stderr, outcome  # with a picture more it is another
+
+
+def test_one_picture_that_is_made_anew_is_another_clip(program: Program, tmp_path: Path) -> None:
+    """Renderers write the same number of bytes each time, and the time of writing into the head."""
+    pattern = shot(tmp_path / "in", range(100), "shot.{:04d}.bmp").with_suffix(".bmp")
+    command = ("video", pattern, "-o", tmp_path / "out", "--save", "labels", "--overlay", "none", *SMALL)
+    assert program(*command).code == 0
+    again = tmp_path / "in" / "shot.0038.bmp"
+    content = bytearray(again.read_bytes())
+    content[300] ^= 1
+    again.write_bytes(content)
+    outcome = program(*command, "--resume")
+    assert outcome.code == 2 and "other input" in outcome.stderr
+
+
+def test_a_file_of_nobodys_run_behind_a_gap_is_not_written_over(program: Program, tmp_path: Path) -> None:
+    pattern = shot(tmp_path / "in", (1, 2, 5000))
+    mine = tmp_path / "out" / "shot_matte" / "shot_matte.005000.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    outcome = program("video", pattern, "-o", tmp_path / "out", "--overlay", "none", "--matte", "png8", *SMALL)
+    assert outcome.code == 2 and str(mine) in outcome.stderr
+    assert mine.read_bytes() == b"mine"
 
 
 def test_several_side_by_side(program: Program, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ _NEUTRAL = frozenset(
 _PRESENTATION = frozenset({field.name for field in fields(Outputs)} - {"only"} | {"recursive"})
 _SAMPLES = 16
 _SAMPLE_BYTES = 1 << 16
+_END_BYTES = 1 << 12
+"""Of each of several files: the headers of DPX and OpenEXR, in which it stands when they were made, are within."""
 
 
 class Fingerprint:
@@ -126,32 +128,27 @@ def content_of(files: Sequence[Path], named: str | Path) -> dict[str, Any]:
     """What tells a file, or several that are one clip, from others, as JSON types.
 
     The "sample" is a hash over evenly spread parts, the ends among them: a moment's work for any size. Of several files
-    it is one over the names and sizes of all, and over parts of some.
+    it is one over the names, sizes and ends of all: each may have been made anew by itself, and its head tells when.
     """
     status = [path.stat() for path in files]
     modified = datetime.fromtimestamp(max(each.st_mtime for each in status), UTC).isoformat()
     size = sum(each.st_size for each in status)
     digest = hashlib.sha256()
     if len(files) == 1:
-        _add_parts(digest, files[0], _SAMPLES)
+        _add_parts(digest, files[0], _SAMPLES, _SAMPLE_BYTES)
     else:
         for path, each in zip(files, status, strict=True):
             digest.update(f"{path.name}/{each.st_size}/".encode("utf-8", "surrogatepass"))
-        for path in _spread(files):
-            _add_parts(digest, path, 2)
+            _add_parts(digest, path, 2, _END_BYTES)
     return {"path": _real(named), "bytes": size, "modified": modified, "sample": digest.hexdigest()}
 
 
-def _spread(files: Sequence[Path]) -> list[Path]:
-    return [files[at] for at in sorted({(len(files) - 1) * step // (_SAMPLES - 1) for step in range(_SAMPLES)})]
-
-
-def _add_parts(digest: hashlib._Hash, path: Path, count: int) -> None:
+def _add_parts(digest: hashlib._Hash, path: Path, count: int, length: int) -> None:
     with path.open("rb") as file:
-        last = max(0, path.stat().st_size - _SAMPLE_BYTES)
+        last = max(0, path.stat().st_size - length)
         for place in sorted({last * step // (count - 1) for step in range(count)}):
             file.seek(place)
-            digest.update(file.read(_SAMPLE_BYTES))
+            digest.update(file.read(length))
 
 
 def _real(path: str | Path) -> str:
