@@ -9,10 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from threading import TIMEOUT_MAX, BoundedSemaphore, Lock, Thread, current_thread
+from typing import TypeVar
 
 from sapiens_stream.cores import usable_cores
 from sapiens_stream.errors import cause
+
+Made = TypeVar("Made")
 
 JOIN_SECONDS = 10.0  # a thread stuck in a system call must not hold the program for ever
 
@@ -96,3 +100,15 @@ class ThreadGroup:
             with self._lock:
                 self.failure = self.failure or error
             self.cancel()
+
+
+def apart(make: Callable[[], Made]) -> Made:
+    """Calls `make` in a thread of its own, so that signals are heard while it waits within a library.
+
+    On an interrupt it is left to itself, and is not waited for.
+    """
+    thread = ThreadPoolExecutor(1, "apart")
+    try:
+        return thread.submit(make).result()
+    finally:
+        thread.shutdown(wait=False)

@@ -13,10 +13,10 @@ from sapiens_stream.cli import exit_codes, guesses, options
 from sapiens_stream.cli.cluster_inputs import InputsArgument, named_in
 from sapiens_stream.cli.inference_options import takes_inference
 from sapiens_stream.cli.output_options import Choices, outputs_of, takes_outputs
-from sapiens_stream.cli.signals import heard_meanwhile
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.settings import MODEL
+from sapiens_stream.threads import apart
 
 
 @takes_inference()
@@ -119,7 +119,7 @@ def _measured(model: str, inference: InferenceOptions) -> float:
     from sapiens_stream.doctor.timing import fastest
     from sapiens_stream.sources.in_memory import frame_of
 
-    with heard_meanwhile(partial(Segmenter, model, options=inference, warn=lambda sentence: None)) as segmenter:
+    with apart(partial(Segmenter, model, options=inference, warn=lambda sentence: None)) as segmenter:
         picture = np.zeros((720, 1280, 3), np.uint8)
         frames = [frame_of(picture) for _ in range(segmenter.engine.batch_size)]
         return len(frames) / fastest(lambda: segmenter.engine.submit(frames).result())

@@ -34,8 +34,10 @@ def looks_like_video(name: str | Path) -> bool:
 
 
 def missing(name: str) -> bool:
-    """Whether it names a file, and there is none. An address or "-" names none."""
-    return name != "-" and "://" not in name and not os.path.lexists(name) and not _are_numbered(name)
+    """Whether it names a file, or numbered pictures, and there is none. An address or "-" names none."""
+    if name == "-" or "://" in name or os.path.lexists(name):
+        return False
+    return (pattern := _pattern(name)) is None or pattern.problem() is not None
 
 
 def video_problem(name: str) -> str | None:
@@ -45,7 +47,8 @@ def video_problem(name: str) -> str | None:
     if missing(name):
         if _is_live(name):
             return f"{name} is a live source, not a file: sapiens-stream live {quote(name)}"
-        return _numbered_problem(name) or f"{name}: no such file"
+        pattern = _pattern(name)
+        return f"{name}: no such file" if pattern is None else pattern.problem()
     path = Path(name)
     if path.is_dir():
         return _folder_problem(path)
@@ -206,22 +209,6 @@ def _pattern(name: str) -> Pattern | None:
     from sapiens_stream.sources.pattern import parse_pattern
 
     return parse_pattern(name)
-
-
-def _are_numbered(name: str) -> bool:
-    """Whether numbered pictures of that name are there."""
-    return _numbered_problem(name) == ""
-
-
-def _numbered_problem(name: str) -> str | None:
-    """Why there are no numbered pictures of that name, "" where there are some; None for a name that is no such."""
-    if (pattern := _pattern(name)) is None:
-        return None
-    try:
-        pattern.files()
-    except InputError as error:
-        return str(error)
-    return ""
 
 
 def _is_photo(path: Path) -> bool:

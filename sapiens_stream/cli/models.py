@@ -13,9 +13,9 @@ from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.inference_options import NAMING, takes_opening
 from sapiens_stream.cli.models_export import export
-from sapiens_stream.cli.signals import heard_meanwhile
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.options import ModelOptions
+from sapiens_stream.threads import apart
 
 if TYPE_CHECKING:
     from sapiens_stream.models.detectors import DetectorFile
@@ -147,7 +147,7 @@ def show_model(
     if name_or_path not in DETECTORS:
         guesses.check_model(name_or_path)
 
-    facts = heard_meanwhile(partial(facts_of, name_or_path, sha256, opening))
+    facts = apart(partial(facts_of, name_or_path, sha256, opening))
     if json:
         print(json_format.dumps(facts))
         return

@@ -14,11 +14,11 @@ from sapiens_stream.cli import guesses, options
 from sapiens_stream.cli.address_space import check_address_space
 from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.inference_options import NAMING, Precision, takes_opening
-from sapiens_stream.cli.signals import heard_meanwhile
 from sapiens_stream.errors import UsageError
 from sapiens_stream.home import expanded
 from sapiens_stream.models import is_path
 from sapiens_stream.models.options import ModelOptions
+from sapiens_stream.threads import apart
 
 
 @takes_opening("shape", "trust", *NAMING)
@@ -59,7 +59,7 @@ def export(
 
     if pull:
         fetch_named(model, quiet=quiet)
-    opened = heard_meanwhile(partial(open_model, model, opening))
+    opened = apart(partial(open_model, model, opening))
     dtype = resolve_precision(precision, torch.device("cpu"), opened)
     export_model(opened, to, output, dtype=dtype, batch=batch)
     spec = opened.input

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sapiens_stream.errors import UsageError
-from sapiens_stream.settings import MOST_EVERY, MOST_STEADY
+from sapiens_stream.settings import MOST_EVERY, MOST_FRAMES, MOST_STEADY
 
 MODEL_HELP = "builtin, a name of `models list` (sapiens-1b), or a checkpoint's path."
 
@@ -35,6 +35,17 @@ EveryOption = Annotated[
         min=1,
         max=MOST_EVERY,
         help="Infer each Nth frame, and where the picture changes; the others take their maps from both sides.",
+    ),
+]
+StartNumberOption = Annotated[
+    int | None,
+    typer.Option(
+        "--start-number",
+        min=0,
+        max=MOST_FRAMES - 1,
+        metavar="N",
+        help="Of a numbered sequence.",
+        show_default="0; of numbered pictures their own",
     ),
 ]
 FpsOption = Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sapiens_stream import settings
+from sapiens_stream.cli import options
 from sapiens_stream.cli.grouped import grouped
 from sapiens_stream.errors import UsageError
 from sapiens_stream.inference.options import InferenceOptions
@@ -145,17 +146,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
         settings.EDGE,
     ),
     "start_number": (
-        Annotated[
-            int | None,
-            typer.Option(
-                "--start-number",
-                min=0,
-                max=settings.MOST_FRAMES - 1,
-                metavar="N",
-                help="Of a numbered sequence.",
-                show_default="0; of numbered pictures their own",
-            ),
-        ],
+        options.StartNumberOption,
         None,
     ),
 }

@@ -102,16 +102,7 @@ def render(
         settings.Edge,
         typer.Option("--edge", help="Of a matte: hard, or refined along the picture's edges; class maps hold no soft."),
     ] = settings.EDGE,
-    start_number: Annotated[
-        int | None,
-        typer.Option(
-            "--start-number",
-            min=0,
-            metavar="N",
-            help="Of a numbered sequence.",
-            show_default="0; of numbered pictures their own",
-        ),
-    ] = None,
+    start_number: options.StartNumberOption = None,
     overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TypeVar
 
 from sapiens_stream.cli.leaving import leave_threads_behind
-
-Made = TypeVar("Made")
 
 
 def ending_signals() -> list[signal.Signals]:
@@ -44,15 +40,3 @@ def interrupted_by_signals() -> Iterator[None]:
         for number, handler in before.items():
             if signal.getsignal(number) is on_signal:  # a run that was stopped has them ignored
                 signal.signal(number, signal.SIG_IGN if interrupted else handler)
-
-
-def heard_meanwhile(make: Callable[[], Made]) -> Made:
-    """Calls `make` in another thread, so that signals are heard while it waits within a library.
-
-    On an interrupt it is left to itself, and is not waited for.
-    """
-    thread = ThreadPoolExecutor(1, "apart")
-    try:
-        return thread.submit(make).result()
-    finally:
-        thread.shutdown(wait=False)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from sapiens_stream.cli import guesses
 from sapiens_stream.cli.output_options import Choices, classes_of, outputs_of
 from sapiens_stream.cli.runner import Runner
-from sapiens_stream.cli.signals import heard_meanwhile
 from sapiens_stream.errors import InputError, ModelError, SapiensStreamError, Stalled, cause, out_of_memory
 from sapiens_stream.frame import Skipped, SourceInfo
 from sapiens_stream.pipeline import Run
@@ -29,6 +28,7 @@ from sapiens_stream.sources.clip import open_clip
 from sapiens_stream.sources.parts import Part, VideoPart
 from sapiens_stream.sources.pattern import parse_pattern
 from sapiens_stream.sources.video_input import parse_video, printable
+from sapiens_stream.threads import apart
 
 if TYPE_CHECKING:
     from sapiens_stream.api import Segmenter
@@ -199,7 +199,7 @@ class VideoRuns:
     def execute_part(self, name: str, part: Part) -> None:
         """Runs a part of one video, for its class maps alone."""
         stem = parse_video(name).stem
-        segmenter = heard_meanwhile(self._ready)
+        segmenter = apart(self._ready)
         from sapiens_stream.people.chain import refiner_for  # which loads torch
 
         try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from threading import get_native_id
 from typing import TypeVar
+
+from sapiens_stream.threads import apart
 
 Made = TypeVar("Made")
 
@@ -32,8 +33,4 @@ def in_background(make: Callable[[], Made]) -> Made:
         step_back()
         return make()
 
-    background = ThreadPoolExecutor(1)  # for what `make` returns or raises
-    try:
-        return background.submit(lowered).result()
-    finally:
-        background.shutdown(wait=False)  # an interrupt does not wait for a model that is being loaded
+    return apart(lowered)

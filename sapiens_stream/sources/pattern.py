@@ -59,6 +59,14 @@ class Pattern:
             raise InputError(f"{self.name}: {len(numbers)} pictures; a clip has up to {MOST_FRAMES}")
         return {number: self.path(number) for number in numbers}
 
+    def problem(self) -> str | None:
+        """Why there are none, in words; None where there are some."""
+        try:
+            self.files()
+        except InputError as error:
+            return str(error)
+        return None
+
     def holds(self, path: Path) -> bool:
         """Whether a picture is one of them, by its path."""
         return path.parent == self.folder and self._number_of(path.name) is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
-from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS, frame_name
+from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS, frame_name, is_number
 from sapiens_stream.sources.demux import Mark
 from sapiens_stream.sources.film_header import HEADER_BYTES, FilmHeader, exact_rate, film_header
 from sapiens_stream.sources.pattern import parse_pattern
@@ -60,8 +60,6 @@ class PictureSequence(Source):
         pattern = parse_pattern(what)
         if pattern is None:
             raise InputError(f"{what}: no name of numbered pictures, which is like shot.%04d.png or shot.####.exr")
-        if rate is not None and exact_rate(float(rate)) is None:
-            raise UsageError(f"{rate} frames a second; there are 1 to 1000")
         self._name = called or pattern.name
         self._pattern = pattern
         self._alive = alive
@@ -69,7 +67,7 @@ class PictureSequence(Source):
         self._numbers = list(files)
         wanted = self._numbers[begin.place :] if begin is not None else self._numbers
         self._told = _header_of(files[self._numbers[0]])
-        self._rate = _as_fraction(rate) if rate is not None else self._told.rate or USUAL_RATE
+        self._rate = _exact(rate) if rate is not None else self._told.rate or USUAL_RATE
         self._photos = Photos([files[number] for number in wanted], workers=workers, max_pixels=max_pixels)
         try:
             rest = self._read(wanted)
@@ -160,8 +158,12 @@ def parse_rate(text: str) -> Fraction:
     return rate
 
 
-def _as_fraction(rate: Fraction | float) -> Fraction:
-    return rate if isinstance(rate, Fraction) else exact_rate(float(rate)) or USUAL_RATE
+def _exact(rate: Fraction | float) -> Fraction:
+    """Raises UsageError for what is no rate."""
+    exact = rate if isinstance(rate, Fraction) else exact_rate(rate) if is_number(rate) else None
+    if exact is None or not 1 <= exact <= 1000:
+        raise UsageError(f"{rate} frames a second; there are 1 to 1000")
+    return exact
 
 
 def _header_of(path: Path) -> FilmHeader:
