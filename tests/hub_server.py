@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,8 +35,8 @@ class Stored:
     """What it answers to any request."""
     breaks: list[int] = field(default_factory=list)
     """For each of the next requests for the content, after how many bytes it breaks off."""
-    delay: float = 0.0
-    """Seconds before it sends the content."""
+    awaits: threading.Event | None = None
+    """What it waits for before it sends the content."""
     then: int | None = None
     """What it answers to requests for the content once it has broken off for the last time."""
 
@@ -131,7 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         part = stored.content[start : start + stored.breaks.pop(0) if stored.breaks else None]
         self.server.requests.append(Request(start, len(part), token))
-        time.sleep(stored.delay)
+        if stored.awaits is not None:
+            stored.awaits.wait()
         self.wfile.write(part)
         self.close_connection = start + len(part) < len(stored.content)
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from threading import Event, Timer
 
 import huggingface_hub.constants as hub_constants
 import pytest
@@ -22,7 +23,7 @@ from sapiens_stream.models.published import on_disk
 from tests.checkpoints import tiny_torchscript
 from tests.hub_server import HubServer, Request, file_of, publish, running_hub
 from tests.media import make_photo, make_video, picture
-from tests.program import Outcome, Program, finish, start
+from tests.program import WAIT, Outcome, Program, finish, start, wait_for
 from tests.sapiens import PublishedSapiens, torchscript
 
 SMALL, SAPIENS2 = "sapiens-0.3b", "sapiens2-0.4b"
@@ -100,17 +101,21 @@ class TestFetching:
         assert path is not None and f"{SMALL} is on disk (0.2 MB): {path}" in out
 
     def test_two_programs_at_once_fetch_it_once(self, server: HubServer, home: Path, goliath: Path) -> None:
-        publish(server, SMALL, goliath.read_bytes(), delay=1.5)
-        both = [start("models", "pull", SMALL, env=elsewhere(home, server.endpoint), cwd=home.parent) for _ in range(2)]
-        said = []
-        for process in both:
-            with process:
-                _, err = process.communicate(timeout=60)
-            assert process.returncode == 0, err
-            said.append(err)
+        second_waits = Event()
+        publish(server, SMALL, goliath.read_bytes(), awaits=second_waits)
+        env = elsewhere(home, server.endpoint, HF_HUB_DOWNLOAD_TIMEOUT=str(int(WAIT)))
+        with start("models", "pull", SMALL, env=env, cwd=home.parent) as first:
+            wait_for(lambda: bool(server.requests), first)
+            with start("models", "pull", SMALL, env=env, cwd=home.parent) as second:
+                assert second.stderr is not None
+                late = Timer(WAIT, second_waits.set)
+                late.start()
+                waiting = f"{SMALL}: another program is fetching it; waiting until that has ended\n"
+                assert waiting in iter(second.stderr.readline, "")
+                late.cancel()
+                second_waits.set()
+                assert [finish(process).code for process in (first, second)] == [0, 0]
         assert len(server.requests) == 1
-        waited = f"{SMALL}: another program is fetching it; waiting until that has ended\n"
-        assert sum(err.count(waited) for err in said) == 1
 
     def test_builtin_needs_none(self, program: Program, home: Path) -> None:
         outcome = program("models", "pull", "builtin")
