@@ -25,6 +25,7 @@ import cv2
 import pytest
 
 from tests.media import picture
+from tests.rtmp_server import RtmpHandler
 
 RATE = 25
 RTSP_SERVER = Path(__file__).parent / "rtsp_server.py"
@@ -38,16 +39,17 @@ def free_port() -> int:
 
 
 class Sender:
-    """A process that sends pictures of a (height, width) over "udp", "tcp", "http", "mjpeg" (over HTTP) or "rtsp".
+    """A process that sends pictures of a (height, width).
 
-    `url` is where a source finds it. All but "udp" serve the next that asks once one is gone. Use it as a context
-    manager; killed in the end, whatever state it is in.
+    `protocol`: "udp", "tcp", "http", "mjpeg" (over HTTP), "rtmp" or "rtsp"; all but "udp" serve the next that asks once
+    one is gone. `url` is where a source finds it. Use it as a context manager; killed in the end, whatever state it is
+    in.
     """
 
     def __init__(self, protocol: str, size: tuple[int, int] = (96, 160), *, port: int = 0, user: str = "") -> None:
         self.protocol, self.port, self.user = protocol, port or free_port(), user
         scheme = "http" if protocol == "mjpeg" else protocol
-        place = "/live" if protocol == "rtsp" else ""
+        place = {"rtsp": "/live", "rtmp": "/live/stream"}.get(protocol, "")
         self.url = f"{scheme}://{user and user + '@'}127.0.0.1:{self.port}{place}"
         self.start(size)
 
@@ -108,6 +110,13 @@ def send(protocol: str, port: int, size: tuple[int, int]) -> None:
                 _send_transport_stream(self.wfile, size)
 
         server = Server(("127.0.0.1", port), Asked)
+    elif protocol == "rtmp":
+
+        class AskedByRTMP(RtmpHandler):
+            def write(self, to: Any) -> None:
+                _send_video(to, size, "flv", {"flvflags": "no_duration_filesize"})
+
+        server = Server(("127.0.0.1", port), AskedByRTMP)
     else:
 
         class AskedByHTTP(http.server.BaseHTTPRequestHandler):
@@ -137,7 +146,11 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def _send_transport_stream(to: Any, size: tuple[int, int]) -> None:
-    with av.open(to, "w", format="mpegts", options={"flush_packets": "1"}) as container:
+    _send_video(to, size, "mpegts", {})
+
+
+def _send_video(to: Any, size: tuple[int, int], format: str, options: dict[str, str]) -> None:
+    with av.open(to, "w", format=format, options={"flush_packets": "1", **options}) as container:
         stream = container.add_stream("libx264", rate=RATE, options={"tune": "zerolatency", "preset": "ultrafast"})
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"

@@ -34,6 +34,7 @@ from sapiens_stream.sources.live.v4l2 import CameraMode, modes
         ("udp://@239.0.0.1:5", "linux", None, "udp://@239.0.0.1:5", "udp://239.0.0.1:5", "udp_239.0.0.1_5"),
         ("udp://:5", "linux", None, "udp://:5", "udp://:5", "udp_5"),
         ("RTSP://Cam/a b", "linux", None, "rtsp://Cam/a b", "rtsp://Cam/a b", "rtsp_Cam_a_b"),
+        ("rtmp://u:s3cret@h/app/x", "linux", None, "rtmp://u:s3cret@h/app/x", "rtmp://h/app/x", "rtmp_h_app_x"),
         ("http://[::1]:8/../x", "linux", None, "http://[::1]:8/../x", "http://[::1]:8/../x", "http_1_8_.._x"),
     ],
 )

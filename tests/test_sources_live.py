@@ -27,6 +27,7 @@ import pytest
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Frame
 from sapiens_stream.sources import Live, LiveEvent
+from sapiens_stream.sources.live import connection
 from tests.media import make_video, number_of
 from tests.senders import RATE, RTSP_SERVER, SYSTEM_PYTHON, Sender, age, free_port
 
@@ -44,7 +45,7 @@ def has_rtsp_server() -> bool:
 needs_rtsp_server = pytest.mark.skipif(
     not has_rtsp_server(), reason="there is no GStreamer RTSP server (gir1.2-gst-rtsp-server-1.0) to test against"
 )
-TRANSPORTS = ["udp", "tcp", "http", "mjpeg", pytest.param("rtsp", marks=needs_rtsp_server)]
+TRANSPORTS = ["udp", "tcp", "http", "mjpeg", "rtmp", pytest.param("rtsp", marks=needs_rtsp_server)]
 
 
 class Watched:
@@ -142,6 +143,11 @@ def silence(connection: socket.socket) -> None:
     connection.recv(1)
 
 
+def deaf(connection: socket.socket) -> None:
+    while connection.recv(1 << 16):
+        pass
+
+
 def then(first: bytes, *following: Callable[[socket.socket], None]) -> Callable[[socket.socket], None]:
     def answer(connection: socket.socket) -> None:
         connection.sendall(first)
@@ -221,16 +227,17 @@ def test_what_befalls_a_sender_is_told_and_outlived(sender: Sender) -> None:
         assert (camera.frames[0].size, camera.frames[-1].size) == ((96, 160), (120, 200))
         assert camera.live.info.size == (120, 200)
         for outage in (stopped, killed):
-            _assert_one_timeline(camera.frames, outage)
+            # An FLV is looked at for a second, for sound, before its first picture is handed out.
+            _assert_one_timeline(camera.frames, outage, 1.5 if sender.protocol == "rtmp" else 0.5)
 
 
-def _assert_one_timeline(frames: list[Frame], outage: int) -> None:
+def _assert_one_timeline(frames: list[Frame], outage: int, connecting: float) -> None:
     """Times grow, indices count on, and the gap before frame number `outage` is the real one."""
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert all(before.pts < after.pts for before, after in itertools.pairwise(frames))  # type: ignore[operator]
     before, after = frames[outage - 1], frames[outage]
     gap = float((after.time or 0) - (before.time or 0))
-    assert gap == pytest.approx((after.arrived or 0) - (before.arrived or 0), abs=0.5)  # connecting takes a while
+    assert gap == pytest.approx((after.arrived or 0) - (before.arrived or 0), abs=connecting)
     assert gap > 0.3
 
 
@@ -308,6 +315,17 @@ def test_silence_is_told_of_and_can_be_closed() -> None:
         assert camera.close() < 1.5
 
 
+@pytest.mark.parametrize("scheme", ["http", "rtmp", "tcp"])
+def test_a_server_that_never_answers_is_told_of(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", STALL)
+    with (
+        served(deaf) as url,
+        watched(url.replace("tcp", scheme) + "/live/stream", reconnect=0) as camera,
+        pytest.raises(InputError, match=r"no answer within 0\.5 s"),
+    ):
+        camera.to_the_end()
+
+
 def test_a_stalled_sender_can_be_closed(clip: bytes) -> None:
     with served(then(clip, silence)) as url, watched(url, stall_seconds=30) as camera:
         camera.until_frames(3)
@@ -329,6 +347,7 @@ SECRETS = ("admin", "s3cret", "t0ken")
     [
         "rtsp://admin:s3cret@127.0.0.1:{port}/live?token=t0ken",
         "http://admin:s3cret@127.0.0.1:{port}/live?token=t0ken",
+        "rtmp://admin:s3cret@127.0.0.1:{port}/live/stream?token=t0ken",
         "tcp://127.0.0.1:{port}?passphrase=s3cret",
         "srt://127.0.0.1:{port}?passphrase=s3cret",
         "rtsp://127.0.0.1:{port}/user=admin&password=s3cret&channel=1",

@@ -78,7 +78,8 @@ def live(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Cameras (0, /dev/video0), rtsp, http, udp, tcp, srt URLs, screen, lavfi:GRAPH; files by --realtime.",
+            help="Cameras (0, /dev/video0), rtsp, rtmp, http, udp, tcp, srt URLs, screen, lavfi:GRAPH; "
+            "files by --realtime.",
         ),
     ] = None,
     model: options.ModelOption = MODEL,

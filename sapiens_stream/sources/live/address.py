@@ -16,7 +16,7 @@ from sapiens_stream.errors import UsageError
 from sapiens_stream.redaction import redacted_text, redacted_url
 from sapiens_stream.sources.live.cameras import DEVICE_FORMATS, list_cameras
 
-SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp", "srt")
+SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt")
 FORMS = (
     "a camera's index (0) or device (/dev/video0, or video=NAME on Windows), "
     f"a URL ({', '.join(SCHEMES)}), lavfi:GRAPH, screen, or a file at its own speed (--realtime)"
@@ -30,9 +30,13 @@ _DEVICE = re.compile(r"/dev/(video|v4l/)|video=")
 # No `nobuffer`: it throws away what was probed, the first whole picture with it; the next may be seconds away. What is
 # kept instead is decoded at once, so that it delays nothing.
 _PROBE = {"probesize": "500000", "fpsprobesize": "0"}
-_DEFAULT_PORT = {"rtsp", "rtsps", "http", "https"}
+_DEFAULT_PORT = {"rtsp", "rtsps", "rtmp", "rtmps", "http", "https"}
 _PROTOCOL_OPTIONS = {
     "rtsp": {"rtsp_flags": "prefer_tcp", "allowed_media_types": "video"},
+    # FFmpeg waits for the sound of a stream that has none. These protocols are no part of what may be read for the sake
+    # of an address.
+    "rtmp": {"protocol_whitelist": "rtmp,tcp", "analyzeduration": "1000000"},
+    "rtmps": {"protocol_whitelist": "rtmps,tls,tcp", "analyzeduration": "1000000"},
     # What comes this way is a transport stream, which holds a picture a packet: to look for its end is to wait for the
     # next one. Over others there may be pieces of pictures.
     "udp": {"overrun_nonfatal": "1", "fflags": "noparse"},

@@ -80,7 +80,7 @@ class Connection:
         self._latest.finish(self._outcome())
 
     def _outcome(self) -> Outcome:
-        opened = False
+        opened, started = False, time.monotonic()
         try:
             try:
                 with closing(self._open()) as container:
@@ -91,10 +91,11 @@ class Connection:
                     raise
                 with closing(open_file(spool.path, self._max_pixels)) as container:
                     return self._play(container)
-        except av.ExitError:  # how FFmpeg calls that a wait was cut short
-            limit = self._stall_seconds if opened else self._connect_seconds
-            return Outcome(f"nothing came for {limit:g} s" if opened else f"no answer within {limit:g} s")
         except (av.FFmpegError, OSError) as error:
+            limit = self._stall_seconds if opened else self._connect_seconds
+            # What FFmpeg says of a wait that was cut short; over RTMP it says that the connection broke.
+            if isinstance(error, av.ExitError) or (not opened and time.monotonic() - started >= limit):
+                return Outcome(f"nothing came for {limit:g} s" if opened else f"no answer within {limit:g} s")
             return Outcome(self._why(error), final=isinstance(error, _FINAL))
         except InputError as error:
             return Outcome(str(error))
