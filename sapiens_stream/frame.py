@@ -48,6 +48,7 @@ class SourceInfo:
         interlaced: the file is; its frames are yielded deinterlaced.
         pictures: the files of numbered pictures that are one clip; `path` is None then.
         numbers: the first and the last of these.
+        time_code: of the first frame, as SMPTE has it, "hh:mm:ss:ff".
 
     >>> Video("clip.mp4").info.size
     (1080, 1920)
@@ -66,6 +67,7 @@ class SourceInfo:
     interlaced: bool = False
     pictures: Sequence[Path] = field(default=(), repr=False)
     numbers: tuple[int, int] | None = None
+    time_code: str | None = None
 
 
 @dataclass(frozen=True)

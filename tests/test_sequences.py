@@ -22,6 +22,7 @@ from sapiens_stream.sources import PictureSequence, Video, open_source
 from sapiens_stream.sources.film_header import FilmHeader, exact_rate, film_header
 from sapiens_stream.sources.pattern import parse_pattern, pattern_of
 from sapiens_stream.sources.sequence import parse_rate
+from sapiens_stream.sources.time_code import at_rate
 from tests.media import frame_times, make_photo, make_video, number_of, picture
 from tests.program import Program, record_of
 from tests.test_results import assert_same_files
@@ -209,16 +210,62 @@ class TestHeaders:
         with PictureSequence(tmp_path / "a.%d.exr", rate=30) as source:
             assert source.info.frame_rate == 30
 
+    @pytest.mark.parametrize(
+        ("bits", "rate", "said"),
+        [
+            (0x01020304, "24", "01:02:03:04"),
+            (0, "24", "00:00:00:00"),
+            (0x81828344, "30000/1001", "01:02:03;04"),  # flags of all digits, and that numbers are dropped
+            (0x81828344, "24", "01:02:03:04"),
+            (0x23595924, "24", None),
+            (0x24000000, "24", None),
+            (0x00600000, "24", None),
+            (0x0000000A, "24", None),
+            (0xFFFFFFFF, "24", None),
+        ],
+    )
+    def test_the_time_code_of_an_openexr(self, bits: int, rate: str, said: str | None, tmp_path: Path) -> None:
+        exr = self.exr(tmp_path / "a.1.exr", Fraction(24), Fraction(1))
+        attribute = b"timeCode\0timecode\0" + struct.pack("<iII", 8, bits, 0)
+        (tmp_path / "a.1.exr").write_bytes(exr[:8] + attribute + exr[8:])
+        told = film_header((tmp_path / "a.1.exr").read_bytes()).time_code
+        assert at_rate(told, Fraction(rate)) == said
+
+    def test_the_library_says_the_same(self, tmp_path: Path) -> None:
+        library = pytest.importorskip("OpenEXR")
+        said = library.TimeCode(10, 20, 30, 12, *[0] * 14)
+        channels = {"RGB": np.zeros((*SIZE, 3), np.float32)}
+        library.File({"timeCode": said}, channels).write(str(tmp_path / "a.1.exr"))
+        with PictureSequence(tmp_path / "a.%d.exr") as source:
+            assert source.info.time_code == "10:20:30:12"
+
+    @pytest.mark.parametrize(("rate", "said"), [("24", "01:02:03:04"), ("30000/1001", "01:02:03;04")])
+    def test_videos_begin_at_the_time_code_of_the_first(
+        self, rate: str, said: str, program: Program, tmp_path: Path
+    ) -> None:
+        fields = {1920: struct.pack(">I", 0x01020344)}
+        for number in range(1001, 1013):
+            self.dpx(tmp_path / f"a.{number}.dpx", ">", fields)
+        clip, matte = tmp_path / "a.%d.dpx", ("--matte", "qtrle")
+        assert program("video", clip, "--fps", rate, *matte, *SMALL, "-o", tmp_path / "out").code == 0
+        assert program("results", "render", tmp_path / "out", *matte, "-o", tmp_path / "again").code == 0
+        for name in ("out/a_overlay.mp4", "out/a_matte_qtrle.mov", "again/a_overlay.mp4", "again/a_matte_qtrle.mov"):
+            with av.open(tmp_path / name) as container:
+                assert container.streams.video[0].metadata["timecode"] == said, name
+
     @pytest.mark.parametrize("order", "<>")
     def test_a_dpx(self, order: str, tmp_path: Path) -> None:
         aspect = {1628: struct.pack(f"{order}I", 3), 1632: struct.pack(f"{order}I", 2)}
-        self.dpx(tmp_path / "a.1.dpx", order, aspect | {1724: struct.pack(f"{order}f", 23.976), 1940: b"\xff" * 4})
+        time = {1920: struct.pack(f"{order}I", 0x01020314)}
+        rate = {1724: struct.pack(f"{order}f", 23.976), 1940: b"\xff" * 4}
+        self.dpx(tmp_path / "a.1.dpx", order, aspect | rate | time)
         with PictureSequence(tmp_path / "a.%d.dpx") as source:
+            assert source.info.time_code == "01:02:03:14"
             assert source.info.frame_rate == Fraction(24000, 1001)
             assert source.info.sample_aspect_ratio == Fraction(3, 2)
 
     def test_what_makes_no_sense_is_not_told(self, tmp_path: Path) -> None:
-        undefined = dict.fromkeys((1628, 1632, 1724, 1940), b"\xff" * 4)
+        undefined = dict.fromkeys((1628, 1632, 1724, 1920, 1940), b"\xff" * 4)
         content = self.dpx(tmp_path / "a.dpx", ">", undefined).read_bytes()
         assert film_header(content) == FilmHeader()
         strange = {1628: bytes(4), 1632: bytes(4), 1724: struct.pack(">f", 1e9), 1940: struct.pack(">f", float("nan"))}

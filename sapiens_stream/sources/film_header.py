@@ -7,35 +7,50 @@ import struct
 from dataclasses import dataclass
 from fractions import Fraction
 
+from sapiens_stream.sources.time_code import unpacked_time_code
+
 HEADER_BYTES = 1 << 16
 """Of a file, in which all that is sought here lies."""
 
 _EXR_RATE = b"framesPerSecond\0rational\0"
 _EXR_ASPECT = b"pixelAspectRatio\0float\0"
-# SMPTE 268M: where a pixel's width and height lie, and the rates of film and of television.
-_DPX_ASPECT, _DPX_RATES = 1628, (1724, 1940)
+_EXR_TIME_CODE = b"timeCode\0timecode\0"
+# SMPTE 268M: where a pixel's width and height lie, the rates of film and of television, and the time code.
+_DPX_ASPECT, _DPX_RATES, _DPX_TIME_CODE = 1628, (1724, 1940), 1920
 _NTSC = Fraction(1000, 1001)
 _NEAR_NTSC = 0.005  # frames a second: people write 23.98 for 24000/1001
 
 
 @dataclass(frozen=True)
 class FilmHeader:
-    """`rate` is frames a second, `pixel_aspect` the width of a pixel over its height; None where it is not told."""
+    """`rate` is frames a second, `pixel_aspect` the width of a pixel over its height; None where it is not told.
+
+    `time_code` is "hh:mm:ss:ff", and "hh:mm:ss;ff" at a rate of television where numbers are dropped.
+    """
 
     rate: Fraction | None = None
     pixel_aspect: Fraction | None = None
+    time_code: str | None = None
 
 
 def film_header(content: bytes) -> FilmHeader:
     """Reads the first `HEADER_BYTES` of a picture of any kind; what makes no sense counts as not told."""
     if content.startswith(b"\x76\x2f\x31\x01"):
-        return FilmHeader(_exr_rate(content), _sensible_aspect(_after(content, _EXR_ASPECT, "<if", 4)))
+        return FilmHeader(
+            _exr_rate(content),
+            _sensible_aspect(_after(content, _EXR_ASPECT, "<if", 4)),
+            _time_code(_after(content, _EXR_TIME_CODE, "<iI", 8)),
+        )
     if content.startswith((b"SDPX", b"XPDS")):
         order = ">" if content.startswith(b"SDPX") else "<"
         rates = (_exact(_at(content, place, f"{order}f")) for place in _DPX_RATES)
         width, height = _at(content, _DPX_ASPECT, f"{order}I"), _at(content, _DPX_ASPECT + 4, f"{order}I")
         aspect = width / height if width and height else None
-        return FilmHeader(next((each for each in rates if each is not None), None), _sensible_aspect(aspect))
+        return FilmHeader(
+            next((each for each in rates if each is not None), None),
+            _sensible_aspect(aspect),
+            _time_code(_at(content, _DPX_TIME_CODE, f"{order}I") or None),  # 0 where nobody set it
+        )
     return FilmHeader()
 
 
@@ -61,6 +76,10 @@ def _exr_rate(content: bytes) -> Fraction | None:
     size, above, below = struct.unpack("<iiI", numbers)
     rate = Fraction(above, below) if size == 8 and below else None
     return rate if rate is not None and 1 <= rate <= 1000 else None
+
+
+def _time_code(bits: float | None) -> str | None:
+    return None if bits is None else unpacked_time_code(int(bits))
 
 
 def _after(content: bytes, name: bytes, form: str, size: int) -> float | None:

@@ -16,6 +16,7 @@ from sapiens_stream.sources.film_header import HEADER_BYTES, FilmHeader, exact_r
 from sapiens_stream.sources.pattern import parse_pattern
 from sapiens_stream.sources.photos import Photos
 from sapiens_stream.sources.source import Source, up_to_first_frame
+from sapiens_stream.sources.time_code import at_rate
 
 USUAL_RATE = Fraction(24)
 """Frames a second of pictures that tell none."""
@@ -103,6 +104,7 @@ class PictureSequence(Source):
             numbers=(begin, end),
             time_base=1 / self._rate,
             sample_aspect_ratio=self._told.pixel_aspect,
+            time_code=at_rate(self._told.time_code, self._rate),
         )
 
     def _head(self, frames: Iterator[Frame | Skipped]) -> list[Frame | Skipped]:

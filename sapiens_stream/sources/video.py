@@ -25,6 +25,7 @@ from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.header import why_refused
 from sapiens_stream.sources.source import Source, up_to_first_frame
 from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
+from sapiens_stream.sources.time_code import time_code_of
 from sapiens_stream.sources.video_input import parse_video
 
 MAX_DECODER_THREADS = 8
@@ -164,6 +165,7 @@ class Video(Source):
             time_base=stream.time_base,
             sample_aspect_ratio=stream.sample_aspect_ratio,
             interlaced=self._interlaced,
+            time_code=time_code_of(self._demuxer.container),
         )
 
     def _possible(self, count: int) -> int | None:

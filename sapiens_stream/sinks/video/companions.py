@@ -21,7 +21,7 @@ from sapiens_stream.settings import Audio
 from sapiens_stream.sinks.video.audio_track import Track, audio_track
 from sapiens_stream.sinks.video.side_streams import SideStreams
 from sapiens_stream.sinks.video.subtitle_track import subtitle_track
-from sapiens_stream.sinks.video.tags import add_chapters, tag_container, tag_stream, tag_time_code
+from sapiens_stream.sinks.video.tags import add_chapters, tag_container, tag_stream
 
 _FRAGMENTED = (".mp4", ".mov")
 # A fragmented file holds back all pictures until each of its streams has something; what begins later is added at the
@@ -69,11 +69,12 @@ class Companions:
 
     def accompany(self, output: OutputContainer, pictures: Stream, shift: Fraction) -> SideStreams | None:
         """Adds what a growing file can hold, before anything is written to it."""
+        if self._extension not in _FRAGMENTED:
+            self._tell_time_code(pictures)
         if self.original is None:
             return None
         self._tag(self.original, output, pictures)
         if self._extension not in _FRAGMENTED:
-            tag_time_code(pictures, self.original)
             add_chapters(output, self.original, shift, None)
         side = self._added(self.original, self._early, output, shift)
         self._tell_left_out()
@@ -83,11 +84,11 @@ class Companions:
         self, output: OutputContainer, copies: Sequence[Stream], shift: Fraction, end: Fraction
     ) -> SideStreams | None:
         """Adds the rest to the finished file, whose first streams are `copies` of the grown one's."""
+        self._tell_time_code(copies[0])
         original = self.original
         if original is None:
             return None
         self._tag(original, output, copies[0])
-        tag_time_code(copies[0], original)
         for index, copy in zip(self._early, copies[1:], strict=False):
             tag_stream(copy, original.streams[index], self._extension)
         add_chapters(output, original, shift, end)
@@ -123,6 +124,11 @@ class Companions:
             found = self._source.path.stat() if self._source.path is not None else None
             return found and (found.st_dev, found.st_ino)
         return None
+
+    def _tell_time_code(self, pictures: Stream) -> None:
+        """A mov or mp4 makes a track of its own of it."""
+        if self._source.time_code is not None:
+            pictures.metadata["timecode"] = self._source.time_code
 
     def _wanted(self, original: InputContainer) -> Iterable[Stream]:
         sounds = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -22,7 +21,6 @@ _OLDER_CODES = {
     "cym": "wel", "deu": "ger", "ell": "gre", "eus": "baq", "fre": "fra", "hye": "arm", "isl": "ice",
     "kat": "geo", "msa": "may", "mya": "bur", "nld": "dut", "sqi": "alb", "swe": "sve", "zho": "chi",
 }  # fmt: skip
-_TIME_CODE = re.compile(r"\d\d:[0-5]\d:[0-5]\d[:;.]\d{2,3}")  # three of 100 frames a second and more
 _USES = Disposition.default | Disposition.dub | Disposition.original | Disposition.comment | Disposition.forced
 _USES |= Disposition.hearing_impaired | Disposition.visual_impaired
 
@@ -50,16 +48,6 @@ def tag_stream(stream: Stream, original: Stream, extension: str) -> None:
     if extension == ".mov" and (language := stream.metadata.get("language")):
         stream.metadata["language"] = _OLDER_CODES.get(language, language)
     stream.disposition = original.disposition & _USES
-
-
-def tag_time_code(pictures: Stream, original: InputContainer) -> None:
-    """The time code of the first frame, of which a mov or mp4 makes a track of its own; none that FFmpeg can't read."""
-    video = original.streams.best("video")
-    for tags in (video.metadata if video is not None else {}, original.metadata):
-        said = {key.lower(): value for key, value in tags.items()}.get("timecode", "")
-        if _TIME_CODE.fullmatch(said):
-            pictures.metadata["timecode"] = said
-            return
 
 
 def add_chapters(output: OutputContainer, original: InputContainer, shift: Fraction, end: Fraction | None) -> None:
