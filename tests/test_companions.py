@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 
+from sapiens_stream.containers.opening import open_file
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Frame
 from sapiens_stream.sinks.video.encoders import container_for
@@ -278,6 +279,18 @@ def test_sound_that_begins_late_is_kept_and_holds_nothing_back(codec: str, tmp_p
     with av.open(str(path)) as container:
         late = [packet.pts * packet.time_base for packet in container.demux(audio=1) if packet.size]
     assert float(late[0]) == pytest.approx(6.0, abs=0.05) and float(late[-1]) == pytest.approx(8.0, abs=0.1)
+    assert warnings == []
+
+
+def test_sound_that_a_transport_stream_promises_for_later_is_looked_for(tmp_path: Path) -> None:
+    source = make(tmp_path / "a.ts", Made([Sound("mp2", start=8.0)]), frames=250)
+    with open_file(source) as container:
+        assert container.streams.audio[0].codec_context.sample_rate == 0  # how FFmpeg opens it
+    path, warnings = overlay(source, "libx264")
+    with av.open(str(path)) as container:
+        begin = container.streams.video[0].start_time * container.streams.video[0].time_base
+        late = [packet.pts * packet.time_base for packet in container.demux(audio=0) if packet.size]
+    assert float(late[0] - begin) == pytest.approx(8.0, abs=0.1) and float(late[-1] - begin) > 9.8
     assert warnings == []
 
 

@@ -23,6 +23,7 @@ CONNECT_SECONDS, STALL_SECONDS = 10.0, 30.0
 # They make FFmpeg open other files and addresses, which whoever made the file would choose.
 _LISTS = frozenset({"concat", "concatf", "dash", "hls", "imf", "rtsp", "sdp", "vobsub", "webm_dash_manifest"})
 _LIST_BEGINNINGS = (b"#EXTM3U", b"ffconcat version", b"v=0", b"<?xml", b"<MPD")
+_PATIENCE = {"probesize": str(100_000_000), "analyzeduration": str(600 * 1_000_000)}  # bytes, microseconds
 # Tags in another encoding than UTF-8 stay as they are, for whoever writes them (`sinks.tags`).
 _TAG_ERRORS = "surrogateescape"
 
@@ -32,16 +33,18 @@ def file_url(path: str | Path) -> str:
     return f"file:{path}"
 
 
-def open_file(path: Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
+def open_file(path: Path, max_pixels: int = MAX_PIXELS, *, patient: bool = False) -> InputContainer:
     """Opens a file, and no other for its sake. Raises InputError, which does not name it.
 
-    FFmpeg decodes the first pictures to know what they are: none with more than `max_pixels`.
+    FFmpeg decodes the first pictures to know what they are: none with more than `max_pixels`. It gives up on a stream
+    that does not begin within seconds; not so soon where it is `patient`.
     """
     keep_quiet()
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": _readers(),
         "pattern_type": "none",  # else "%03d" in a picture's name stands for other pictures
+        **(_PATIENCE if patient else {}),
     }
     try:
         return av.open(
@@ -76,10 +79,10 @@ def open_address(
     )
 
 
-def open_again(path: Path | None, url: str | None) -> InputContainer | None:
-    """What a source reads, once more from its start: see `SourceInfo`. Raises InputError, nameless."""
+def open_again(path: Path | None, url: str | None, *, patient: bool = False) -> InputContainer | None:
+    """What a source reads, once more from its start: see `SourceInfo`, `open_file`. Raises InputError, nameless."""
     if path is not None:
-        return open_file(path)
+        return open_file(path, patient=patient)
     if url is None:
         return None
     try:

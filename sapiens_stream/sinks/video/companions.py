@@ -51,7 +51,11 @@ class Companions:
         self._extension = extension
         self._warn = warn
         self._opened = ExitStack()
+        self._patient = False
         self.original = self._open()
+        if self.original is not None and any(map(_is_unknown, self.original.streams.audio)):
+            self._patient = True
+            self.original = self._open()
         self._first = self._identity()
         self._left_out: list[str] = []
         self._late: list[int] = []
@@ -112,7 +116,7 @@ class Companions:
 
     def _open(self) -> InputContainer | None:
         try:
-            original = open_again(self._source.path, self._source.url)
+            original = open_again(self._source.path, self._source.url, patient=self._patient)
         except InputError as error:
             self._warn(f"{self._source.name}: its sound can't be read: {error}")
             return None
@@ -218,9 +222,12 @@ def _streams(container: InputContainer) -> list[tuple[str, str]]:
 
 
 def _problem(sound: AudioStream) -> str | None:
-    context = sound.codec_context
-    if context is None:
+    if sound.codec_context is None:
         return "there is no decoder for it"
-    if not context.sample_rate or not context.channels:
-        return "it holds nothing that can be decoded"
-    return None
+    return "it holds nothing that can be decoded" if _is_unknown(sound) else None
+
+
+def _is_unknown(sound: AudioStream) -> bool:
+    """Whether nothing was found in it, as where it begins after what was looked at."""
+    context = sound.codec_context
+    return context is not None and not (context.sample_rate and context.channels)
