@@ -50,6 +50,8 @@ OUTPUT_FOLDER = "output"
 
 MAX_PIXELS = 200_000_000
 """Of a picture. More than any camera's: files are untrusted, and 31 KB of PNG can ask for gigabytes."""
+USUAL_PIXELS = 4096 * 2304
+"""Of a picture, as films of 4K have them. Of larger ones fewer are held at a time than there could be."""
 
 MOST_PEOPLE = 64
 """Of a frame, that are looked at one by one and told apart; the largest."""

@@ -1,6 +1,7 @@
 """The overlay video, read back by PyAV: times, pictures, colours, sound, and what remains when a run ends early."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -23,7 +24,14 @@ from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import aside
 from sapiens_stream.sinks.video import encoders
-from sapiens_stream.sinks.video.encoders import ENCODERS, container_for, encoder_named, require_size, working
+from sapiens_stream.sinks.video.encoders import (
+    ENCODERS,
+    container_for,
+    encoder_named,
+    kept_in_memory,
+    require_size,
+    working,
+)
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
 from tests.media import frame_times, make_video, number_of, picture
@@ -563,3 +571,29 @@ def test_what_is_too_small_for_an_encoder_is_refused_with_those_that_take_it(cod
     with pytest.raises(OutputError, match=f"{codec} holds no fewer than {least} pixels a side.*--codec libx264"):
         require_size(codec, size, tmp_path / "overlay.mp4")
     require_size(codec, (least, least), tmp_path / "overlay.mp4")
+
+
+@pytest.mark.parametrize(
+    ("preset", "size", "kept", "sliced"),
+    [("medium", (90, 160), 40, False), ("medium", (2400, 4200), 21, True), ("veryfast", (2400, 4200), 10, True)],
+)
+def test_of_very_large_pictures_an_encoder_holds_few(preset, size, kept, sliced, tmp_path):
+    source = make_video(tmp_path / "a.mkv", size=size, frames=2, codec="ffv1")
+    overlay(source, tmp_path / "overlay.mp4", preset=preset)
+    # x264 writes its settings into its videos. With one thread there is nothing to slice.
+    said = dict(re.findall(rb"(threads|sliced_threads|rc_lookahead)=(\d+)", packets_of(tmp_path / "overlay.mp4")[0]))
+    assert int(said[b"rc_lookahead"]) == kept
+    assert int(said[b"sliced_threads"]) == (sliced and int(said[b"threads"]) > 1)
+
+
+def test_of_very_large_pictures_x265_looks_ahead_as_far_as_it_must(tmp_path):
+    if "libx265" not in working():
+        pytest.skip("this build has no x265")
+    options = encoder_named("libx265").settings(None, "slow")
+    assert kept_in_memory("libx265", options, (2160, 3840)) == options
+    kept = kept_in_memory("libx265", options, (30000, 30000))
+    assert kept["x265-params"].endswith(":rc-lookahead=5")
+    context = av.CodecContext.create("libx265", "w")
+    context.width, context.height, context.pix_fmt, context.framerate = 160, 96, "yuv420p", 25
+    context.options = kept
+    context.open()

@@ -13,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from sapiens_stream.cores import limited_cores
 from sapiens_stream.errors import AT_A_LIMIT, OutputError, UsageError
 from sapiens_stream.quiet import keep_quiet
-from sapiens_stream.settings import PRESET
+from sapiens_stream.settings import PRESET, USUAL_PIXELS
 from sapiens_stream.sinks.video.scheduling import kept_scheduling
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
@@ -22,6 +22,13 @@ PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "sl
 _SVT_AV1_PRESETS = ("9", "9", "8", "7", "6", "5", "4", "3", "2")  # from 10 on it warns of artefacts
 _SVT_AV1_MOST = 6  # levels of parallelism, of which the first are cores
 _NVENC_PRESETS = ("p1", "p1", "p2", "p3", "p3", "p4", "p5", "p6", "p7")
+# How many pictures are collected before one is coded, by preset, and the option that has it as "rc-lookahead".
+_LOOKAHEADS = {
+    "libx264": ("x264-params", (0, 0, 10, 20, 30, 40, 50, 60, 60)),
+    "libx265": ("x265-params", (5, 10, 15, 15, 15, 20, 25, 40, 40)),
+}
+_MOST_COLLECTED, _BYTES_COLLECTED = 1 << 29, 2.5  # bytes; those of a pixel, with its smaller copies
+_LEAST_LOOKAHEAD = 5  # x265 wants more than the pictures that it codes both ways
 _VPX_SPEEDS = ("8", "7", "6", "5", "4", "3", "2", "1", "0")
 
 
@@ -154,6 +161,18 @@ def kept_to_quota(codec: str, options: Mapping[str, str]) -> dict[str, str]:
         case "libsvtav1":
             kept["svtav1-params"] = f"lp={min(cores, _SVT_AV1_MOST)}"
     return kept
+
+
+def kept_in_memory(codec: str, options: Mapping[str, str], size: tuple[int, int]) -> dict[str, str]:
+    """The `options` of an encoder for pictures of a `size`, (height, width): of very large ones it collects fewer."""
+    pixels = size[0] * size[1]
+    if codec not in _LOOKAHEADS or pixels <= USUAL_PIXELS:
+        return dict(options)
+    name, usual = _LOOKAHEADS[codec]
+    most = max(_LEAST_LOOKAHEAD, int(_MOST_COLLECTED / (pixels * _BYTES_COLLECTED)))
+    if usual[PRESETS.index(options["preset"])] <= most:
+        return dict(options)
+    return {**options, name: f"{options[name]}:rc-lookahead={most}"}
 
 
 def _takes(encoder: Encoder, size: tuple[int, int]) -> bool:

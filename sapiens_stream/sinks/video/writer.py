@@ -22,9 +22,9 @@ from sapiens_stream.containers.opening import file_url
 from sapiens_stream.errors import AT_A_LIMIT
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.quiet import keep_quiet
-from sapiens_stream.settings import Audio
+from sapiens_stream.settings import USUAL_PIXELS, Audio
 from sapiens_stream.sinks.video.companions import Companions
-from sapiens_stream.sinks.video.encoders import in_software, kept_to_quota, pixel_format
+from sapiens_stream.sinks.video.encoders import in_software, kept_in_memory, kept_to_quota, pixel_format
 from sapiens_stream.sinks.video.hdr_metadata import hdr_options
 from sapiens_stream.sinks.video.mp4 import header_options
 from sapiens_stream.sinks.video.painted_frames import PlanarFrames
@@ -122,7 +122,7 @@ class VideoWriter:
             options = header_options(path.suffix, self._clock.time_base, self._companions.sample_rate)
             self._output = stack.enter_context(av.open(file_url(path), "w", container_options=dict(options)))
             self._stream = self._add_video(settings, first, source)
-            if settings.codec == "libx264" and source.kind != "live":
+            if settings.codec == "libx264" and source.kind != "live" and self._is_of_usual_size:
                 # Several frames at a time in place of slices of one: more overlaps and fewer bytes, but frames wait.
                 self._stream.codec_context.thread_type = "FRAME"
             self._side = self._companions.accompany(self._output, self._stream, self._clock.shift)
@@ -163,6 +163,11 @@ class VideoWriter:
         """Closes the source's file, once nothing more is to be taken from it."""
         self._companions.close()
 
+    @property
+    def _is_of_usual_size(self) -> bool:
+        height, width = self._frames.padded
+        return height * width <= USUAL_PIXELS
+
     def _describe(self, output: OutputContainer, pictures: Stream) -> None:
         output.metadata.update(self._settings.file_tags)
         pictures.metadata.update(self._settings.stream_tags)
@@ -183,6 +188,7 @@ class VideoWriter:
 
     def _add_video(self, settings: EncoderSettings, first: Frame, source: SourceInfo) -> VideoStream:
         options = kept_to_quota(settings.codec, settings.options)
+        options = kept_in_memory(settings.codec, options, self._frames.padded)
         if self._frames.deep:
             options |= hdr_options(settings.codec, first, options)
         stream = self._output.add_stream(settings.codec, rate=self._clock.rate, options=options)
