@@ -34,7 +34,7 @@ from sapiens_stream.sinks.video.encoders import (
 )
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
-from tests.media import frame_times, make_video, number_of, picture
+from tests.media import RATE, frame_times, make_video, number_of, picture
 
 REEL = Path(__file__).parents[2] / "shared" / "media" / "reel.mp4"
 
@@ -399,6 +399,15 @@ def test_an_interrupted_run_keeps_the_sound_to_its_last_picture(tmp_path):
     overlay(source, tmp_path / "overlay.mp4", limit=25)
     assert len(times(tmp_path / "overlay.mp4")) == 25
     assert 1 <= sound(tmp_path / "overlay.mp4")[1][-1][0] <= Fraction(8, 5)
+
+
+@pytest.mark.parametrize("name", ["overlay.mp4", "overlay.mkv"])
+def test_sound_that_outlasts_the_pictures_is_kept(tmp_path, name):
+    source = make_video(tmp_path / "a.mp4", audio="aac", audio_seconds=12, size=(64, 80))
+    overlay(source, tmp_path / name)
+    assert [data for _, data in sound(tmp_path / name)[1]][-500:] == [data for _, data in sound(source)[1]][-500:]
+    overlay(source, tmp_path / name, limit=6)  # which leaves off six frames before
+    assert sound(tmp_path / name)[1][-1][0] <= 6 / RATE + 1
 
 
 def test_without_sound_there_is_none(tmp_path):

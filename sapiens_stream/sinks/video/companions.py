@@ -87,7 +87,8 @@ class Companions:
     def complete(
         self, output: OutputContainer, copies: Sequence[Stream], shift: Fraction, end: Fraction
     ) -> SideStreams | None:
-        """Adds the rest to the finished file, whose first streams are `copies` of the grown one's."""
+        """Adds the rest to the finished file, whose first streams are `copies` of the grown one's, and chapters up to
+        its `end`."""
         self._tell_time_code(copies[0])
         original = self.original
         if original is None:
@@ -100,7 +101,7 @@ class Companions:
         if again is not None and (_streams(again) != _streams(original) or self._identity() != self._first):
             self._warn(f"{self._source.name}: it is another file now, whose sound and subtitles are left out")
             again = None
-        side = self._added(again, self._late, output, shift, end) if again is not None else None
+        side = self._added(again, self._late, output, shift) if again is not None else None
         self._tell_left_out()
         return side
 
@@ -175,7 +176,6 @@ class Companions:
         indexes: Sequence[int],
         output: OutputContainer,
         shift: Fraction,
-        end: Fraction | None = None,
     ) -> SideStreams | None:
         tracks: dict[int, Track] = {}
         for index in indexes:
@@ -192,13 +192,14 @@ class Companions:
                 self._left_out.append(f"{kind} {same.index(index) + 1} ({cause(error)})")
         if not tracks:
             return None
+        video = original.streams.best("video")
         return SideStreams(
             original,
             tracks,
             output,
             name=self._source.name,
             shift=shift,
-            end=end,
+            pictures=video.index if video is not None else None,
             may_begin_before_0=self._extension in _FRAGMENTED and not shift,
             warn=self._warn,
         )

@@ -91,14 +91,17 @@ def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
                     _keep_what_the_file_says(stream, copy)
                 streams[stream.index] = copy
             side = complete(target, list(streams.values())) if complete is not None else None
+            end = Fraction(0)
             for packet in source.demux():
-                if packet.dts is not None:
+                if packet.dts is not None and packet.pts is not None:
                     if side is not None:
                         side.write(until=packet.dts * packet.time_base)
+                    if packet.stream.type == "video":
+                        end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
                     packet.stream = streams[packet.stream.index]
                     target.mux_one(packet)
             if side is not None:
-                side.close()
+                side.finish(end)
 
 
 def _keep_what_the_file_says(pictures: VideoStream, copy: VideoStream) -> None:

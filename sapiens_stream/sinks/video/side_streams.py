@@ -20,14 +20,15 @@ from sapiens_stream.sinks.video.audio_track import Track, least_step
 
 LOOKAHEAD = Fraction(5)
 """Seconds for which sound that lies behind its pictures in the source is looked for, and kept in memory meanwhile."""
+_AFTER_PICTURES = Fraction(1, 2)  # sound often ends a little later than they do
 
 
 class SideStreams:
     """Writes the packets of `tracks`, by the index of the stream of `source` that they stand for, to `output`.
 
-    Times are those of the source plus `shift` seconds, up to `end` at most; none lies before 0 unless
-    `may_begin_before_0`. What can't be read or kept costs no more than itself, and one warning; what the disk refuses
-    is raised as OSError.
+    Times are those of the source plus `shift` seconds; none lies before 0 unless `may_begin_before_0`. `pictures` is
+    the index of the stream that these go along with. What can't be read or kept costs no more than itself, and one
+    warning; what the disk refuses is raised as OSError.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class SideStreams:
         *,
         name: str,
         shift: Fraction,
-        end: Fraction | None = None,
+        pictures: int | None,
         may_begin_before_0: bool,
         warn: Callable[[str], None],
     ) -> None:
@@ -47,7 +48,7 @@ class SideStreams:
         self._output = output
         self._name = name
         self._shift = shift
-        self._end = end
+        self._pictures = pictures
         self._may_begin_before_0 = may_begin_before_0
         self._warn = warn
         self._warned = False
@@ -56,31 +57,47 @@ class SideStreams:
         self._last: dict[int, int] = {}  # dts, by the output's stream
         # How far sound was read, by stream; pictures and subtitles do not come often enough to be waited for.
         self._read = {index: Fraction(-1) for index, track in tracks.items() if track.stream.type == "audio"}
-        self._furthest = Fraction(-1)
+        self._furthest = self._shown = Fraction(-1)
         self._packets: Iterator[Packet[Any]] | None = self._demuxed()
 
     def write(self, until: Fraction) -> None:
         """Writes what begins before `until`, in seconds of the output."""
-        until = until if self._end is None else min(until, self._end)
-        while self._packets is not None and self._lacks(until):
-            packet = next(self._packets, None)
-            if packet is None:
-                self._packets = None
-                for index, track in list(self._tracks.items()):
-                    self._keep(index, track.rest)
-            else:
-                self._take(packet)
+        while self._lacks(until):
+            self._read_one()
         while self._waiting and self._waiting[0][0] < until:
             self._mux(heapq.heappop(self._waiting)[2])
 
-    def close(self) -> None:
-        """Writes what is left, up to the end."""
-        assert self._end is not None
-        self.write(self._end)
+    def finish(self, end: Fraction) -> Fraction:
+        """Writes what is left, where the pictures that were written end at `end`. Returns up to where, in seconds.
+
+        What is not far behind them, and all that follows where the source has no more pictures either: where it has,
+        a run was interrupted.
+        """
+        until = end + _AFTER_PICTURES
+        self.write(until)
+        while self._goes_on(end, until):
+            until += LOOKAHEAD
+            self.write(until)
+        return until
+
+    def _goes_on(self, end: Fraction, until: Fraction) -> bool:
+        """Whether there is more soon after `until`, but no picture that begins at `end` or later."""
+        while self._packets is not None and self._furthest < until + LOOKAHEAD:
+            self._read_one()
+        return self._shown < end and bool(self._waiting) and self._waiting[0][0] < until + LOOKAHEAD
+
+    def _read_one(self) -> None:
+        packet = next(self._packets, None) if self._packets is not None else None
+        if packet is not None:
+            self._take(packet)
+            return
+        self._packets = None
+        for index, track in list(self._tracks.items()):
+            self._keep(index, track.rest)
 
     def _lacks(self, until: Fraction) -> bool:
         """Whether there may be more before `until` in the source."""
-        if self._furthest >= until + LOOKAHEAD:
+        if self._packets is None or self._furthest >= until + LOOKAHEAD:
             return False
         return any(read < until for read in self._read.values()) or self._furthest < until
 
@@ -102,7 +119,10 @@ class SideStreams:
         shift = round(self._shift / time_base)
         time = (stamp + shift) * time_base
         self._furthest = max(self._furthest, time)
-        track = self._tracks.get(index := packet.stream.index)
+        index = packet.stream.index
+        if index == self._pictures:
+            self._shown = max(self._shown, time)
+        track = self._tracks.get(index)
         if track is None:
             return
         if index in self._read:

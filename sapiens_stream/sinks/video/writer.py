@@ -34,8 +34,6 @@ from sapiens_stream.sinks.video.side_streams import SideStreams
 _MATROSKA = (".mkv", ".webm")
 _USUAL_RATE = Fraction(25)
 _LONGEST_LEAD = Fraction(60)
-# Sound often ends a little after the last picture; more than this is what an interrupted run did not get to.
-_SOUND_AFTER_THE_END = Fraction(1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +112,7 @@ class VideoWriter:
         self._path = path
         self._displayed: tuple[int, int] | None = None
         self._frame_count = 0
-        self._end = Fraction(0)
+        self._end = self._end_of_all = Fraction(0)  # of the pictures, and with the sound
         keep_quiet()
         with ExitStack() as stack:
             self._companions = Companions(source, settings.audio, path.suffix, warn)
@@ -148,14 +146,13 @@ class VideoWriter:
             if self._stream.codec_context.is_open:
                 self._mux(self._stream.encode(None))
                 if self._side is not None:
-                    self._side.write(until=self._end + _SOUND_AFTER_THE_END)
+                    self._end_of_all = self._side.finish(self._end)
         if self._displayed is not None and self._path.suffix in _MATROSKA:
             tell_display_size(self._path, self._displayed)
 
     def complete(self, output: OutputContainer, copies: Sequence[Stream]) -> SideStreams | None:
         """Adds what the growing file could not hold to the finished one; see `Companions`. Once this one is closed."""
-        end = self._end + _SOUND_AFTER_THE_END
-        side = self._companions.complete(output, copies, self._clock.shift, end)
+        side = self._companions.complete(output, copies, self._clock.shift, max(self._end, self._end_of_all))
         self._describe(output, copies[0])
         return side
 
