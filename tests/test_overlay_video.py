@@ -144,6 +144,21 @@ def test_frames_that_go_back_in_time_or_have_none_are_written_in_order(tmp_path)
     assert times(tmp_path / "overlay.mp4") == [Fraction(t, 500) for t in (0, 20, 21, 22, 80, 100)]
 
 
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001)])
+def test_the_pictures_themselves_tell_their_rate(tmp_path, rate):
+    source = make_video(tmp_path / "a.mp4", rate=rate, size=(64, 80))
+    overlay(source, tmp_path / "overlay.mp4")
+    raw = tmp_path / "overlay.h264"
+    with av.open(str(tmp_path / "overlay.mp4")) as container, av.open(str(raw), "w") as output:
+        pictures = output.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(video=0):
+            if packet.size:
+                packet.stream = pictures
+                output.mux(packet)
+    with av.open(str(raw)) as container:
+        assert container.streams.video[0].base_rate in (rate, 2 * rate)  # of frames or of fields
+
+
 def test_an_mp4_has_its_index_first_and_is_not_in_fragments(tmp_path):
     overlay(make_video(tmp_path / "a.mp4"), tmp_path / "overlay.mp4")
     data = (tmp_path / "overlay.mp4").read_bytes()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -84,11 +85,13 @@ def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
         options = {"movflags": "faststart", **_clock(time_base, sample_rate)}
         with av.open(file_url(plain), "w", container_options=options) as target:
             streams = {}
+            rated: BitStreamFilterContext | None = None
             for stream in source.streams:
                 copy = target.add_stream_from_template(stream, opaque=True)
                 copy.codec_context.codec_tag = stream.codec_context.codec_tag
                 if isinstance(stream, VideoStream) and isinstance(copy, VideoStream):
                     _keep_what_the_file_says(stream, copy)
+                    rated = _with_its_rate(stream, copy)
                 streams[stream.index] = copy
             side = complete(target, list(streams.values())) if complete is not None else None
             end = Fraction(0)
@@ -98,8 +101,10 @@ def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
                         side.write(until=packet.dts * packet.time_base)
                     if packet.stream.type == "video":
                         end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                    packet.stream = streams[packet.stream.index]
-                    target.mux_one(packet)
+                    copy, ticks = streams[packet.stream.index], packet.time_base
+                    for each in rated.filter(packet) if rated and packet.stream.type == "video" else [packet]:
+                        each.stream, each.time_base = copy, ticks
+                        target.mux_one(each)
             if side is not None:
                 side.finish(end)
 
@@ -110,6 +115,16 @@ def _keep_what_the_file_says(pictures: VideoStream, copy: VideoStream) -> None:
         copy.codec_context.framerate = pictures.average_rate  # by which a time code counts
     if pictures.sample_aspect_ratio:
         copy.codec_context.sample_aspect_ratio = pictures.sample_aspect_ratio
+
+
+def _with_its_rate(pictures: VideoStream, copy: VideoStream) -> BitStreamFilterContext | None:
+    """Has H.264 tell the rate of its frames, by what its packets are to go through; None for other codecs.
+
+    x264 tells the ticks of its clock in place of it, so that GStreamer takes a clip for one of 12800 frames a second.
+    """
+    if pictures.codec_context.name != "h264" or not pictures.average_rate:
+        return None
+    return BitStreamFilterContext(f"h264_metadata=tick_rate={2 * pictures.average_rate}", pictures, copy)  # of fields
 
 
 def _clock(time_base: Fraction, sample_rate: int | None) -> Mapping[str, str]:
