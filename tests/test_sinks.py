@@ -1,8 +1,10 @@
 """Every sink: files whole or not at all, inside their folder; and what each writes, read back by another reader."""
 
+import errno
 import json
 import os
 import stat
+import sys
 from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
@@ -185,6 +187,24 @@ def test_a_file_is_aside_until_it_is_whole_and_gone_if_it_never_is(tmp_path):
         raise RuntimeError("halfway")
     assert path.read_bytes() == b"1"
     assert [each.name for each in path.parent.iterdir()] == ["a.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its PermissionError tells of a file that is open")
+@pytest.mark.parametrize("refusal", [errno.EEXIST, errno.EPERM, errno.EACCES])
+def test_a_disk_that_renames_nothing_over_a_file_takes_results_again(refusal, tmp_path, monkeypatch):
+    rename = Path.replace
+
+    def replace(self, target):
+        if os.path.lexists(target):
+            raise OSError(refusal, os.strerror(refusal))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    for text in (b"first", b"second"):
+        with written_aside(tmp_path / "a.txt") as file:
+            file.write(text)
+        assert (tmp_path / "a.txt").read_bytes() == text
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_what_a_killed_run_left_is_written_over(tmp_path):

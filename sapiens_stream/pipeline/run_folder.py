@@ -19,7 +19,7 @@ from sapiens_stream.pipeline.fingerprint import Fingerprint
 from sapiens_stream.pipeline.known_files import KNOWN, read_record
 from sapiens_stream.pipeline.lock import Busy, Lock
 from sapiens_stream.settings import RUN_FILE
-from sapiens_stream.sinks.files import create, discard, fitting, not_written, written_aside
+from sapiens_stream.sinks.files import create, discard, fitting, give_name, not_written, written_aside
 from sapiens_stream.text import encodable
 
 _RESERVE = 16 << 10
@@ -275,7 +275,7 @@ class RunFolder:
             with os.fdopen(os.open(self._reserve, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)), "r+b") as file:
                 file.write(data)
                 file.truncate()
-            self._reserve.replace(self.record_path)
+            give_name(self._reserve, self.record_path)
         except OSError as error:
             raise not_written(self.record_path, error) from error
         self._reserve = None

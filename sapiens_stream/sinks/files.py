@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -57,7 +58,7 @@ def take_over(path: Path) -> None:
     """What a killed run has left aside of `path` takes its name, where nothing has it. Raises OutputError."""
     try:
         if is_there(aside(path)) and not os.path.lexists(path):
-            aside(path).replace(path)
+            give_name(aside(path), path)
     except OSError as error:
         raise not_written(path, error) from error
 
@@ -101,6 +102,21 @@ def is_still(path: Path, made: os.stat_result) -> bool:
     return False
 
 
+def give_name(beside: Path, path: Path) -> None:
+    """Has a file that is whole take the name `path`, and the place of what lies there. Raises OSError.
+
+    Some disks that are reached over a network rename nothing over a file that is there, as SFTP without OpenSSH's
+    extension (sshfs says EPERM): on those it is removed before.
+    """
+    try:
+        beside.replace(path)
+    except (FileExistsError, PermissionError):
+        if sys.platform == "win32" or not os.path.lexists(path):
+            raise
+        path.unlink()
+        beside.replace(path)
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[BinaryIO]:
     """Gives a file to write to, which takes the name `path` at the end of the block; folders are made.
@@ -112,7 +128,7 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with create(beside) as file:
             yield file
-        beside.replace(path)
+        give_name(beside, path)
     except BaseException as error:
         discard(beside)
         if isinstance(error, OSError):

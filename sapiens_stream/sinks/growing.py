@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from sapiens_stream.errors import OutputError
-from sapiens_stream.sinks.files import aside, create_unbuffered, discard, open_unbuffered
+from sapiens_stream.sinks.files import aside, create_unbuffered, discard, give_name, open_unbuffered
 
 SYNC_EVERY = 2.0
 """Seconds: what a power cut loses at most, besides what was in the frames' way. A killed process loses nothing."""
@@ -47,7 +47,7 @@ class GrowingFile:
         os.fsync(self._file.fileno())
         if not self._in_place():
             raise OutputError(f"{self._path} can't be written: {self._beside.name} is gone, or another file")
-        self._beside.replace(self._path)
+        give_name(self._beside, self._path)
 
     def cut(self) -> None:
         """Drops what a failed `append` left."""

@@ -12,7 +12,7 @@ from sapiens_stream.containers.map_video import FINGERPRINT
 from sapiens_stream.containers.matroska import MatroskaFile
 from sapiens_stream.containers.matroska_head import Layout
 from sapiens_stream.errors import InputError
-from sapiens_stream.sinks.files import aside, discard
+from sapiens_stream.sinks.files import aside, discard, give_name
 from sapiens_stream.sinks.label_head import LabelHead
 
 
@@ -41,7 +41,7 @@ class HeldFrames:
         """Gives the video its name again, if it had it; nothing of it was changed then."""
         if not self.was_finished:
             return False
-        aside(path).replace(path)
+        give_name(aside(path), path)
         return True
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.install_line import install_line
-from sapiens_stream.sinks.files import aside, create, discard, not_written
+from sapiens_stream.sinks.files import aside, create, discard, give_name, not_written
 from sapiens_stream.sinks.lines import Lines
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.statistics import Measured, Row
@@ -115,7 +115,7 @@ class StatisticsParquet(Sink):
                 self._table.close()
                 self._file.close()
                 if not self._stays(self._path, self._count):
-                    aside(self._path).replace(self._path)
+                    give_name(aside(self._path), self._path)
                 self._written = [self._path]
         except OSError as error:
             raise not_written(self._path, error) from error

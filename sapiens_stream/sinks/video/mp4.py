@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from sapiens_stream.containers.opening import file_url, open_file
 from sapiens_stream.errors import InputError, cause
-from sapiens_stream.sinks.files import aside, discard, make_empty
+from sapiens_stream.sinks.files import aside, discard, give_name, make_empty
 from sapiens_stream.sinks.video.side_streams import SideStreams
 
 _FRAGMENTED = (".mp4", ".mov")
@@ -65,7 +65,7 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None], complete: Com
         try:
             make_empty(plain)
             _remux(growing, plain, complete)
-            plain.replace(path)
+            give_name(plain, path)
         except (InputError, OSError, ValueError, av.FFmpegError) as error:
             warn(f"{path}: left in fragments, which some players seek in slowly: {cause(error)}")
         else:
@@ -73,7 +73,7 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None], complete: Com
             return
         finally:
             discard(plain)
-    growing.replace(path)
+    give_name(growing, path)
 
 
 def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
