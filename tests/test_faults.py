@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sapiens_stream.sinks.video.overlay import OverlayVideo
 from tests.media import frames_of, make_photo, make_video, picture
 from tests.program import Program, finish, record_of, start, wait_for
 
@@ -137,6 +138,29 @@ class TestFolderThatGoes:
         outcome = finish(process)
         assert outcome.code == 1 and "deleted or replaced" in outcome.stderr, outcome.stderr
         assert "Traceback" not in outcome.stderr and "600 frames in" not in outcome.stdout
+
+    def test_a_folder_that_went_with_its_overlay_ends_the_batch(
+        self,
+        program: Program,
+        clip: Path,
+        tmp_path: Path,
+        colour_torchscript: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        out = tmp_path / "out"
+        close = OverlayVideo.close
+
+        def goes(self: OverlayVideo) -> None:
+            if out.exists() and not (tmp_path / "gone").exists():
+                out.rename(tmp_path / "gone")
+            close(self)
+
+        monkeypatch.setattr(OverlayVideo, "close", goes)
+        other = shutil.copyfile(clip, tmp_path / "other.mp4")
+        outcome = program("video", clip, other, "-m", colour_torchscript, "-o", out, *FAST, "--save", "none")
+        assert outcome.code == 1 and len(outcome.complaints) == 1, outcome.stderr
+        assert "deleted or replaced" in outcome.complaints[0]
+        assert not (out / "other_overlay.mp4").exists()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
-from sapiens_stream.errors import cause
+from sapiens_stream.errors import FolderLost, cause
 from sapiens_stream.frame import Damaged, Segmentation, Skipped
 from sapiens_stream.people.boxes_given import BoxesGiven
 from sapiens_stream.pipeline.earlier_run import EarlierRun, written_before
@@ -183,7 +183,7 @@ class Run(LoggedRun):
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._log.fail(error)
+            self._log.fail(self._reason(error))
         finally:
             self.statistics.stop()
             self._threads.join()
@@ -302,6 +302,15 @@ class Run(LoggedRun):
     def _require_folder(self) -> None:
         if self._folder is not None:
             self._folder.require_present()
+
+    def _reason(self, error: BaseException) -> BaseException:
+        """That the folder is gone, where a sink says so of its own file first; else the error itself."""
+        if belongs_to_input(error):
+            try:
+                self._require_folder()
+            except FolderLost as lost:
+                return lost
+        return error
 
     def _conclude(self) -> None:
         """Makes sure that what was written is there."""
