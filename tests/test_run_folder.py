@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from sapiens_stream.errors import FolderTaken
 from sapiens_stream.pipeline import known_files
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
+from sapiens_stream.pipeline.lock import Lock, is_held
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.settings import RUN_SCHEMA
 from sapiens_stream.sinks.files import written_aside
@@ -400,6 +402,30 @@ class TestTwoAtATime:
         outcome = program("video", short, *arguments, "--overwrite")
         assert outcome.code == 0, outcome.stderr
         assert files_of(out) == run_of(2, "long") | run_of(2, "other")
+
+
+@pytest.mark.parametrize(("failure", "held"), [(errno.EAGAIN, True), (errno.EACCES, True), (errno.ENOLCK, False)])
+def test_a_lock_that_was_left_where_there_are_none_is_not_held(tmp_path, monkeypatch, failure, held):
+    def fails(descriptor):
+        raise OSError(failure, os.strerror(failure))
+
+    monkeypatch.setattr("sapiens_stream.pipeline.lock._try_lock", fails)
+    (tmp_path / ".x.lock").touch()
+    assert is_held(tmp_path / ".x.lock") is held
+
+
+def test_a_lock_whose_disk_is_gone_is_let_go_of(tmp_path, monkeypatch):
+    lock = Lock(tmp_path / ".x.lock")
+    close = os.close
+
+    def fails(descriptor):
+        close(descriptor)
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", fails)
+        lock.release()
+    Lock(tmp_path / ".x.lock").release()
 
 
 class TestLinks:

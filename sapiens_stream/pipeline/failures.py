@@ -6,7 +6,7 @@ import errno
 
 from sapiens_stream.errors import FolderLost, FolderTaken, InputError, OutputError, Stalled, out_of_memory
 
-# A full disk, one that cannot be written, a device that is gone, and a process that may open no more files.
+# A full disk, one that cannot be written, a device or a server that is gone, and a process that may open no more files.
 _OF_THE_MACHINE = frozenset(
     getattr(errno, name)
     for name in (
@@ -17,6 +17,9 @@ _OF_THE_MACHINE = frozenset(
         "ENODEV",
         "ENXIO",
         "ENOTCONN",
+        "ECONNABORTED",
+        "EHOSTDOWN",
+        "ETIMEDOUT",
         "ESTALE",
         "EMFILE",
         "ENFILE",

@@ -46,13 +46,13 @@ class Lock:
             try:
                 _try_lock(self._descriptor)
             except (BlockingIOError, PermissionError):
-                os.close(self._descriptor)
+                _close(self._descriptor)
                 raise Busy from None
             except OSError:  # a file system without locks: better no lock than no results
                 return
             if self.in_place:
                 return
-            os.close(self._descriptor)  # its holder removed it between our opening and locking it
+            _close(self._descriptor)  # its holder removed it between our opening and locking it
 
     @property
     def in_place(self) -> bool:
@@ -67,12 +67,18 @@ class Lock:
         """Removes the file and lets go of it; on Windows in the other order, since none can remove an open file."""
         ours = self.in_place
         if sys.platform == "win32":
-            os.close(self._descriptor)
+            _close(self._descriptor)
         if ours:
             with suppress(OSError):  # the next run takes it over
                 self._path.unlink()
         if sys.platform != "win32":
-            os.close(self._descriptor)
+            _close(self._descriptor)
+
+
+def _close(descriptor: int) -> None:
+    """Frees it in any case: where the disk is gone meanwhile, closing tells so."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 @contextmanager
@@ -94,15 +100,17 @@ def whole_file(path: Path, flags: int) -> Iterator[int]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process of this machine holds the lock at `path`."""
+    """Whether a process of this machine holds the lock at `path`, as far as the file system tells."""
     try:
         descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except OSError:
         return False
     try:
         _try_lock(descriptor)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return True
+    except OSError:  # a file system without locks: a killed run's would be taken for held, for ever
+        return False
     finally:
-        os.close(descriptor)
+        _close(descriptor)
     return False
