@@ -67,6 +67,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a name too long is as good as none there")
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("video NAME.mp4", 1),
+        ("images --input NAME.jpg", 1),
+        ("images photos/a.jpg NAME.jpg -o out", 3),
+        ("live NAME.mp4 --realtime --no-window", 2),
+        ("video clip.mp4 -m NAME.pt2", 1),
+        ("models info NAME.pt2", 1),
+    ],
+)
+def test_what_keeps_a_file_from_being_seen_is_told(program: Program, folder: Path, command: str, code: int) -> None:
+    outcome = program(*(word.replace("NAME", "n" * 300) for word in command.split()))
+    assert outcome.code == code and len(outcome.complaints) == 1, outcome.stderr
+    assert "File name too long" in outcome.complaints[0] and "no such file" not in outcome.complaints[0]
+
+
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [

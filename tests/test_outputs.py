@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -159,6 +160,25 @@ class TestANewRow:
         sinks = chosen(new).sinks(tmp_path, "clip", INFO, SAPIENS, pytest.fail)
         with pytest.raises(OutputError, match=r"10 frames need about 1\.15e\+07 TB"):
             require_space(sinks, INFO, tmp_path)
+
+    @pytest.mark.skipif(not hasattr(os, "statvfs"), reason="a disk tells its free space in another way here")
+    @pytest.mark.parametrize("told", ["nothing", "no bytes and no files at all", "no files that are free"])
+    def test_a_disk_that_does_not_tell_what_is_free_is_taken(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: str
+    ) -> None:
+        real = os.statvfs(tmp_path)
+
+        def statvfs(_path: object) -> object:
+            if told == "nothing":
+                raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+            sizes = [0] * 5 if told.startswith("no bytes") else [real.f_frsize, 1 << 30, 1 << 30, 1 << 30, 1 << 30]
+            return os.statvfs_result((real.f_bsize, *sizes, 0, 0, real.f_flag, real.f_namemax))
+
+        monkeypatch.setattr(os, "statvfs", statvfs)
+        sinks = Outputs(save="classes,json").sinks(tmp_path, "clip", INFO, SAPIENS, pytest.fail)
+        line = require_space(sinks, INFO, tmp_path)
+        assert "10 frames need about " in line
+        assert ("an unknown space free in" in line) == (told != "no files that are free")
 
     def test_a_run_that_does_not_fit_leaves_no_folder(self, new: OutputKind, program: Program, tmp_path: Path) -> None:
         clip = make_video(tmp_path / "clip.mp4", frames=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
 import struct
@@ -17,10 +18,12 @@ import cv2
 import numpy as np
 import pytest
 
+from sapiens_stream.disk import folds_case
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources import Decoder, Photos
 from sapiens_stream.sources import photos as photos_module
+from sapiens_stream.sources.listing import Listed, list_photos
 from tests.media import UInt8Array, as_stored, exif, make_photo, number_of, picture
 
 GOLDEN = Path(__file__).parent / "data" / "golden"
@@ -501,12 +504,13 @@ def test_a_folder_in_a_list_is_named_and_skipped(tmp_path: Path, line: str) -> N
 
 
 @pytest.mark.parametrize("line", ["x" * 5000, "a/" * 3000, "no.jpg"])
-def test_what_cannot_be_in_a_list_is_no_such_file(tmp_path: Path, line: str) -> None:
+def test_what_cannot_be_in_a_list_is_skipped(tmp_path: Path, line: str) -> None:
     make_photo(tmp_path / "a.jpg", picture(1))
     (tmp_path / "list.txt").write_text(f"{line}\na.jpg\n")
     with Photos(tmp_path / "list.txt") as source:
         skipped, frame = source.frames()
-    assert skipped == Skipped(line, "no such file")
+    assert isinstance(skipped, Skipped) and skipped.name == line
+    assert skipped.reason in ("no such file", os.strerror(errno.ENAMETOOLONG))
     assert frame.name == "a"
 
 
@@ -557,3 +561,22 @@ class TestOneThatHangs:
         with Photos(tmp_path) as photos:
             assert [each.name for each in photos.frames()] == ["a"]
             assert not photos.hung
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_names_that_differ_in_case_alone_are_one_where_the_disk_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: bool
+) -> None:
+    monkeypatch.setattr("sapiens_stream.sources.listing.folds_case", lambda folder: folds)
+    paths = [make_photo(tmp_path / "photos" / name, picture(1)) for name in ("UP.jpg", "up.png")]
+    first, second = list_photos(tmp_path / "photos", exclude=tmp_path / "out")
+    assert isinstance(first, Listed) and first.path == paths[0]
+    assert isinstance(second, Skipped if folds else Listed)
+    if isinstance(second, Skipped):
+        assert second.name == str(paths[1]) and "overwrite those of UP.jpg, as the disk of" in second.reason
+
+
+def test_whether_a_disk_takes_upper_and_lower_case_for_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert folds_case(tmp_path / "not" / "there") == (tmp_path / "A").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

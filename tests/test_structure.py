@@ -11,7 +11,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "sapiens_stream"
 
-_DATA = {"classes", "colour", "colouring", "errors", "frame", "home", "install_line", "labels", "painting", "quiet"}
+_DATA = {
+    "classes",
+    "colour",
+    "colouring",
+    "disk",
+    "errors",
+    "frame",
+    "home",
+    "install_line",
+    "labels",
+    "painting",
+    "quiet",
+}
 _DATA |= {"cores", "redaction", "runs", "settings", "soft", "text", "threads"}
 MAY_KNOW = {
     "errors": set(),
@@ -20,7 +32,8 @@ MAY_KNOW = {
     "soft": set(),
     "quiet": set(),
     "text": set(),
-    "home": set(),
+    "home": {"errors"},
+    "disk": set(),
     "redaction": set(),
     "install_line": set(),
     "cores": {"text"},

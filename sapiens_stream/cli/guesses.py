@@ -14,7 +14,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from sapiens_stream.errors import InputError, ModelError, UsageError
-from sapiens_stream.home import expanded
+from sapiens_stream.home import absence, expanded
 from sapiens_stream.settings import MODEL
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def video_problem(name: str) -> str | None:
         if _is_live(name):
             return f"{name} is a live source, not a file: sapiens-stream live {quote(name)}"
         pattern = _pattern(name)
-        return f"{name}: no such file" if pattern is None else pattern.problem()
+        return f"{name}: {absence(name)}" if pattern is None else pattern.problem()
     path = Path(name)
-    if path.is_dir():
+    if _is_folder(path):
         return _folder_problem(path)
     if path.exists() and stat.S_ISCHR(path.stat().st_mode) and name.startswith("/dev/video"):
         return f"{name} is a camera, not a file: sapiens-stream live {quote(name)}"
@@ -91,7 +91,7 @@ def _photos_problem(what: str) -> str | None:
     if (pattern := _pattern(what)) is not None:
         as_photos = f"sapiens-stream images --input {quote(pattern.glob)}"
         return f"{what} names one clip: sapiens-stream video {quote(what)}; as photos: {as_photos}"
-    if looks_like_video(what) and not Path(what).is_dir():
+    if looks_like_video(what) and not _is_folder(what):
         return f"{what} is a video, not a photo: sapiens-stream video {quote(what)}"
     return None
 
@@ -102,7 +102,7 @@ def check_photos(what: str | list[str], results: Path | None) -> None:
         if problem := _photos_problem(what):
             raise UsageError(problem)
         if missing(what) and not has_magic(what):
-            raise InputError(f"{what}: no such file or folder")
+            raise InputError(f"{what}: {absence(what, 'no such file or folder')}")
     if results is not None and missing(str(results)) and (_is_photo(results) or looks_like_video(results)):
         raise UsageError(f"-o {results} looks like a file; it is the folder for the results")
 
@@ -114,8 +114,8 @@ def live_problem(name: str, *, realtime: bool) -> str | None:
     path = Path(name)
     if missing(name):
         file = looks_like_video(name) or _is_photo(path)
-        return f"{name}: no such live source, and no such file" if file else None
-    if path.is_dir():
+        return f"{name}: no such live source, and as a file: {absence(name)}" if file else None
+    if _is_folder(path):
         return _folder_problem(path)
     if not path.is_file():
         return None
@@ -152,7 +152,7 @@ def check_model(name: str) -> None:
     elif missing(str(expanded(name))):
         path = expanded(name)
         require_no_repository(path)
-        raise ModelError(f"{path}: no such file")
+        raise ModelError(f"{path}: {absence(path)}")
 
 
 def model_and_photos(words: list[str], model: str | None, photos: str | None) -> tuple[str, str | list[str]]:
@@ -164,7 +164,7 @@ def model_and_photos(words: list[str], model: str | None, photos: str | None) ->
     rest = list(words)
     first = rest[:1] if model is None and rest and not _is_photos(rest[0]) else []
     several = [*([] if photos is None else [photos]), *rest[len(first) :]]
-    if len(several) > 1 and all(_is_photo(Path(each)) and not Path(each).is_dir() for each in several):
+    if len(several) > 1 and all(_is_photo(Path(each)) and not _is_folder(each) for each in several):
         chosen = first[0] if first else model
         return MODEL if chosen is None else chosen, several
     if len(rest) > 1 and all(_is_photos(word) for word in rest):
@@ -179,12 +179,18 @@ def model_and_photos(words: list[str], model: str | None, photos: str | None) ->
         right = f"sapiens-stream images {quote(photos or 'MODEL')} --input {quote(model)}"
         raise UsageError(f"{model} is where the model is named, and holds photos: {right}")
     if photos is None:
-        if words and model is not None and not _is_model(model) and not Path(model).is_dir():
-            what = "no such file or folder" if missing(model) else "neither a photo of a kind that is read nor a list"
+        if words and model is not None and not _is_model(model) and not _is_folder(model):
+            neither = "neither a photo of a kind that is read nor a list"
+            what = absence(model, "no such file or folder") if missing(model) else neither
             raise UsageError(f"{model}: {what}, and no model's name or checkpoint (`models list`)")
         right = f"sapiens-stream images {quote(model or 'MODEL')} --input PHOTOS"
         raise UsageError(f"no --input, which says where the photos are: {right}")
     return MODEL if model is None else model, photos
+
+
+def _is_folder(path: str | Path) -> bool:
+    """Not where nobody may look: whoever opens it tells why."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises PermissionError before Python 3.14
 
 
 def _is_photos(word: str) -> bool:
@@ -192,7 +198,7 @@ def _is_photos(word: str) -> bool:
     if _is_model(word):
         return False
     path = Path(word)
-    if path.is_dir():
+    if _is_folder(path):
         return not any(each.suffix in _MODEL_SUFFIXES for each in _entries(path))
     return _is_photo(path) or path.suffix.lower() == ".txt" or looks_like_video(path) or has_magic(word)
 
@@ -202,7 +208,7 @@ def _is_model(word: str) -> bool:
 
     if word.partition(":")[0] in KNOWN:
         return not os.path.lexists(word)
-    return Path(word).suffix.lower() in _MODEL_SUFFIXES and not Path(word).is_dir()
+    return Path(word).suffix.lower() in _MODEL_SUFFIXES and not _is_folder(word)
 
 
 def _pattern(name: str) -> Pattern | None:

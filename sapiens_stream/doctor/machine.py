@@ -69,12 +69,12 @@ def memory() -> Space | None:
 
 
 def disk(folder: Path) -> Space | None:
-    """The disk that a folder is on."""
+    """The disk that a folder is on; None where it does not tell."""
     try:
         usage = shutil.disk_usage(folder)
     except OSError:
         return None
-    return Space(total=usage.total, free=usage.free)
+    return Space(total=usage.total, free=usage.free) if usage.total else None
 
 
 def answer(*command: str) -> str:

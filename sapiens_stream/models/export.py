@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from sapiens_stream.disk import free_bytes
 from sapiens_stream.errors import ModelError, OutputError, UsageError, cause
 from sapiens_stream.install_line import install_line
 from sapiens_stream.models.hub import amount
@@ -96,8 +97,8 @@ def _dynamic(free: bool) -> tuple[dict[int, Any]] | None:
 def _require_space(file: Path, network: nn.Module) -> None:
     """Torch's writer ends the whole program where the disk fills up under it."""
     weights = sum(each.nbytes for each in network.state_dict().values())
-    needed, free = weights + _GRAPH_BYTES, shutil.disk_usage(file.parent).free
-    if free < needed:
+    needed, free = weights + _GRAPH_BYTES, free_bytes(file.parent)
+    if free is not None and free < needed:
         raise OutputError(f"{file} can't be written: it takes {amount(needed)}, and {amount(free)} are free")
 
 

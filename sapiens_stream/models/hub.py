@@ -11,12 +11,12 @@ import errno
 import hashlib
 import logging
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sapiens_stream.disk import free_bytes
 from sapiens_stream.errors import ModelError, OutputError, cause
 from sapiens_stream.home import seen
 from sapiens_stream.models.catalogue import HubFile
@@ -161,8 +161,8 @@ def _forget_copy(file: HubFile, blob: Path) -> None:
 
 
 def _require_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
+    free = free_bytes(folder)
+    if free is not None and free < needed:
         raise OutputError(
             f"{amount(needed)} are still to come, and {amount(free)} are free in {folder};"
             " free some, or choose another place with HF_HOME"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from sapiens_stream.disk import free_bytes, free_files
 from sapiens_stream.errors import OutputError
 from sapiens_stream.frame import Segmentation, SourceInfo
 from sapiens_stream.sinks.sink import Sink
@@ -24,29 +23,28 @@ def require_space(
     With the `first` result it goes by what that takes, as noisy masks take many times as much as calm ones; where
     nobody is in it, at least by what is usual. Of many frames with files of their own it says what one file of all
     would take. `there` are the bytes that an earlier start has left of it. Raises OutputError where it will not fit, in
-    bytes or in number of files. Where the source does not tell its size or length, only what is free.
+    bytes or in number of files. Where the source does not tell its size or length, only what is free; where the
+    disk does not, all fits.
     """
-    disk = _existing(folder)
-    free = shutil.disk_usage(disk).free
+    free = free_bytes(folder)
+    room = f"{'an unknown space' if free is None else byte_size(free)} free in {folder}"
     if source.size is None or source.frame_count is None:
-        return f"{source.name}: length unknown, {byte_size(free)} free in {folder}"
+        return f"{source.name}: length unknown, {room}"
     a_frame = sum(sink.bytes_per_frame(source.size) for sink in sinks)
     if first is not None:
         measured = sum(sink.measure(first) for sink in sinks)
         a_frame = round(_MARGIN * (measured if first.labels else max(a_frame, measured)))
     needed = source.frame_count * a_frame
-    line = (
-        f"{source.name}: {source.frame_count} frames need about {byte_size(needed)}, {byte_size(free)} free in {folder}"
-    )
+    line = f"{source.name}: {source.frame_count} frames need about {byte_size(needed)}, {room}"
     instead = _instead(sinks, source.frame_count, source.size, first)
-    if needed - there > free:
+    if free is not None and needed - there > free:
         raise OutputError(f"{line}; free some, choose another folder, or write less (--save, --overlay){instead}")
     files = source.frame_count * sum(len(sink.endings) for sink in sinks) + _FILES_OF_A_RUN
-    free_files = _free_files(disk)
-    if free_files is not None and files > free_files:
+    most_files = free_files(folder)
+    if most_files is not None and files > most_files:
         raise OutputError(
             f"{source.name}: {source.frame_count} frames need {files} files, but the disk of {folder} can hold only"
-            f" {free_files} more; choose another folder, or write fewer (--save, --overlay)"
+            f" {most_files} more; choose another folder, or write fewer (--save, --overlay)"
         )
     return line + instead
 
@@ -61,22 +59,6 @@ def _instead(sinks: Sequence[Sink], frames: int, size: tuple[int, int], first: S
     files = frames * sum(len(sink.endings) for sink in sinks if sink.in_one_file(size) is not None)
     kept = f"--save {','.join(words)} would take about {byte_size(frames * sum(words.values()))}"
     return f"; {kept} in {len(words)} file{'s' * (len(words) > 1)} instead of {files}"
-
-
-def _free_files(folder: Path) -> int | None:
-    """How many more files the disk can hold; None where it has no such limit, or does not tell."""
-    if not hasattr(os, "statvfs"):
-        return None
-    status = os.statvfs(folder)
-    return status.f_favail if status.f_files else None
-
-
-def _existing(folder: Path) -> Path:
-    """The nearest folder that is already there."""
-    folder = folder.absolute()
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    return folder
 
 
 def byte_size(count: float) -> str:

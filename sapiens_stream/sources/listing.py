@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sapiens_stream.disk import folds_case
 from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Skipped
+from sapiens_stream.home import absence
 from sapiens_stream.sources.kinds import EXTENSIONS, KINDS_NOT_READ, is_photo, not_read
 
 
@@ -117,7 +119,7 @@ def _given(photos: Sequence[str | Path]) -> list[Listed | Skipped]:
         raise InputError(f"{named(photos)}: none of the {len(paths)} photos is there")
     root = _common(paths)
     return [
-        Listed(path, _stem(path, root)) if os.path.lexists(path) else Skipped(str(given), "no such file")
+        Listed(path, _stem(path, root)) if os.path.lexists(path) else Skipped(str(given), absence(path))
         for path, given in zip(paths, photos, strict=True)
     ]
 
@@ -168,7 +170,7 @@ def _sought(line: str, folder: Path) -> Path | Skipped:
             return (
                 Path("/", *path.parts[1:]) if path.root == "//" else path
             )  # which POSIX tells from "/", and nobody else
-    return Skipped(line, "no such file")
+    return Skipped(line, absence(os.path.abspath(folder / line)))  # noqa: PTH100
 
 
 def _named(paths: list[Path], root: Path) -> Iterator[Listed]:
@@ -182,6 +184,8 @@ def _stem(path: Path, root: Path) -> str:
 def _each_its_results(found: list[Listed | Skipped], results: Path | None) -> Iterator[Listed | Skipped]:
     """Those whose results overwrite neither each other's nor, in the folder `results`, a photo; others `Skipped`."""
     taken: dict[str, Path] = {}
+    alike: dict[str, Path] = {}
+    folds: bool | None = None
     for each in found:
         if isinstance(each, Listed):
             kind = KINDS_NOT_READ.get(each.path.suffix.lower())
@@ -192,12 +196,19 @@ def _each_its_results(found: list[Listed | Skipped], results: Path | None) -> It
                 yield Skipped(str(each.path), f"it lies where its results go, in {results}; choose another folder")
                 continue
             first = taken.setdefault(each.name, each.path)
+            why = ""
             # The class map of "a" is a_seg.npy, and so is the foreground mask of "a_seg".
             if first is each.path:
                 first = taken.get(each.name + "_seg") or taken.get(each.name.removesuffix("_seg"), first)
+            if first is each.path and results is not None:
+                like = alike.setdefault(each.name.casefold(), each.path)
+                if like is not each.path:  # so the disk is hardly ever asked
+                    folds = folds_case(results) if folds is None else folds
+                    if folds:
+                        first, why = like, f", as the disk of {results} takes upper and lower case for the same"
             if first is not each.path:
                 same = first == each.path
-                reason = "it is listed already" if same else f"its results would overwrite those of {first.name}"
+                reason = "it is listed already" if same else f"its results would overwrite those of {first.name}{why}"
                 yield Skipped(str(each.path), reason)
                 continue
         yield each

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import select
-import shutil
 import stat
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from sapiens_stream.containers.opening import CONNECT_SECONDS, STALL_SECONDS, is_list
+from sapiens_stream.disk import free_bytes
 from sapiens_stream.errors import InputError, cause
 
 CHUNK_BYTES = 1 << 20
@@ -45,10 +45,11 @@ class Spool:
 
     def fill(self, chunks: Iterable[bytes], alive: Callable[[], None]) -> None:
         """Writes it all, and calls `alive` with each chunk. Raises InputError, nameless, if the disk would get full."""
-        folder = tempfile.gettempdir()
+        folder = Path(tempfile.gettempdir())
         try:
             for chunk in chunks:
-                if shutil.disk_usage(folder).free < LEFT_FREE + len(chunk):
+                free = free_bytes(folder)
+                if free is not None and free < LEFT_FREE + len(chunk):
                     raise InputError(f"it has to be kept in {folder}, which has no room for it; TMPDIR names another")
                 self._file.write(chunk)
                 alive()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sapiens_stream import settings
+from sapiens_stream.disk import free_bytes
 from sapiens_stream.errors import OutputError
 from sapiens_stream.pipeline.space import byte_size
 from sapiens_stream.results.export.target import Target
@@ -42,11 +41,8 @@ def write_png_files(frames: Iterable[StoredFrame], target: Target) -> None:
 
 
 def _require_space(root: Path, needed: int) -> None:
-    folder = root.absolute()
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    free = shutil.disk_usage(os.fspath(folder)).free
-    if needed > free:
+    free = free_bytes(root)
+    if free is not None and needed > free:
         raise OutputError(
             f"the files need {byte_size(needed)}, {byte_size(free)} are free in {root}; --to png is smaller"
         )
