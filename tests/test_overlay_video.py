@@ -464,6 +464,26 @@ def test_each_encoder_writes_a_video_in_its_container_or_is_refused_at_once(tmp_
     assert sound(path)[1]
 
 
+@pytest.mark.parametrize("codec", [name for name in ENCODERS if encoders.in_software(name)])
+def test_each_container_that_is_offered_holds_the_video(tmp_path, codec):
+    if codec not in working():
+        pytest.skip(f"{codec} does not work here")
+    source = make_video(tmp_path / "a.mp4", frames=3, size=(64, 80), audio="aac")
+    written = set()
+    for name in ("overlay.mp4", "overlay.mov", "overlay.mkv", "overlay.webm"):
+        with suppress(UsageError):
+            encoders.require_fitting(codec, tmp_path / name)
+            overlay(source, tmp_path / name, codec=codec)
+            assert len(times(tmp_path / name)) == 3
+            written.add(name)
+    assert {f"overlay{container_for(codec)}", "overlay.mkv"} <= written
+
+
+def test_av1_is_refused_in_mov_at_once(tmp_path):
+    with pytest.raises(UsageError, match=r"a video by libsvtav1 goes into \.mp4 or \.mkv"):
+        encoders.require_fitting("libsvtav1", tmp_path / "overlay.mov")
+
+
 def test_no_other_encoder_is_tried_where_threads_are_short(tmp_path, monkeypatch):
     tried = []
     monkeypatch.setattr(encoders, "_problem", lambda codec: tried.append(codec) or "it can't be opened: out of threads")

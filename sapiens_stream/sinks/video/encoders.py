@@ -42,6 +42,8 @@ class Encoder:
     """
 
     extension: str = ".mp4"
+    in_mov: bool = True
+    """Whether mov holds what mp4 does."""
     crf_option: str = "crf"
     crf_range: tuple[int, int, int] | None = None
     gpu_option: str | None = None
@@ -79,8 +81,9 @@ class Encoder:
         return settings
 
 
-def _nvenc(default: int, tag: str | None = None, deep: str | None = None) -> Encoder:
+def _nvenc(default: int, tag: str | None = None, deep: str | None = None, in_mov: bool = True) -> Encoder:
     return Encoder(
+        in_mov=in_mov,
         crf_option="cq",
         crf_range=(1, default, 51),  # not from 0, by which it means that it chooses
         gpu_option="gpu",
@@ -106,7 +109,12 @@ ENCODERS: Mapping[str, Encoder] = {
         deep="yuv420p10le",
     ),
     "libsvtav1": Encoder(
-        crf_range=(0, 35, 63), presets=_SVT_AV1_PRESETS, largest=16384, smallest=32, deep="yuv420p10le"
+        in_mov=False,
+        crf_range=(0, 35, 63),
+        presets=_SVT_AV1_PRESETS,
+        largest=16384,
+        smallest=32,
+        deep="yuv420p10le",
     ),
     "libvpx-vp9": Encoder(
         extension=".webm",
@@ -118,7 +126,7 @@ ENCODERS: Mapping[str, Encoder] = {
     ),
     "h264_nvenc": _nvenc(23),
     "hevc_nvenc": _nvenc(28, tag="hvc1", deep="p010le"),
-    "av1_nvenc": _nvenc(35, deep="p010le"),
+    "av1_nvenc": _nvenc(35, deep="p010le", in_mov=False),
     "h264_videotoolbox": Encoder(),
     "hevc_videotoolbox": Encoder(tag="hvc1", deep="p010le"),
     "prores_ks": Encoder(extension=".mov", bytes_per_pixel=0.9, deep="yuv422p10le"),
@@ -197,7 +205,8 @@ def container_for(codec: str) -> str:
 def require_fitting(codec: str, path: Path) -> None:
     """Raises UsageError where a file of that ending does not hold the encoder's videos, naming those that do."""
     extension = container_for(codec)
-    fitting = (".mp4", ".mov", ".mkv") if extension == ".mp4" else tuple(dict.fromkeys((extension, ".mkv")))
+    mov = (".mov",) if extension == ".mp4" and encoder_named(codec).in_mov else ()
+    fitting = tuple(dict.fromkeys((extension, *mov, ".mkv")))
     if path.suffix.lower() not in fitting:
         raise UsageError(f"{path}: a video by {codec} goes into {' or '.join(fitting)}")
 
