@@ -177,6 +177,21 @@ class TestFiles:
         assert np.allclose(found.shares[:, 5, 5], np.arange(9, 3, -1) / 45, atol=1 / 511)
         assert len(found.classes) == RANKS
 
+    def test_all_that_covers_a_pixel_is_no_more_than_the_pixel(self) -> None:
+        ids = np.arange(1, 5, dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(2, 2)
+        shares = np.array([254, 0.9, 0.8, 0.7])[:, None, None] * np.ones((1, 2, 2)) / 256 * 65535
+        ranked = RankedPlanes(ids, shares.astype(np.uint16), Extent(SIZE, (0, 0, *SIZE), (0.0, 0.0, 2.0, 2.0)))
+        found = coverage_of(replace(result_of(), ranked=ranked))
+        assert (found.shares.sum(0) <= 1).all()
+        assert found.classes[:, 5, 5].tolist() == [
+            1,
+            2,
+            3,
+            0,
+            0,
+            0,
+        ]  # in 256ths 254 and three of 1, for which two are left
+
 
 class TestCommands:
     def test_a_video_has_probabilities_and_a_render_has_none(self, program: Program, tmp_path: Path) -> None:

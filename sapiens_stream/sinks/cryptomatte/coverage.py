@@ -42,6 +42,7 @@ def coverage_of(result: Segmentation, only: Iterable[int] | None = None) -> Cove
         if width:
             box = slice(y, y + height), slice(x, x + width)
             _enter(classes[(slice(None), *box)], shares[(slice(None), *box)], class_id, share[box])
+    _keep_to_one(classes, shares)
     return Coverage(classes, shares)
 
 
@@ -54,6 +55,15 @@ def _enter(classes: npt.NDArray[np.uint8], shares: Floats, class_id: int, share:
             continue
         shares[rank], share = np.where(larger, share, shares[rank]), np.where(larger, shares[rank], share)
         classes[rank], ids = np.where(larger, ids, classes[rank]), np.where(larger, classes[rank], ids)
+
+
+def _keep_to_one(classes: npt.NDArray[np.uint8], shares: Floats) -> None:
+    """Has the shares of a pixel, each rounded for itself, be no more than all of it: the least give way, in place."""
+    left = np.ones(shares.shape[1:], np.float32)
+    for rank in range(1, RANKS):
+        left -= shares[rank - 1]
+        np.minimum(shares[rank], left, out=shares[rank])
+        classes[rank][shares[rank] == 0] = 0
 
 
 def nearest_person(person_map: IdArray) -> IdArray:
