@@ -28,6 +28,10 @@ two cores, that takes 1 to 4 % of the CPU time of a whole run.
 """
 
 
+def _nothing() -> None:
+    """What is left to cancel of a group that is over."""
+
+
 class ThreadGroup:
     """Threads of which none outlives its owner for long, and whose first failure is kept.
 
@@ -46,7 +50,7 @@ class ThreadGroup:
 
     def __init__(
         self,
-        cancel: Callable[[], None] = lambda: None,
+        cancel: Callable[[], None] = _nothing,
         *,
         join_seconds: float = JOIN_SECONDS,
         log_late: bool = True,
@@ -72,9 +76,11 @@ class ThreadGroup:
     def cancel(self) -> None:
         """Has all threads end; returns at once."""
         with self._lock:
-            first, self._cancelled = not self._cancelled, True
-        if first:
-            self._cancel()
+            self._cancelled = True
+            # Forgotten, because a group and the owner of its `cancel` are a circle, which keeps all that the owner has
+            # until Python looks for circles.
+            cancel, self._cancel = self._cancel, _nothing
+        cancel()
 
     def join(self) -> tuple[str, ...]:
         """Waits for all of them together, `join_seconds` at most. Returns, and logs, who did not end in time."""

@@ -354,6 +354,9 @@ class Stand:
         self._frame = av.VideoFrame(16, 16, "yuv420p10le")
         self.side_data = {Type.DOVI_METADATA: b"data"}
 
+    def reformat(self, *_, **__):
+        return self
+
     def __getattr__(self, name):
         return getattr(self._frame, name)
 

@@ -136,7 +136,7 @@ def test_a_source_that_cannot_be_read_on_costs_the_rest_of_the_sound(
 
 
 def test_a_source_that_is_gone_costs_its_sound_alone(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(*_: Any) -> Any:
+    def gone(*_: Any, **__: Any) -> Any:
         raise InputError("it is gone")
 
     monkeypatch.setattr(companions, "open_again", gone)

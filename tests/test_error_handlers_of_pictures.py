@@ -152,7 +152,10 @@ class TestVideos:
 
     def test_a_turn_that_pyav_cannot_list_is_taken_from_the_frame(self) -> None:
         class Odd:
-            rotation = 90
+            rotation, colorspace = 90, 1
+
+            def reformat(self, *_: Any, **__: Any) -> Any:
+                return self
 
             @property
             def side_data(self) -> Any:

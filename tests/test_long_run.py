@@ -1,15 +1,27 @@
 """Long runs, in small: what grows with the frames is on the disk alone, and is as much as was estimated before."""
 
+import gc
 import sys
+from contextlib import contextmanager
 from multiprocessing import get_context
 
+import av
+import numpy as np
 import pytest
+import torch
 
+from sapiens_stream import Segmenter, segment
 from sapiens_stream.classes import SAPIENS
+from sapiens_stream.cli.batch_runner import BatchRunner
 from sapiens_stream.containers.label_video import LabelVideo
+from sapiens_stream.frame import Frame
+from sapiens_stream.pipeline import Run, Stream
 from sapiens_stream.pipeline.space import require_space
 from sapiens_stream.sinks import Outputs
+from tests.hdr import PQ, video_frame
+from tests.hdr import write as write_hdr
 from tests.long_run import LoopedClip, ToyEngine, bytes_read, long_run
+from tests.media import make_video
 
 needs_counters = pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what a process reads")
 
@@ -69,3 +81,61 @@ def test_of_many_frames_it_says_what_one_file_would_take(save, words, files, tmp
     if words:
         assert f"--save {words} would take about " in line and line.endswith(files)
     assert "instead" not in estimate(tmp_path, save, 20_000)
+
+
+HEAVY = (Run, Stream, Frame, av.VideoCodecContext, av.container.InputContainer, torch.Tensor)
+
+
+@contextmanager
+def uncollected():
+    """Lists what is left of heavy things where nobody looks for circles of things that hold each other."""
+    gc.collect()
+    gc.disable()
+    left = []
+    try:
+        yield left
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left += [repr(type(each)) for each in gc.garbage if isinstance(each, HEAVY)]
+        left += [repr(each) for each in gc.garbage if isinstance(each, av.VideoFrame) and each.width > 2]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--save classes,json",
+        "--overlay none --save people,labels --people builtin --steady 1",
+        "--every 3 --codec ffv1 --save none",
+        "--matte qtrle --overlay frames --save none --jobs 2",
+    ],
+)
+def test_nothing_of_a_clip_that_is_done_stays(options, program, tmp_path, monkeypatch):
+    clips = [make_video(tmp_path / f"{name}.mp4", size=(96, 160), frames=8, audio="aac") for name in "abcdef"]
+    light = [video_frame(np.full((96, 160, 3), 500 + index, np.float32), PQ) for index in range(4)]
+    clips.append(write_hdr(tmp_path / "hdr.mkv", light))
+    begun, alive = BatchRunner.begun, []
+
+    def counted(runner, turn):
+        alive.append(sum(isinstance(each, Run) for each in gc.get_objects()))
+        begun(runner, turn)
+
+    monkeypatch.setattr(BatchRunner, "begun", counted)
+    with uncollected() as left:
+        assert program("video", *clips, *options.split(), "--device", "cpu", "-o", tmp_path / "out").code == 0
+    assert left == []
+    assert len(alive) == len(clips) and max(alive) <= 4  # those that go on, and the last that have ended
+
+
+def test_from_python_neither(tmp_path):
+    clip = make_video(tmp_path / "a.mp4", size=(96, 160), frames=8)
+    with Segmenter("builtin", device="cpu", people="builtin") as model, uncollected() as left:
+        for _ in range(3):
+            for result in segment(clip, model=model, steady=1):
+                assert result.labels is not None
+            del result
+            next(iter(segment(clip, model=model)))  # left early
+    assert left == []

@@ -183,6 +183,8 @@ class BatchRunner(Runner):
         turn = self._turns.get(index)
         if turn is None or index not in self._over:
             return
+        if self._turns_are_inputs:
+            del self._turns[index]  # with what its run holds
         run, error = turn.run, turn.error
         if run is None:
             if error is not None and belongs_to_input(error):

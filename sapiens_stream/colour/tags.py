@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
 
 import av
-from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 
 from sapiens_stream.colour.conversion import lock_of
 from sapiens_stream.colour.matrix import is_known
 from sapiens_stream.colour.meaning import BT2020, FULL_RANGE, PQ, UNSPECIFIED, USUAL_PEAK, Colour
+from sapiens_stream.colour.side_data import side_data_of
 
 _DARKEST_PEAK, _BRIGHTEST_PEAK = 100.0, 10_000.0  # the latter is all that PQ can say
 _DOLBY = "Dolby Vision of profile 5, which has no picture for other players: colours, and so classes, will be wrong"
@@ -37,7 +35,7 @@ def colour_of(frame: av.VideoFrame) -> Colour:
     if not is_known(said):
         said = replace(said, unreadable=_UNKNOWN.format(said.matrix))
     if not said.hdr:
-        if bits > 8 and said.transfer == UNSPECIFIED and _side_data(frame, SideDataType.DOVI_METADATA) is not None:
+        if bits > 8 and said.transfer == UNSPECIFIED and side_data_of(frame, SideDataType.DOVI_METADATA) is not None:
             return replace(said, unreadable=_DOLBY)
         return said
     return completed(said, peak=_peak(frame) if said.transfer == PQ else USUAL_PEAK)
@@ -85,13 +83,13 @@ class MasteringDisplay:
 
 
 def light_level(frame: av.VideoFrame) -> LightLevel | None:
-    data = _side_data(frame, SideDataType.CONTENT_LIGHT_LEVEL)
+    data = side_data_of(frame, SideDataType.CONTENT_LIGHT_LEVEL)
     return None if data is None or len(data) < 8 else LightLevel(*struct.unpack_from("=2I", data))
 
 
 def mastering_display(frame: av.VideoFrame) -> MasteringDisplay | None:
     """None where the frame does not tell all of it."""
-    data = _side_data(frame, SideDataType.MASTERING_DISPLAY_METADATA)
+    data = side_data_of(frame, SideDataType.MASTERING_DISPLAY_METADATA)
     if data is None or len(data) < 88:
         return None
     *rationals, has_primaries, has_luminance = struct.unpack_from("=22i", data)  # FFmpeg's AVMasteringDisplayMetadata
@@ -100,10 +98,3 @@ def mastering_display(frame: av.VideoFrame) -> MasteringDisplay | None:
     values = [numerator / denominator for numerator, denominator in zip(rationals[::2], rationals[1::2], strict=True)]
     pairs = [(values[place], values[place + 1]) for place in range(0, 10, 2)]
     return MasteringDisplay(*pairs)
-
-
-def _side_data(frame: av.VideoFrame, kind: SideDataType) -> bytes | None:
-    try:
-        return bytes(cast("Mapping[SideDataType, SideData]", frame.side_data)[kind])
-    except (KeyError, ValueError):  # the latter where there is some of a kind that PyAV does not know
-        return None

@@ -127,9 +127,8 @@ class Run(LoggedRun):
         self._note = note
         self._remarks = BoxesGiven(remarks)
         self.stopping = False
-        self._on_skip = on_skip
+        self._tell_skipped = _one_at_a_time(on_skip)
         self._on_done = on_done
-        self._skipping = Lock()
         self._threads = ThreadGroup()
         self._stream = Stream(
             source,
@@ -294,11 +293,6 @@ class Run(LoggedRun):
         self.statistics.skip(item)
         self._tell_skipped(item)
 
-    def _tell_skipped(self, item: Skipped) -> None:
-        if self._on_skip is not None:
-            with self._skipping:
-                self._on_skip(item)
-
     def _require_folder(self) -> None:
         if self._folder is not None:
             self._folder.require_present()
@@ -360,3 +354,15 @@ class Run(LoggedRun):
             self.statistics.stored = self._resumption.engine.found
         record = self._log.as_dict(self.statistics, self.outputs) | self._remarks.record()
         return record if self._refiner is None else record | self._refiner.record()
+
+
+def _one_at_a_time(tell: Callable[[Skipped], None] | None) -> Callable[[Skipped], None]:
+    """Several threads skip. (No method: the stream that has it would hold the run, and all of it.)"""
+    lock = Lock()
+
+    def told(item: Skipped) -> None:
+        if tell is not None:
+            with lock:
+                tell(item)
+
+    return told

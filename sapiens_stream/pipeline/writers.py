@@ -81,19 +81,19 @@ class Writers:
         self._lock = Lock()
         self._channels: list[Channel[_Job]] = []
         self._threads = ThreadGroup(self.end, join_seconds=math.inf)  # as long as its end takes
-        self._works: list[tuple[str, Callable[[], None]]] = []
         self._ahead = ThreadPoolExecutor(workers, "paint")  # `join` ends it
         self._painted_ahead: list[Sink] = []
+        works: list[tuple[str, Callable[[], None]]] = []
         if when_full == "drop":
-            self._add("write", sinks, 1)
+            works += self._to_do("write", sinks, 1)
         else:
             self._painted_ahead = [sink for sink in sinks if sink.ordered]
             statistics.threads["paint"] = workers
             for sink in self._painted_ahead:
-                self._add("encode", [sink], 1)
-            self._add("write", [sink for sink in sinks if not sink.ordered], workers)
-        self._busy = len(self._works)
-        for stage, work in self._works:
+                works += self._to_do("encode", [sink], 1)
+            works += self._to_do("write", [sink for sink in sinks if not sink.ordered], workers)
+        self._busy = len(works)
+        for stage, work in works:
             self._threads.start(stage, work)
 
     @property
@@ -127,7 +127,7 @@ class Writers:
 
     def join(self) -> None:
         """Waits until the sinks are closed; call it after `end`."""
-        self._threads.join()
+        self._threads.close()
         self._ahead.shutdown(cancel_futures=True)
 
     def close(self) -> None:
@@ -137,9 +137,10 @@ class Writers:
         if self.failure is not None:
             raise self.failure
 
-    def _add(self, stage: str, sinks: Sequence[Sink], count: int) -> None:
+    def _to_do(self, stage: str, sinks: Sequence[Sink], count: int) -> Sequence[tuple[str, Callable[[], None]]]:
+        """Work for so many threads, which take from a channel of their own."""
         if not sinks:
-            return
+            return []
         drop = self._when_full == "drop"
         channel: Channel[_Job] = Channel(
             QUEUED_RESULTS[self._when_full],
@@ -149,7 +150,7 @@ class Writers:
         )
         self._channels.append(channel)
         self.statistics.threads[stage] = self.statistics.threads.get(stage, 0) + count
-        self._works += [(stage, partial(self._work, stage, sinks, channel))] * count
+        return [(stage, partial(self._work, stage, sinks, channel))] * count
 
     def _work(self, stage: str, sinks: Sequence[Sink], channel: Channel[_Job]) -> None:
         self._on_start()

@@ -6,6 +6,9 @@ import math
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+
+from sapiens_stream.colour.side_data import side_data_of
 
 
 class DisplayMatrix:
@@ -17,7 +20,7 @@ class DisplayMatrix:
 
     def turns(self, frame: av.VideoFrame) -> tuple[int, bool]:
         """As a `Frame` has it: quarter turns counter-clockwise, then mirrored."""
-        if frame.rotation != self._rotation:  # only then, because PyAV's `side_data` keeps a frame until the next gc
+        if frame.rotation != self._rotation:
             self._rotation, self._turns = frame.rotation, _upright_turns(frame)
         return self._turns
 
@@ -27,11 +30,9 @@ def _upright_turns(frame: av.VideoFrame) -> tuple[int, bool]:
 
     The matrix is that of libavutil/display.h: a point (x, y), y down, goes to (a x + c y, b x + d y).
     """
-    try:
-        a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5].tolist()  # type: ignore[typeddict-item]
-    except KeyError:
-        return 0, False
-    except ValueError:  # PyAV can list no side data at all where there is a kind that it does not know
+    matrix = side_data_of(frame, SideDataType.DISPLAYMATRIX)
+    if matrix is None:  # or there is other data, of a kind that PyAV does not know
         return round(frame.rotation / 90) % 4, False
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     mirrored = a * d < b * c
     return round(math.atan2(-b, -a if mirrored else a) / (math.pi / 2)) % 4, mirrored

@@ -106,9 +106,12 @@ class Video(Source):
 
     def _end(self) -> None:
         with self._lock:
-            self._closed = True
-            self._demuxer.close()
-        self._frames = iter(())  # a generator that is kept would keep its decoder's threads and frames
+            if not self._closed:
+                self._closed = True
+                self._demuxer.close()
+                # Whoever keeps this source, or a generator of it, would keep its decoder's threads and frames.
+                del self._demuxer
+        self._frames = iter(())
 
     def _forget(self) -> None:
         """Not before the source is closed: whoever writes the sound reads the same input once more."""
@@ -185,10 +188,11 @@ class Video(Source):
     def _read(self) -> Iterator[Frame | Skipped]:
         index = 0
         matrix = DisplayMatrix()
+        container, stream = self._demuxer.container, self._demuxer.stream
         decoded = self._decoded()
-        if holds_no_times_of_showing(self._demuxer.container):
+        if holds_no_times_of_showing(container):
             decoded = _as_decoded(decoded)
-        for each in self._progressive(_timed(decoded, self._demuxer.stream)):
+        for each in self._progressive(_timed(decoded, stream)):
             if isinstance(each, Skipped):
                 yield each
                 continue
@@ -202,13 +206,14 @@ class Video(Source):
                 pts=each.pts,
                 time_base=each.time_base,
                 duration=each.duration or None,
-                sample_aspect_ratio=self._demuxer.stream.sample_aspect_ratio,
+                sample_aspect_ratio=stream.sample_aspect_ratio,
                 damaged=Damaged(self._name, f"frame {index} is damaged") if each.is_corrupt else None,
             )
             index += 1
 
     def _decoded(self) -> Iterator[av.VideoFrame | Skipped]:
-        packets = self._demuxer.packets()
+        demuxer = self._demuxer
+        packets = demuxer.packets()
         failures = count = 0
         while True:
             try:
@@ -238,8 +243,8 @@ class Video(Source):
             yield from frames
             if not packet.size:
                 break
-        if self._demuxer.missing:
-            yield Skipped(self._name, f"{self._demuxer.missing}, after {count} frames")
+        if demuxer.missing:
+            yield Skipped(self._name, f"{demuxer.missing}, after {count} frames")
 
     def _progressive(self, frames: Iterable[av.VideoFrame | Skipped]) -> Iterator[av.VideoFrame | Skipped]:
         deinterlacer = Deinterlacer()
