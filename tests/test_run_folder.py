@@ -16,7 +16,7 @@ from sapiens_stream.errors import FolderTaken
 from sapiens_stream.pipeline import known_files
 from sapiens_stream.pipeline.file_list import FileList
 from sapiens_stream.pipeline.fingerprint import Fingerprint
-from sapiens_stream.pipeline.lock import Lock, is_held
+from sapiens_stream.pipeline.lock import Lock, is_held, whole_file
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.settings import RUN_SCHEMA
 from sapiens_stream.sinks.files import written_aside
@@ -412,6 +412,15 @@ def test_a_lock_that_was_left_where_there_are_none_is_not_held(tmp_path, monkeyp
     monkeypatch.setattr("sapiens_stream.pipeline.lock._try_lock", fails)
     (tmp_path / ".x.lock").touch()
     assert is_held(tmp_path / ".x.lock") is held
+
+
+def test_a_disk_whose_files_are_never_the_same_is_told_and_not_asked_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(Lock, "in_place", False)
+    with pytest.raises(OSError, match="st_ino"):
+        Lock(tmp_path / ".x.lock")
+    monkeypatch.setattr(os.path, "samestat", lambda one, two: False)
+    with pytest.raises(OSError, match="st_ino"), whole_file(tmp_path / "run.jsonl", os.O_RDWR | os.O_CREAT):
+        pytest.fail("there is none")
 
 
 def test_a_lock_whose_disk_is_gone_is_let_go_of(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,10 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
+_TRIES = 1000
+"""How often in a row another may take a file away before it is locked; on a disk that tells nonsense it never ends."""
+
+
 class Busy(Exception):
     """Another run holds the lock."""
 
@@ -41,7 +46,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        while True:
+        for _ in range(_TRIES):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
             try:
                 _try_lock(self._descriptor)
@@ -53,6 +58,7 @@ class Lock:
             if self.in_place:
                 return
             _close(self._descriptor)  # its holder removed it between our opening and locking it
+        raise _never_the_same()
 
     @property
     def in_place(self) -> bool:
@@ -87,7 +93,7 @@ def whole_file(path: Path, flags: int) -> Iterator[int]:
 
     The block may put another file in its place. Raises OSError where it cannot be opened.
     """
-    while True:
+    for _ in range(_TRIES):
         descriptor = os.open(path, flags, 0o666)
         try:
             with suppress(OSError):  # a file system without locks
@@ -97,6 +103,11 @@ def whole_file(path: Path, flags: int) -> Iterator[int]:
                 return
         finally:
             os.close(descriptor)
+    raise _never_the_same()
+
+
+def _never_the_same() -> OSError:
+    return OSError(errno.ESTALE, "the disk tells other numbers of the same file (st_ino) each time that it is asked")
 
 
 def is_held(path: Path) -> bool:
