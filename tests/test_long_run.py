@@ -120,7 +120,7 @@ def test_nothing_of_a_clip_that_is_done_stays(options, program, tmp_path, monkey
     begun, alive = BatchRunner.begun, []
 
     def counted(runner, turn):
-        alive.append(sum(isinstance(each, Run) for each in gc.get_objects()))
+        alive.append(sum(type(each) is Run for each in gc.get_objects()))
         begun(runner, turn)
 
     monkeypatch.setattr(BatchRunner, "begun", counted)
