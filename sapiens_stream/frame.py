@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -161,6 +161,12 @@ class Frame:
         return min(4.0, max(0.25, float(self.pixel_aspect or 1)))
 
     @property
+    def seen_size(self) -> tuple[int, int]:
+        """(height, width) in which it is meant to be seen, in square pixels: no more of them than `rgb` has."""
+        height, width = self.size
+        return max(1, round(height / max(1.0, self.widening))), max(1, round(width * min(1.0, self.widening)))
+
+    @property
     def time(self) -> Fraction | None:
         """Seconds from the source's own zero; None for a photo."""
         if self.pts is None or self.time_base is None:
@@ -223,6 +229,18 @@ class Frame:
 
         small = sdr_frame(self.decoded, fit)
         canvas[:] = array_of(small, "rgb24")
+
+    def with_picture(self, rgb: UInt8Array) -> Frame:
+        """The same frame with another picture in place of its own.
+
+        Args:
+            rgb: (H, W, 3) uint8 RGB, upright, of its `size`.
+
+        Returns:
+            A new frame, which nothing has to be turned of.
+        """
+        aspect = self.pixel_aspect
+        return replace(self, decoded=rgb, quarter_turns=0, mirrored=False, sample_aspect_ratio=aspect)
 
     def upright(self, array: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
         """Turns an array that lies as `decoded` does upright.

@@ -228,7 +228,7 @@ class Result(Segmentation):
         self._require_people(outputs)
         frame = self.frame
         if name is not None:
-            frame = replace(frame, name=name, decoded=frame.rgb, quarter_turns=0, mirrored=False)
+            frame = replace(frame.with_picture(frame.rgb), name=name)
         info = SourceInfo(name=frame.name, kind="photos", frame_count=1, size=frame.size)
         for sink in outputs.sinks(Path(folder), frame.name, info, self.classes, warnings.warn):
             sink.write(replace(self, frame=frame))

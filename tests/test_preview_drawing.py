@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,23 @@ def test_keys_change_the_look(keys: str, look: Look) -> None:
     for key in keys:
         reached = press(key, reached, SAPIENS, [2, 5]).look
     assert reached == look
+
+
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize(("turns", "size", "seen"), [(0, (96, 160), (72, 160)), (1, (160, 96), (160, 72))])
+def test_pixels_that_are_no_squares_are_shown_as_they_are_meant(
+    turns: int, size: tuple[int, int], seen: tuple[int, int], marked: bool
+) -> None:
+    stored = np.zeros((96, 160, 3), np.uint8)
+    frame = Frame(index=0, name="x", decoded=stored, quarter_turns=turns, sample_aspect_ratio=Fraction(4, 3))
+    if marked:  # as `Coloured` does
+        frame = frame.with_picture(frame.rgb)
+    result = Segmentation(frame=frame, class_map=np.zeros(size, np.uint8), classes=SAPIENS)
+    slots = SharedSlots.create()
+    slots.write(0, Screen(views=[CameraView(camera="0", latest=result)], figures=FIGURES))
+    [picture] = slots.read(0).views
+    assert picture.rgb is not None and picture.class_map is not None
+    assert picture.rgb.shape[:2] == picture.class_map.shape == seen
 
 
 @pytest.mark.parametrize("sizes", [[(480, 640)], [(2160, 3840)], [(3000, 100), (480, 640), (1080, 1920)], []])

@@ -13,6 +13,7 @@ import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from urllib.parse import parse_qs, quote, urlsplit
 
 import av
@@ -184,22 +185,28 @@ def test_the_picture_its_class_map_and_the_figures_arrive_as_they_were_shown():
 
 
 @pytest.mark.parametrize(
-    ("size", "turns", "expected"),
+    ("size", "turns", "aspect", "expected"),
     [
-        ((96, 160), 0, (96, 160)),
-        ((720, 1600), 0, (576, 1280)),
-        ((160, 96), 1, (160, 96)),
-        ((1600, 1400), 3, (1463, 1280)),
+        ((96, 160), 0, None, (96, 160)),
+        ((720, 1600), 0, None, (576, 1280)),
+        ((160, 96), 1, None, (160, 96)),
+        ((1600, 1400), 3, None, (1463, 1280)),
+        ((96, 160), 0, Fraction(4, 3), (72, 160)),
+        ((96, 160), 0, Fraction(8, 9), (96, 142)),
+        ((160, 96), 1, Fraction(4, 3), (160, 72)),
+        ((1080, 1440), 0, Fraction(4, 3), (720, 1280)),
     ],
-    ids=["as it is", "shrunk", "turned", "turned and shrunk"],
+    ids=["as it is", "shrunk", "turned", "turned and shrunk", "wide", "narrow", "wide and turned", "wide and shrunk"],
 )
 @pytest.mark.parametrize("as_video", [True, False], ids=["decoder's frame", "array"])
-def test_a_picture_arrives_upright_and_no_wider_than_the_limit(size, turns, expected, as_video):
+def test_a_picture_arrives_upright_in_square_pixels_and_no_wider_than_the_limit(
+    size, turns, aspect, expected, as_video
+):
     whole = segmentation(37, size)
     lying = np.ascontiguousarray(np.rot90(whole.frame.decoded, -turns))
     if as_video:
         lying = av.VideoFrame.from_ndarray(lying, "rgb24").reformat(format="yuv420p")
-    frame = Frame(index=0, name="0", decoded=lying, quarter_turns=turns)
+    frame = Frame(index=0, name="0", decoded=lying, quarter_turns=turns, sample_aspect_ratio=aspect)
     with serving() as preview, watching(preview) as viewer:
         preview.show(screen(Segmentation(frame=frame, class_map=whole.class_map, classes=SAPIENS)))
         received = viewer.next()

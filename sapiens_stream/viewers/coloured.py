@@ -44,7 +44,7 @@ class Coloured(Viewer):
             return seen
         picture = result.frame.rgb.copy()
         write_on(picture, marks)
-        return replace(seen, frame=replace(result.frame, decoded=picture, quarter_turns=0, mirrored=False))
+        return replace(seen, frame=result.frame.with_picture(picture))
 
 
 def coloured(colouring: Colouring) -> Callable[[Viewer], Viewer]:

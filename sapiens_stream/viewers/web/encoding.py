@@ -129,9 +129,12 @@ class PaintedEncoder:
 
 
 def shrunk(result: Segmentation, max_width: int) -> tuple[UInt8Array, UInt8Array]:
-    """(h, w, 3) BGR, as OpenCV encodes, and (h, w) class ids, uint8, upright, w at most `max_width`; never enlarged."""
+    """(h, w, 3) BGR, as OpenCV encodes, and (h, w) class ids, uint8, upright, w at most `max_width`; never enlarged.
+
+    Pixels that are meant to be seen wider or narrower than high are made square.
+    """
     frame = result.frame
-    height, width = frame.size
+    height, width = frame.seen_size
     if width > max_width:
         height, width = max(1, round(height * max_width / width)), max_width
     as_it_lies = (width, height) if frame.quarter_turns % 2 == 0 else (height, width)

@@ -100,7 +100,7 @@ class SharedSlots:
         self.descriptors = ()
 
     def write(self, slot: int, screen: Screen) -> None:
-        """Copies a screen; pictures larger than their share of PIXELS are shrunk. About a millisecond at 1080p."""
+        """Copies a screen, in square pixels; what is larger than its share of PIXELS is shrunk. 1 ms at 1080p."""
         start = slot * _SLOT_BYTES
         place = start + _TEXT_BYTES
         share = PIXELS // max(len(screen.views), 1)
@@ -108,7 +108,7 @@ class SharedSlots:
         for view in screen.views:
             size = (0, 0)
             if view.latest is not None:
-                size = _within(view.latest.frame.size, share)
+                size = _within(view.latest.frame.seen_size, share)
                 rgb, class_map = self._arrays(place, size)
                 _copy(view.latest, rgb, class_map)
                 place += 4 * size[0] * size[1]
