@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -78,6 +80,20 @@ def test_damage_to_what_is_no_part_of_the_picture_is_none(tmp_path: Path) -> Non
     found = read_one(tmp_path, PNG[:33] + broken + PNG[33:], "a.png")
     assert isinstance(found, Frame) and found.damaged is None
     assert (found.rgb == RGB).all()
+
+
+def test_a_tiff_that_tells_its_black_and_white_is_whole(tmp_path: Path) -> None:
+    """FFmpeg writes the tag 532 beside chroma, and its strict decoder does not know it."""
+    height, width = RGB.shape[:2]
+    encoder = av.CodecContext.create("tiff", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, "yuv444p", Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(RGB, "rgb24").reformat(format="yuv444p")
+    content = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+    assert struct.pack("<H", 532) in content
+    found = read_one(tmp_path, content, "a.tif")
+    assert isinstance(found, Frame) and found.damaged is None
+    assert np.abs(found.rgb.astype(int) - RGB).mean() < 3
 
 
 @pytest.mark.parametrize("interlaced", [False, True])

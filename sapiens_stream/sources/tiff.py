@@ -8,10 +8,10 @@ MAX_ENTRIES = 4096
 
 _CLASSIC = {b"II*\x00": "little", b"MM\x00*": "big"}
 _BIG = {b"II+\x00": "little", b"MM\x00+": "big"}
-# Width to photometric, fill order, strips, samples, planes, fax options, predictor, palette, tiles, chroma, black and
-# white: those of the pixels' own tags that FFmpeg knows.
+# Width to photometric, fill order, strips, samples, planes, fax options, predictor, palette, tiles, chroma: those of
+# the pixels' own tags that FFmpeg's decoder knows. The black and white that its encoder writes (532) it does not know.
 _PIXEL_TAGS = frozenset(
-    {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320, *range(322, 326), 530, 532}
+    {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320, *range(322, 326), 530}
 )
 _COMPRESSION, _JPEG = 259, 7
 BITS_PER_SAMPLE = 258
