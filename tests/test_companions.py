@@ -348,6 +348,28 @@ def test_chapters_and_tags_are_kept(codec: str, tmp_path: Path) -> None:
     assert warnings == []
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("rate, said", [(Fraction(25), "01:02:03:04"), (Fraction(30000, 1001), "01:02:03;04")])
+def test_the_time_code_is_kept_whatever_the_clock_ticks_in(
+    codec: str, rate: Fraction, said: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "clip.mov"
+    with open_file(make_video(tmp_path / "plain.mp4", rate=rate, size=(64, 96))) as plain:
+        [pictures] = plain.streams.video
+        with av.open(str(source), "w") as target:
+            copy = target.add_stream_from_template(pictures)
+            copy.codec_context.framerate = rate
+            copy.metadata["timecode"] = said
+            for packet in plain.demux(pictures):
+                if packet.size:
+                    packet.stream = copy
+                    target.mux(packet)
+    path, warnings = overlay(source, codec)
+    assert not warnings
+    with open_file(path) as container:
+        assert container.streams.video[0].metadata["timecode"] == said
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be replaced there")
 @pytest.mark.parametrize(
     ("sounds", "how"), [((), Path.replace), ((Sound(),), Path.replace), ((), copyfile)], ids=["other", "alike", "onto"]

@@ -90,8 +90,8 @@ def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
                 copy = target.add_stream_from_template(stream, opaque=True)
                 copy.codec_context.codec_tag = stream.codec_context.codec_tag
                 if isinstance(stream, VideoStream) and isinstance(copy, VideoStream):
-                    _keep_what_the_file_says(stream, copy)
                     rated = _with_its_rate(stream, copy)
+                    _keep_what_the_file_says(stream, copy)  # after the filter, which sets all of the copy anew
                 streams[stream.index] = copy
             side = complete(target, list(streams.values())) if complete is not None else None
             end = Fraction(0)
