@@ -61,6 +61,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python samples/own_model.py SOURCE")
     try:
-        main(*sys.argv[1:])
+        main(sys.argv[1])
     except SapiensStreamError as error:  # what its user can mend
         sys.exit(f"error: {error}")

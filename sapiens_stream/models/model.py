@@ -128,9 +128,13 @@ class Model(Runnable):
         height, width = (max(1, round(area**0.5 * stretch / step)) * step for stretch in (taller, 1 / taller))
         return replace(self.input, height=height, width=width)
 
-    @cached_property
+    @property
     def sha256(self) -> str | None:
         """Of the file, hexadecimal; read at the first use (seconds for gigabytes)."""
+        return self._sha256  # a property, since to Pyright a cached one is not what a protocol's property asks for
+
+    @cached_property
+    def _sha256(self) -> str | None:
         if self.path is None:
             return None
         with self.path.open("rb") as file:
