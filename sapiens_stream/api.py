@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, Unpack, cast, overload
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped
@@ -111,9 +111,9 @@ class Segmenter:
         return self.model.classes.names
 
     @overload
-    def __call__(self, image: list[Picture] | tuple[Picture, ...]) -> list[Result]: ...
-    @overload
     def __call__(self, image: list[ImageLike] | tuple[ImageLike, ...]) -> list[Result]: ...
+    @overload
+    def __call__(self, image: list[Picture] | tuple[Picture, ...]) -> list[Result]: ...
     @overload
     def __call__(self, image: ImageLike) -> Result: ...
     def __call__(self, image: ImageLike | list[Picture] | tuple[Picture, ...]) -> Result | list[Result]:
@@ -236,7 +236,9 @@ def segment(
         strict=strict,
         refiner=refiner_for(segmenter.model, steady=steady, every=every),
     )
-    return _results(stream, segmenter if segmenter is not model else None)
+    results = _results(stream, segmenter if segmenter is not model else None)
+    next(results)
+    return results
 
 
 def _opened(source: object, reconnect: Reconnect | None, timeout: float | None, max_pixels: int | None) -> Source:
@@ -256,9 +258,11 @@ def _opened(source: object, reconnect: Reconnect | None, timeout: float | None, 
 
 
 def _results(stream: Stream, own: Segmenter | None) -> Generator[Result, None, None]:
-    """What comes of the stream; a Segmenter of our own is closed at its end."""
+    """What comes of the stream; at its end, or when it is closed or forgotten, the source is closed, and a Segmenter of
+    our own. First it yields nothing: only a generator that was begun can do so."""
     try:
         with stream:
+            yield cast("Result", None)
             for segmentation in stream:
                 yield result_of(segmentation)
     finally:

@@ -667,6 +667,24 @@ class TestSourcesAndSinksOfOnesOwn:
         with pytest.raises(UsageError, match=f"got {type(what).__name__}"):
             open_source(what)
 
+    @pytest.mark.parametrize("taken", [0, 1])
+    @pytest.mark.parametrize("leave", [lambda results: results.close(), id], ids=["closed", "forgotten"])
+    def test_a_source_is_closed_with_its_results_however_few_were_taken(
+        self, leave: Callable[[Any], Any], taken: int, model: Segmenter
+    ) -> None:
+        closed: list[bool] = []
+        source = Pan()
+        source.close = lambda: closed.append(True)  # type: ignore[method-assign]
+        results = segment(source, model=model)
+        assert len(list(itertools.islice(results, taken))) == taken
+        leave(results)
+        gc.disable()
+        try:
+            del results
+            assert closed
+        finally:
+            gc.enable()
+
 
 class TestPackage:
     def test_its_public_names(self) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import weakref
 from contextlib import contextmanager
 from multiprocessing import get_context
 
@@ -138,4 +139,16 @@ def test_from_python_neither(tmp_path):
                 assert result.labels is not None
             del result
             next(iter(segment(clip, model=model)))  # left early
+            segment(clip, model=model)  # and not even begun
     assert left == []
+
+
+def test_a_label_video_that_is_forgotten_closes_its_file(tmp_path, program):
+    clip = make_video(tmp_path / "a.mp4", size=(96, 160), frames=4)
+    assert program("video", clip, "--save", "labels", "--overlay", "none", "-o", tmp_path, "--device", "cpu").code == 0
+    video = LabelVideo(tmp_path / "a_labels.mkv")
+    opened = weakref.ref(video)
+    with uncollected():
+        assert video[2].shape == (96, 160) and len(video.times) == 4
+        del video
+        assert opened() is None

@@ -86,7 +86,11 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
         except (InputError, OSError, av.FFmpegError) as error:
             self._opened.close()
             raise self._problem(error) from None
-        self.times: Sequence[Fraction] = _Part(self._times, range(len(self._index)))
+
+    @property
+    def times(self) -> Sequence[Fraction]:
+        """The time of each frame, seconds; made anew, since one that is kept would keep the open file in a circle."""
+        return _Part(self._times, range(len(self)))
 
     def __len__(self) -> int:
         return len(self._index)
