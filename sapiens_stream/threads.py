@@ -1,7 +1,7 @@
 """Threads that belong to one owner: started, failed, cancelled and joined in one place, as in trio's nurseries.
 
-All threads of the package are of a group, but those of a `ThreadPoolExecutor`: that owns its threads in the same way,
-and fits where each piece of work has a result that somebody waits for. Who makes one shuts it down.
+All threads of the package are of a group, but those of a `Pool`: that owns its threads in the same way, and fits where
+each piece of work has a result that somebody waits for. Who makes one shuts it down.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import TIMEOUT_MAX, BoundedSemaphore, Lock, Thread, current_thread
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from sapiens_stream.cores import usable_cores
 from sapiens_stream.errors import cause
 
 Made = TypeVar("Made")
+Given = ParamSpec("Given")
 
 JOIN_SECONDS = 10.0  # a thread stuck in a system call must not hold the program for ever
 
@@ -108,12 +109,41 @@ class ThreadGroup:
             self.cancel()
 
 
+class Pool(ThreadPoolExecutor):
+    """A ThreadPoolExecutor that serves a program's threads also when its main thread has ended before them.
+
+    Python shuts every pool down at that moment, though the program goes on until its threads are done.
+
+    >>> with Pool(4, "photo") as pool:
+    ...     photos = list(pool.map(decode, paths))
+    """
+
+    def submit(self, fn: Callable[Given, Made], /, *args: Given.args, **kwargs: Given.kwargs) -> Future[Made]:
+        """The result to be of a call in one of the threads; after the main thread's end, in one of its own."""
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError as error:
+            if "interpreter shutdown" not in str(error):
+                raise
+        future: Future[Made] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:
+                    future.set_exception(error)
+
+        Thread(target=work, name="late", daemon=True).start()  # as many as are submitted at once: they may wait in turn
+        return future
+
+
 def apart(make: Callable[[], Made]) -> Made:
     """Calls `make` in a thread of its own, so that signals are heard while it waits within a library.
 
     On an interrupt it is left to itself, and is not waited for.
     """
-    thread = ThreadPoolExecutor(1, "apart")
+    thread = Pool(1, "apart")
     try:
         return thread.submit(make).result()
     finally:

@@ -95,7 +95,39 @@ def test_a_strictly_typed_program_has_nothing_to_work_around(checker: str, tmp_p
 
 
 def test_what_a_run_asks_of_a_model_are_properties_to_every_type_checker() -> None:
-    """Pyright takes a cached property for no property of a protocol, so that a run would refuse a Segmenter's engine."""
+    """To Pyright a cached one is none, so that to it a run does not take a Segmenter's engine."""
     asked = [name for name, what in vars(ModelFacts).items() if isinstance(what, property)]
     assert "sha256" in asked
     assert [name for name in asked if isinstance(getattr(Model, name, None), cached_property)] == []
+
+
+LATE = """
+import threading
+from pathlib import Path
+import numpy as np
+from sapiens_stream import Outputs, Run, Segmenter, open_source, segment
+
+SAMPLES = Path(sys.argv[1])
+model = Segmenter("builtin", device="cpu")
+
+def work():
+    threading.main_thread().join()
+    photos = [SAMPLES / "sheet.jpg"] * 9
+    print(model(SAMPLES / "astronaut.jpg").class_map.shape, len(list(segment(photos, model=model))))
+    print(len(list(segment([np.zeros((90, 60, 3), np.uint8)] * 4, model=model, every=2, steady=1))))
+    with open_source(SAMPLES / "astronaut.jpg") as source:
+        sinks = Outputs().sinks(Path("out"), "photo", source.info, model.model.classes, print)
+        Run(source, model.engine, sinks).execute(check=True)
+    print(sorted(path.name for path in Path("out").iterdir()))
+
+threading.Thread(target=work).start()
+"""
+
+
+def test_a_thread_that_outlives_the_main_one_goes_on(tmp_path: Path) -> None:
+    """Python's own pools take nothing more from then on."""
+    program = [sys.executable, "-c", f"import sys\n{LATE}", str(CLIP.parent)]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    shapes, count, files = done.stdout.splitlines() or done.stderr.splitlines()[-3:]
+    assert (shapes, count) == ("(512, 512) 9", "4")
+    assert "photo_overlay.mp4" in files and done.stderr == ""

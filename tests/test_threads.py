@@ -95,7 +95,7 @@ def test_the_package_starts_no_thread_without_an_owner() -> None:
         text = path.read_text(encoding="utf-8")
         if path.name != "threads.py" and re.search(r"\bThread\b|\bstart_new_thread\b|\bTimer\(", text):
             lonely.append(path)
-        owned = r"with Thread|\.shutdown\(|@cache\ndef \w+\(\) -> ThreadPoolExecutor:"
-        if "ThreadPoolExecutor(" in text and not re.search(owned, text):
+        owned = r"with (Pool|Thread)|\.shutdown\(|@cache\ndef \w+\(\) -> Pool:"
+        if re.search(r"\b(Pool|ThreadPoolExecutor)\(", text) and not re.search(owned, text):
             lonely.append(path)
     assert not lonely

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import takewhile
 
@@ -21,6 +20,7 @@ from sapiens_stream.inference.placed_model import PlacedModel
 from sapiens_stream.inference.preprocess import Placement, draw, placement
 from sapiens_stream.inference.streams import Streams
 from sapiens_stream.models.model import InputSpec
+from sapiens_stream.threads import Pool
 
 
 class ForwardPass:
@@ -32,7 +32,7 @@ class ForwardPass:
         self._streams = streams
         self._fit = fit
         # One thread cannot resize as fast as such a device computes.
-        self._pool = ThreadPoolExecutor(min(4, usable_cores()), "resize") if placed.device.type == "cuda" else None
+        self._pool = Pool(min(4, usable_cores()), "resize") if placed.device.type == "cuda" else None
 
     def whole(self, frame: Frame) -> Look:
         """All of a frame, brought to what a network takes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from sapiens_stream.frame import Frame, UInt8Array
 from sapiens_stream.inference.flow import Flow
 from sapiens_stream.inference.propagation import LONG_SIDE, Field, destinations, low_resolution
+from sapiens_stream.threads import Pool
 
 _THREADS = 2
 _ASTRAY = 1 / LONG_SIDE  # of the longer side, at most, and a pixel at least, that a way there and back may miss by
@@ -76,11 +77,11 @@ def _picture(frame: Frame) -> Picture:
 
 
 @cache
-def flow_threads() -> ThreadPoolExecutor:
+def flow_threads() -> Pool:
     """In which all flow is computed. What waits for something else there is queued after it."""
     # Pictures are queued before the pairs that wait for them, so that those cannot take up all threads. One for all
     # clips, since a model's threads and those that carry its maps ask for the same pairs; it ends with the interpreter.
-    return ThreadPoolExecutor(_THREADS, "flow")
+    return Pool(_THREADS, "flow")
 
 
 _local = threading.local()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -17,7 +17,7 @@ from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.weights import MOST_WAITING, weight_of
 from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.threads import ThreadGroup
+from sapiens_stream.threads import Pool, ThreadGroup
 
 # A sink; a 4K frame holds some 50 MB until it is written. Where the oldest are dropped, an encoder may fall behind for
 # a moment without a loss.
@@ -81,7 +81,7 @@ class Writers:
         self._lock = Lock()
         self._channels: list[Channel[_Job]] = []
         self._threads = ThreadGroup(self.end, join_seconds=math.inf)  # as long as its end takes
-        self._ahead = ThreadPoolExecutor(workers, "paint")  # `join` ends it
+        self._ahead = Pool(workers, "paint")  # `join` ends it
         self._painted_ahead: list[Sink] = []
         works: list[tuple[str, Callable[[], None]]] = []
         if when_full == "drop":

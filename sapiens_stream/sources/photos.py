@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -20,6 +20,7 @@ from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_pho
 from sapiens_stream.sources.deep import may_be_deep, read_original
 from sapiens_stream.sources.listing import Input, Listed, list_photos, named
 from sapiens_stream.sources.source import Source
+from sapiens_stream.threads import Pool
 
 TICK = 0.2  # seconds between two looks at what is waited for
 
@@ -217,8 +218,8 @@ class Photos(Source):
                 if each.future.cancel():
                     each.future = self._pool.submit(self._decode, each.each, each.order)
 
-    def _new_pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._workers, thread_name_prefix="photo")
+    def _new_pool(self) -> Pool:
+        return Pool(self._workers, thread_name_prefix="photo")
 
     def _decode(self, each: Listed | Skipped, order: int) -> Photo | Skipped | None:
         """None where it is to be passed over."""

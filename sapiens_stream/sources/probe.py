@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +17,7 @@ from sapiens_stream.sources.demux import best_stream, frame_rate_of
 from sapiens_stream.sources.pattern import parse_pattern
 from sapiens_stream.sources.sequence import USUAL_RATE
 from sapiens_stream.sources.video_input import parse_video
+from sapiens_stream.threads import Pool
 
 _AT_ONCE = 8  # headers that are read at a time: on a network's disk each is a wait
 
@@ -70,7 +70,7 @@ def _of_pictures(files: Sequence[Path]) -> Probe:
 
 def probe_all(inputs: Sequence[str]) -> list[Probe]:
     """`probe` of each, several at a time."""
-    with ThreadPoolExecutor(_AT_ONCE, "probe") as pool:
+    with Pool(_AT_ONCE, "probe") as pool:
         return list(pool.map(probe, inputs))
 
 
