@@ -292,7 +292,11 @@ BAD: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "tiff cut": ("a.tif", lambda p: p.write_bytes(encoded(".tif", RGB)[:-300]), "TIFF file is"),
     "only a start": ("a.jpg", lambda p: p.write_bytes(b"\xff\xd8\xff"), "JPEG file is cut short"),
     "zero bytes": ("a.jpg", lambda p: p.write_bytes(b""), "the file is empty"),
-    "text": ("a.jpg", lambda p: p.write_text("Not a photo, though it says so."), "its content is not a picture"),
+    "text": (
+        "a.jpg",
+        lambda p: p.write_text("Not a photo, though it says so."),
+        "its content is not a picture, or of a kind that is not read",
+    ),
     "a folder": ("a.jpg", lambda p: p.mkdir(), "it is a folder"),
     "a pipe": ("a.jpg", lambda p: os.mkfifo(p), "it is not a file"),
     "a link to nothing": ("a.jpg", lambda p: p.symlink_to("nowhere.jpg"), "No such file"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sapiens_stream.doctor import Ability, Device, Report, Space
 
 
-def doctor(json: options.JsonOption = False) -> None:
+def doctor(json: options.JsonAnswerOption = False) -> None:
     """Say what this machine can do, and what a bug report needs. The exit code is 1 if something is wrong."""
     from sapiens_stream.doctor import examine
 

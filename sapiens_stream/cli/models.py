@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 models = typer.Typer(name="models", help="List the models, fetch one, look into a file.", rich_markup_mode=None)
 models.command("export")(export)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
-
 _COLUMNS = ("name", "classes", "parameters", "TFLOP", "size", "licence", "on disk")
 _NUMBERS = ("classes", "parameters", "TFLOP", "size")
 _UNKNOWN = "-"
@@ -39,7 +37,7 @@ def show_commands(context: typer.Context) -> None:
 
 
 @models.command("list")
-def list_models(json: JsonOption = False) -> None:
+def list_models(json: options.JsonAnswerOption = False) -> None:
     """List the models that go by a name.
 
     What they cost and allow, and whether they are on disk.
@@ -85,7 +83,7 @@ def pull_model(
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="Accept the licence, where one has to be, without being asked.")
     ] = False,
-    json: JsonOption = False,
+    json: options.JsonAnswerOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Fetch a model into the Hugging Face cache.
@@ -135,7 +133,7 @@ def show_model(
     sha256: Annotated[bool, typer.Option("--sha256", help="Read the whole file for its checksum.")] = False,
     *,
     opening: ModelOptions,
-    json: JsonOption = False,
+    json: options.JsonAnswerOption = False,
 ) -> None:
     """Say what a model or a file is.
 

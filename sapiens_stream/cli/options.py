@@ -129,6 +129,10 @@ JobsOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON a run on standard output, and nothing else there.")
 ]
+JsonAnswerOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")
+]
+"""Of commands that answer, and run nothing."""
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only what went wrong.")]
 
 

@@ -68,7 +68,7 @@ def open_photo(path: Path, max_pixels: int = MAX_PIXELS) -> PhotoFile:
     content = _content(path, max_pixels)
     kind = kind_of(content)
     if kind is None:
-        raise InputError("its content is not a picture")
+        raise InputError("its content is not a picture, or of a kind that is not read")
     if not kind.read:
         raise InputError(not_read(kind))
     if _cut_short(kind, content):
