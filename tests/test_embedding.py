@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from sapiens_stream import Frame, UsageError, segment
+from sapiens_stream import Frame, Segmenter, UsageError, segment
 from sapiens_stream.models.model import Model
 from sapiens_stream.pipeline.inference import ModelFacts
 from sapiens_stream.sources import Video
@@ -131,3 +131,12 @@ def test_a_thread_that_outlives_the_main_one_goes_on(tmp_path: Path) -> None:
     shapes, count, files = done.stdout.splitlines() or done.stderr.splitlines()[-3:]
     assert (shapes, count) == ("(512, 512) 9", "4")
     assert "photo_overlay.mp4" in files and done.stderr == ""
+
+
+def test_a_model_takes_none_of_the_programs_random_numbers() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(4)
+    torch.manual_seed(7)
+    with Segmenter("builtin", device="cpu", people="builtin") as model:
+        model(np.zeros((90, 60, 3), np.uint8))
+    assert torch.equal(torch.rand(4), expected)

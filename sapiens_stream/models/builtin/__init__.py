@@ -46,10 +46,11 @@ def open_builtin(weights: Path, shape: tuple[int, int] | None = None) -> Network
     as INPUT has, photos at PHOTO_DETAIL times as many if they have them. Multiples of STEP use the network's grid best.
     Raises ModelError if the weights are missing or not this network's.
     """
-    with torch.device("cpu"):  # and in fp32, whatever the program's defaults are
-        network = BodyPartNet(len(SAPIENS)).float().eval()
+    with torch.device("meta"):  # where no weights are drawn, which would move the program's random numbers on
+        network = BodyPartNet(len(SAPIENS)).eval()
     try:
-        network.load_state_dict(load_file(weights))
+        network.load_state_dict(load_file(weights), assign=True)
+        network.float()
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{weights} does not hold the built-in network's weights: {error}") from error
     fold_batch_norm(network)
