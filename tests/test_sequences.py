@@ -191,16 +191,28 @@ class TestHeaders:
         path.write_bytes(b"".join(map(bytes, [*encoder.encode(frame), *encoder.encode(None)])))
         return path.read_bytes()
 
-    def dpx(self, path: Path, order: str, fields: dict[int, bytes]) -> Path:
+    def dpx(self, path: Path, order: str, fields: dict[int, bytes], *, film: bool = True) -> Path:
+        """With the headers of film and television between FFmpeg's own and the pixels, or without."""
         encoder: Any = av.CodecContext.create("dpx", "w")
         encoder.width, encoder.height, encoder.pix_fmt = SIZE[1], SIZE[0], "gbrp10be" if order == ">" else "gbrp10le"
         frame = av.VideoFrame(SIZE[1], SIZE[0], encoder.pix_fmt)
         content = bytearray(b"".join(map(bytes, [*encoder.encode(frame), *encoder.encode(None)])))
         assert content[:4] == (b"SDPX" if order == ">" else b"XPDS")
+        if film:
+            content[1664:1664] = bytes(2048 - 1664)
+            content[4:8], content[16:20] = (struct.pack(f"{order}I", number) for number in (2048, len(content)))
         for at, value in fields.items():
             content[at : at + 4] = value
         path.write_bytes(content)
         return path
+
+    @pytest.mark.parametrize("order", "<>")
+    def test_pixels_are_not_taken_for_a_rate_or_a_time_code(self, order: str, tmp_path: Path) -> None:
+        pixels = {1724: struct.pack(f"{order}f", 48), 1940: struct.pack(f"{order}f", 48), 1920: b"\1\1\1\1"}
+        without = self.dpx(tmp_path / "a.1.dpx", order, pixels, film=False)
+        assert film_header(without.read_bytes()) == FilmHeader()
+        told = film_header(self.dpx(tmp_path / "b.1.dpx", order, pixels).read_bytes())
+        assert (told.rate, told.time_code) == (48, "01:01:01:01")
 
     def test_an_openexr(self, tmp_path: Path) -> None:
         self.exr(tmp_path / "a.1.exr", Fraction(24000, 1001), Fraction(2))

@@ -15,8 +15,9 @@ HEADER_BYTES = 1 << 16
 _EXR_RATE = b"framesPerSecond\0rational\0"
 _EXR_ASPECT = b"pixelAspectRatio\0float\0"
 _EXR_TIME_CODE = b"timeCode\0timecode\0"
-# SMPTE 268M: where a pixel's width and height lie, the rates of film and of television, and the time code.
-_DPX_ASPECT, _DPX_RATES, _DPX_TIME_CODE = 1628, (1724, 1940), 1920
+# SMPTE 268M: where the place of the pixels is told, a pixel's width and height, the rates of film and of television,
+# and the time code.
+_DPX_PIXELS, _DPX_ASPECT, _DPX_RATES, _DPX_TIME_CODE = 4, 1628, (1724, 1940), 1920
 _NTSC = Fraction(1000, 1001)
 _NEAR_NTSC = 0.005  # frames a second: people write 23.98 for 24000/1001
 
@@ -43,6 +44,8 @@ def film_header(content: bytes) -> FilmHeader:
         )
     if content.startswith((b"SDPX", b"XPDS")):
         order = ">" if content.startswith(b"SDPX") else "<"
+        # The headers of film and of television may be left out, as FFmpeg does: pixels lie there then.
+        content = content[: int(_at(content, _DPX_PIXELS, f"{order}I") or len(content))]
         rates = (_exact(_at(content, place, f"{order}f")) for place in _DPX_RATES)
         width, height = _at(content, _DPX_ASPECT, f"{order}I"), _at(content, _DPX_ASPECT + 4, f"{order}I")
         aspect = width / height if width and height else None
