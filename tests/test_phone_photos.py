@@ -158,6 +158,8 @@ def raw(tag: int, value: int) -> bytes:
         ("a.nef", b"", "camera raw"),
         ("a.ARW", b"", "camera raw"),
         ("a.raf", b"", "camera raw"),
+        ("a.jls", b"", "JPEG-LS"),
+        ("a.jpg", b"\xff\xd8\xff\xf7\0\x0b\x08" + bytes(20), "JPEG-LS"),
         ("a.jxl", b"", "JPEG XL"),
         ("a.psd", b"", "Photoshop"),
         ("a.hdr", b"", "Radiance HDR"),

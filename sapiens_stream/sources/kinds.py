@@ -30,6 +30,7 @@ EXR = Kind("OpenEXR", "exr")
 DPX = Kind("DPX", "dpx")
 HEIF = Kind("HEIF")
 RAW = Kind("camera raw", read=False)
+JPEG_LS = Kind("JPEG-LS", read=False)
 JPEG_XL = Kind("JPEG XL", read=False)
 JPEG_XR = Kind("JPEG XR", read=False)
 PSD = Kind("Photoshop", read=False)
@@ -54,6 +55,7 @@ _READ = {
 _NOT_READ = {
     RAW: "dng cr2 cr3 crw nef nrw arw sr2 srf orf ori rw2 rwl raf pef ptx srw 3fr fff iiq dcr kdc k25 mrw erf mef mos "
     "raw x3f gpr",
+    JPEG_LS: "jls",
     JPEG_XL: "jxl",
     JPEG_XR: "jxr wdp hdp",
     PSD: "psd psb",
@@ -68,6 +70,7 @@ ANIMATIONS = frozenset({".gif", ".apng"})
 KINDS_NOT_READ = {f".{each}": kind for kind, names in _NOT_READ.items() for each in names.split()}
 
 _SIGNATURES = (
+    (b"\xff\xd8\xff\xf7", JPEG_LS),
     (b"\xff\xd8", JPEG),
     (b"\x89PNG\r\n\x1a\n", PNG),
     (b"GIF8", GIF),
