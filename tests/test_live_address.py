@@ -199,3 +199,19 @@ def test_the_modes_of_a_camera() -> None:
         CameraMode("YUYV", (16, 16), (Fraction(30), Fraction(5))),
         CameraMode("YUYV", (480, 640), (Fraction(30), Fraction(5))),
     ]
+
+
+@pytest.mark.parametrize("past", [0, 1, 10, 27, 125])
+@pytest.mark.parametrize("begin", [0.0, 3.0, 70_000.0])
+def test_what_comes_at_once_puts_no_frame_that_follows_out_of_time(past: int, begin: float) -> None:
+    line = Timeline()
+    for start in (10.0, 30.0):
+        line.restart()
+        arrivals = [start + 0.002 * number for number in range(past)]
+        arrivals += [start + 0.002 * past + 0.04 * number for number in range(50)]
+        stamps = [begin + Fraction(number, 25) for number in range(len(arrivals))]
+        times = [line.pts(Fraction(stamp), at) * TIME_BASE for stamp, at in zip(stamps, arrivals, strict=True)]
+        assert all(before < after for before, after in itertools.pairwise(times))
+        assert [float(time) for time in times] == pytest.approx([at - 10.0 for at in arrivals], abs=0.05)
+        steps = [float(after - before) for before, after in itertools.pairwise(times[past:])]
+        assert steps == pytest.approx([0.04] * 49, abs=1e-3)

@@ -183,26 +183,27 @@ def sender(request: pytest.FixtureRequest) -> Iterator[Sender]:
 
 def test_frames_come_at_once_and_in_the_senders_time(sender: Sender) -> None:
     numbered = sender.protocol != "rtsp"
+    wanted = 60 if sender.protocol == "rtmp" else 30  # an FLV is looked at for a second, which then comes at once
     ages: list[float] = []
 
     def look(what: Frame | LiveEvent) -> bool:
         if isinstance(what, Frame) and numbered:
             ages.append(age(number_of(what.rgb), time.monotonic()))
-        return len(camera.frames) == 30
+        return len(camera.frames) == wanted
 
     with watched(sender.url) as camera:
         camera.until(look)
         assert camera.live.info.size == (96, 160)
     times = [float(frame.time or 0) for frame in camera.frames]
-    steps = [after - before for before, after in itertools.pairwise(times)]
-    assert min(steps) > 0
+    assert min(after - before for before, after in itertools.pairwise(times)) > 0
+    steps = [after - before for before, after in itertools.pairwise(times[-30:])]
     # Motion JPEG is sent without times; those of arrival are taken.
     assert statistics.median(steps) == pytest.approx(1 / RATE, abs=0.02 if sender.protocol == "mjpeg" else 1e-3)
     # A transport stream tells that a picture is whole by the next, and, but over UDP, the parser does so again.
     if numbered:
-        print(f"{sender.protocol}: median age {statistics.median(ages[10:]) * 1000:.1f} ms")
+        print(f"{sender.protocol}: median age {statistics.median(ages[-20:]) * 1000:.1f} ms")
         frames_late = {"mjpeg": 0, "udp": 1}.get(sender.protocol, 2)
-        assert statistics.median(ages[10:]) < (frames_late + 1) / RATE
+        assert statistics.median(ages[-20:]) < (frames_late + 1) / RATE
 
 
 def test_what_befalls_a_sender_is_told_and_outlived(sender: Sender) -> None:
@@ -227,17 +228,16 @@ def test_what_befalls_a_sender_is_told_and_outlived(sender: Sender) -> None:
         assert (camera.frames[0].size, camera.frames[-1].size) == ((96, 160), (120, 200))
         assert camera.live.info.size == (120, 200)
         for outage in (stopped, killed):
-            # An FLV is looked at for a second, for sound, before its first picture is handed out.
-            _assert_one_timeline(camera.frames, outage, 1.5 if sender.protocol == "rtmp" else 0.5)
+            _assert_one_timeline(camera.frames, outage)
 
 
-def _assert_one_timeline(frames: list[Frame], outage: int, connecting: float) -> None:
+def _assert_one_timeline(frames: list[Frame], outage: int) -> None:
     """Times grow, indices count on, and the gap before frame number `outage` is the real one."""
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert all(before.pts < after.pts for before, after in itertools.pairwise(frames))  # type: ignore[operator]
     before, after = frames[outage - 1], frames[outage]
     gap = float((after.time or 0) - (before.time or 0))
-    assert gap == pytest.approx((after.arrived or 0) - (before.arrived or 0), abs=connecting)
+    assert gap == pytest.approx((after.arrived or 0) - (before.arrived or 0), abs=0.5)  # connecting takes a while
     assert gap > 0.3
 
 
