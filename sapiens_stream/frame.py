@@ -142,11 +142,8 @@ class Frame:
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickling and copying, which a decoder's frame cannot: `rgb` takes its place."""
-        state = {each.name: getattr(self, each.name) for each in fields(self)}
-        if isinstance(self.decoded, av.VideoFrame):
-            state |= {"decoded": self.rgb, "quarter_turns": 0, "mirrored": False}
-            state |= {"sample_aspect_ratio": self.pixel_aspect}
-        return state
+        plain = self.with_picture(self.rgb) if isinstance(self.decoded, av.VideoFrame) else self
+        return {each.name: getattr(plain, each.name) for each in fields(plain)}
 
     @property
     def pixel_aspect(self) -> Fraction | None:
@@ -231,7 +228,7 @@ class Frame:
         canvas[:] = array_of(small, "rgb24")
 
     def with_picture(self, rgb: UInt8Array) -> Frame:
-        """The same frame with another picture in place of its own.
+        """The same frame with another picture in place of its own, whose `original` is not that picture's.
 
         Args:
             rgb: (H, W, 3) uint8 RGB, upright, of its `size`.
@@ -240,7 +237,7 @@ class Frame:
             A new frame, which nothing has to be turned of.
         """
         aspect = self.pixel_aspect
-        return replace(self, decoded=rgb, quarter_turns=0, mirrored=False, sample_aspect_ratio=aspect)
+        return replace(self, decoded=rgb, quarter_turns=0, mirrored=False, sample_aspect_ratio=aspect, original=None)
 
     def upright(self, array: npt.NDArray[Pixel]) -> npt.NDArray[Pixel]:
         """Turns an array that lies as `decoded` does upright.

@@ -117,6 +117,12 @@ def test_a_file_that_is_another_by_now_is_not_taken(tmp_path: Path) -> None:
     assert (rgb_of(frame, deep=True) == shown.astype(np.uint16) * 257).all()
 
 
+def test_another_picture_in_its_place_is_not_the_files(tmp_path: Path) -> None:
+    frame = read(write_deep(tmp_path / "a.png"))
+    other = picture(9, SIZE)
+    assert (rgb_of(frame.with_picture(other), deep=True) == other.astype(np.uint16) * 257).all()
+
+
 def test_a_sequence_of_plates_keeps_them(program: Program, tmp_path: Path) -> None:
     for number in (1001, 1002):
         write_exr(tmp_path / f"shot.{number}.exr", chromaticities=ACES)

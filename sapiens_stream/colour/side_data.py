@@ -16,7 +16,7 @@ _SMALL = (2, 2)
 
 
 def side_data_of(frame: av.VideoFrame, kind: SideDataType) -> bytes | None:
-    """The frame's data of a kind; None where there is none, or PyAV knows one of the kinds that there are not.
+    """The frame's data of a kind; None where there is none, or where PyAV does not know one of the kinds that it has.
 
     PyAV's side data and the frame that they are of hold each other, so that its picture lies in memory until Python
     looks for such circles, which in a long run it hardly does: a copy of a few pixels is asked in its place.
