@@ -67,7 +67,7 @@ class OutputError(SapiensStreamError):
 
 
 class FolderLost(OutputError):
-    """The folder of a run cannot be made, or was deleted or replaced while it ran."""
+    """Where a run's results go cannot be made or reached, or was deleted or replaced while it ran."""
 
 
 class FolderTaken(UsageError):

@@ -13,7 +13,7 @@ import pytest
 
 from sapiens_stream.cluster.ledger import Ledger, Outcome, Task
 from sapiens_stream.cluster.listing import entries_of
-from sapiens_stream.errors import DeviceError
+from sapiens_stream.errors import DeviceError, OutputError
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.sinks import Outputs
 from tests.media import make_photo, make_video, picture
@@ -190,6 +190,38 @@ def test_the_end_of_ray_on_this_machine_ends_the_run(tmp_path, monkeypatch):
     run = ray_run.RayRun(job(tmp_path), ledger, address="local", resources=ray_run.Resources())
     with pytest.raises(DeviceError, match="Ray on this machine has ended"):
         run.execute()
+
+
+@pytest.mark.parametrize("of_output", [True, False])
+def test_an_output_that_takes_nothing_any_more_ends_the_run(of_output, tmp_path, monkeypatch):
+    """Else each video that is left would be done three times for nothing."""
+    from sapiens_stream.cluster import ray_run
+
+    worker = SimpleNamespace(do=SimpleNamespace(remote=lambda task: task))
+    machine = SimpleNamespace(
+        cluster_resources=lambda: {"CPU": 2.0},
+        nodes=lambda: [{"Alive": True}],
+        remote=lambda worker: SimpleNamespace(options=lambda **options: worker),
+        kill=lambda handle: None,
+        wait=lambda pending, timeout: (pending, []),
+        get=lambda task: Outcome(error="/out: Disk quota exceeded", for_good=not of_output, of_output=of_output),
+    )
+    monkeypatch.setattr(ray_run, "_connected", lambda address: machine)
+
+    def grow(self, remote, gpus):
+        if not self._members:
+            self._members.append(ray_run._Member(worker, is_ready=True))
+
+    monkeypatch.setattr(ray_run.RayRun, "_grow", grow)
+    ledger = Ledger.of(entries_of([f"/v/{number}.mp4" for number in range(10)])[0])
+    run = ray_run.RayRun(job(tmp_path), ledger, address="local", resources=ray_run.Resources())
+    if not of_output:
+        run.execute()
+        assert len(ledger.given_up) == 10
+        return
+    with pytest.raises(OutputError, match="Disk quota exceeded; the same command goes on"):
+        run.execute()
+    assert len(ledger.given_up) == 1 and len(ledger.waiting) == 9
 
 
 @pytest.fixture(scope="module")

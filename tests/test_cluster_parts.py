@@ -139,6 +139,39 @@ def test_failures_for_good_are_not_tried_again_and_others_are():
     assert [each.name for each in ledger.given_up] == ["clip.mp4", "other.mp4"] and ledger.is_finished
 
 
+SECRET = "https://me:secret@h.org/v/clip.mp4?X-Amz-Signature=secret&part=2"
+SHOWN = "https://h.org/v/clip.mp4?X-Amz-Signature=***&part=2"
+
+
+def test_passwords_and_signatures_are_not_told_on():
+    entries, refused = entries_of([SECRET, SECRET.replace("part=2", "part=3")])
+    assert entries[0].input == SECRET and entries[0].shown == SHOWN
+    assert refused == [Skipped(SHOWN.replace("part=2", "part=3"), f"its results would overwrite {SHOWN}'s")]
+    ledger = Ledger.of(entries)
+    task = ledger.next()
+    assert task.name == SHOWN
+    ledger.finish(task, Outcome(error=f"{SHOWN}: Connection refused"))
+    assert ledger.given_up == [Skipped(SHOWN, "Connection refused")]
+
+
+def test_an_output_that_does_not_answer_is_no_fault_of_the_worker_s(tmp_path):
+    pytest.importorskip("fsspec", reason="the extra `ray` is not installed")
+    from sapiens_stream.cluster.worker import Job, Worker
+
+    make_video(tmp_path / "clip.mp4", frames=2)
+    job = Job(
+        model="builtin",
+        inference=InferenceOptions(device="cpu", shape=(64, 64)),
+        outputs=Outputs(),
+        only=None,
+        place="ftp://me:secret@127.0.0.1:9/results",
+        settings={},
+    )
+    outcome = Worker(job).do(Task("video", Entry(str(tmp_path / "clip.mp4"), "", "clip")))
+    assert outcome.error == "ftp://127.0.0.1:9/results: Connection refused"
+    assert outcome.of_output and not outcome.for_good
+
+
 def test_a_stop_hands_out_no_more_and_loses_nothing():
     ledger = Ledger.of([ENTRY, OTHER])
     task = ledger.next()

@@ -127,7 +127,7 @@ def run(
     started = time.monotonic()
     running = RayRun(job, ledger, address=address, resources=resources, on_progress=_Teller(display))
     if "://" not in output:
-        write_input_list(Path(place), [Asked(each.name, each.input) for each in entries])
+        write_input_list(Path(place), [Asked(each.name, each.shown) for each in entries])
     begun = "no more is handed out, what is begun is finished (again to stop that too)"
     with stopped_by_signals(running, display, first_one=begun):
         running.execute()
@@ -177,8 +177,8 @@ def _note_given_up(folder: Path, entries: Sequence[Entry], given_up: Sequence[Sk
     lines = BatchFile(folder)
     try:
         for index, each in enumerate(entries):
-            if (why := reasons.get(each.input)) is not None:
-                lines.append(Ending(index=index, input=each.input, name=each.name, status="skipped", reason=why))
+            if (why := reasons.get(each.shown)) is not None:
+                lines.append(Ending(index=index, input=each.shown, name=each.name, status="skipped", reason=why))
         lines.settle()
     except OSError as error:
         display.warn(f"{lines.path} can't be written: {cause(error)}")
@@ -186,6 +186,7 @@ def _note_given_up(folder: Path, entries: Sequence[Entry], given_up: Sequence[Sk
 
 def _conclude(ledger: Ledger, seconds: float, place: str, display: Display) -> None:
     from sapiens_stream.cli.display import duration
+    from sapiens_stream.sources.video_input import printable
 
     told = {
         "status": "interrupted" if ledger.stopped else "complete",
@@ -201,7 +202,7 @@ def _conclude(ledger: Ledger, seconds: float, place: str, display: Display) -> N
     again = f", {ledger.repeated} tasks repeated" if ledger.repeated else ""
     display.result(
         f"{len(ledger.done)} videos, {ledger.frames} frames in {duration(seconds)}"
-        f" ({ledger.frames / seconds:.1f} frames/s{again}), in {place}{rest}"
+        f" ({ledger.frames / seconds:.1f} frames/s{again}), in {printable(place)}{rest}"
     )
 
 

@@ -30,7 +30,7 @@ class Task:
     @property
     def name(self) -> str:
         """For people."""
-        return self.entry.input if self.part is None else f"{self.entry.input} (chunk {self.part.number})"
+        return self.entry.shown if self.part is None else f"{self.entry.shown} (chunk {self.part.number})"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Outcome:
     error: str | None = None
     for_good: bool = True
     """Whether trying again is of no use."""
+    of_output: bool = False
+    """Whether it failed for where results go, and another task would, too."""
     stopped: bool = False
 
 
@@ -98,7 +100,7 @@ class Ledger:
         if outcome.stopped:
             self.waiting.appendleft(task)
         elif outcome.error is not None and not outcome.for_good:
-            self._strike(task, outcome.error, self._strikes, STRIKES)
+            self._strike(task, f"given up after {STRIKES} tries: {outcome.error}", self._strikes, STRIKES)
         elif outcome.error is not None:
             self._give_up(task, outcome.error)
         elif outcome.parts:
@@ -116,10 +118,8 @@ class Ledger:
         """A worker died."""
         self.running.discard(task)
         self.repeated += 1
-        if with_node:
-            self._strike(task, why, self._losses, LOSSES)
-        else:
-            self._strike(task, why, self._strikes, STRIKES)
+        counts, most = (self._losses, LOSSES) if with_node else (self._strikes, STRIKES)
+        self._strike(task, f"given up after {most} workers were lost: {why}", counts, most)
 
     def _conclude(self, task: Task) -> None:
         if task.kind != "chunk":
@@ -138,15 +138,15 @@ class Ledger:
             if not self._is_given_up(task):
                 self.waiting.appendleft(task)
         else:
-            self._give_up(task, f"given up after {most} workers were lost: {why}" if most > 1 else why)
+            self._give_up(task, why)
 
     def _give_up(self, task: Task, why: str) -> None:
         """With it goes the rest of its video."""
         if not self._is_given_up(task):
-            name = task.entry.input
+            name = task.entry.shown
             self.given_up.append(Skipped(name, why.removeprefix(f"{name}: ")))
         self._open.pop(task.entry, None)
         self.waiting = deque(each for each in self.waiting if each.entry != task.entry)
 
     def _is_given_up(self, task: Task) -> bool:
-        return any(each.name == task.entry.input for each in self.given_up)
+        return any(each.name == task.entry.shown for each in self.given_up)

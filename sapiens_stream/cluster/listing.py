@@ -14,6 +14,7 @@ from sapiens_stream.errors import InputError, cause
 from sapiens_stream.frame import Skipped
 from sapiens_stream.sources.listing import list_lines
 from sapiens_stream.sources.pattern import parse_pattern
+from sapiens_stream.sources.video_input import printable
 
 _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 _LONGEST = 80  # bytes of a folder's name, or a stem: endings come to it
@@ -22,11 +23,19 @@ _LARGEST_LIST = 1 << 28  # bytes
 
 @dataclass(frozen=True)
 class Entry:
-    """A video, by its path or address, and what its results are called: `folder` is below the output, "" for itself."""
+    """A video, by its path or address, and what its results are called: `folder` is below the output, "" for itself.
+
+    `input` may hold a password or a signature, `shown` holds none.
+    """
 
     input: str
     folder: str
     stem: str
+
+    @property
+    def shown(self) -> str:
+        """The input, for people and records."""
+        return printable(self.input)
 
     @property
     def name(self) -> str:
@@ -68,8 +77,8 @@ def entries_of(inputs: Sequence[str]) -> tuple[list[Entry], list[Skipped]]:
         entry = Entry(each, folder, _fit(_stem(each, way[-1])))
         first = entries.setdefault(entry.name.casefold(), entry)
         if first is not entry:
-            same = "it is listed already" if first.input == each else f"its results would overwrite {first.input}'s"
-            skipped.append(Skipped(each, same))
+            same = "it is listed already" if first.input == each else f"its results would overwrite {first.shown}'s"
+            skipped.append(Skipped(printable(each), same))
     return list(entries.values()), skipped
 
 

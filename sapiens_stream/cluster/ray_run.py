@@ -12,7 +12,7 @@ from typing import Any
 
 from sapiens_stream.cluster.ledger import Ledger, Task
 from sapiens_stream.cluster.worker import Job, Worker
-from sapiens_stream.errors import DeviceError, SapiensStreamError, UsageError, cause
+from sapiens_stream.errors import DeviceError, OutputError, SapiensStreamError, UsageError, cause
 from sapiens_stream.install_line import install_line
 
 CONNECT_SECONDS = 10.0
@@ -21,6 +21,8 @@ GROW_EVERY = 5.0  # seconds between looks for room for more workers
 TELL_EVERY = 0.5
 MOST_STARTS = 5
 """Workers in a row that may fail to start: a cluster on which none can is no cluster."""
+MOST_UNWRITTEN = 5
+"""Tasks in a row that may fail for where results go: a disk that is full is so for the rest, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class RayRun:
 
     `stop` may be called from a signal handler: no more is handed out, what runs is finished; a second time, that is
     ended too, in good order. Raises UsageError where Ray is not installed, or there is no such cluster, DeviceError
-    where no worker can start, and where Ray on this machine ends.
+    where no worker can start, and where Ray on this machine ends, OutputError where nothing can be written any more.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class RayRun:
         self._members: list[_Member] = []
         self._pending: dict[Any, _Member] = {}
         self._failed_starts = 0
+        self._unwritten = 0
         self._looked = 0.0
         self._told = 0.0
         self._began = time.monotonic()
@@ -174,6 +177,9 @@ class RayRun:
                 member.is_ready, self._failed_starts = True, 0
             else:
                 self._ledger.finish(task, result)
+                self._unwritten = self._unwritten + 1 if result.of_output else 0
+                if self._unwritten >= MOST_UNWRITTEN:
+                    raise OutputError(f"{result.error}; the same command goes on with what is left")
 
     def _take_failure(self, member: _Member, error: Exception) -> None:
         """A worker that is gone, or raised what nobody foresaw: it is replaced, and its task repeated."""

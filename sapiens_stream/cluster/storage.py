@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sapiens_stream.cluster.listing import is_remote
-from sapiens_stream.errors import InputError, OutputError, UsageError, cause
+from sapiens_stream.errors import FolderLost, InputError, UsageError, cause
 from sapiens_stream.install_line import install_line
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import path_below
+from sapiens_stream.sources.video_input import printable
 
 # Here an object is there whole or not at all; elsewhere it is written aside and renamed.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "r2"})
@@ -26,7 +27,10 @@ _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abf
 
 @cache
 def file_system(address: str) -> tuple[Any, str]:
-    """What reads an address, and the path that it has there. Raises UsageError where something is not installed."""
+    """What reads an address, and the path that it has there.
+
+    Raises UsageError where something is not installed, InputError where nobody answers.
+    """
     try:
         import fsspec
 
@@ -41,7 +45,9 @@ def file_system(address: str) -> tuple[Any, str]:
             raise UsageError(f"{scheme}:// needs {package}: pip install {package}") from None
         raise UsageError(f"{scheme}:// cannot be read: {cause(error)}") from None
     except ValueError as error:
-        raise UsageError(f"{address}: {cause(error)}") from None
+        raise UsageError(f"{printable(address)}: {cause(error)}") from None
+    except Exception as error:  # some connect at once, and each has errors of its own
+        raise InputError(f"{printable(address)}: {cause(error)}") from None
     return system, str(path)
 
 
@@ -51,65 +57,81 @@ class Place:
     def __init__(self, root: str) -> None:
         self.root = root
         self.is_remote = is_remote(root)
+        self._shown = printable(root)
 
     @contextmanager
     def work_in(self, folder: str, wanted: Iterable[str] = ()) -> Iterator[Path]:
         """A folder of this machine to write to; what is `wanted` of the output's lies there, as far as there is any.
 
         Of an output at an address all that was written is put there when the block ends; records last, since what they
-        say must be there. Raises OutputError.
+        say must be there. Raises FolderLost where such an output does not answer, or takes nothing.
         """
         if not self.is_remote:
             # A name that leads out of the folder, by a link too, is an error here.
             yield path_below(Path(self.root), folder, "/x").parent if folder else Path(self.root)
             return
-        system, path = file_system(self.root)
-        base = "/".join(each for each in (path.rstrip("/"), folder) if each)
+        system, base = self._found(folder)
         with tempfile.TemporaryDirectory(prefix="sapiens-stream-") as name:
             work = Path(name)
-            for each in wanted:
-                with suppress(FileNotFoundError):
-                    system.get_file(f"{base}/{each}", str(work / each))
+            with self._answering(folder):
+                for each in wanted:
+                    with suppress(FileNotFoundError):
+                        system.get_file(f"{base}/{each}", str(work / each))
             before = {file: file.stat().st_mtime_ns for file in _files(work)}
             yield work
-            try:
+            with self._answering(folder):
                 for file in _files(work):
                     if before.get(file) != file.stat().st_mtime_ns:
                         if file.name.endswith(RUN_FILE):
-                            _move_told(file, work, f"{self.root.rstrip('/')}/{folder}".rstrip("/"))
+                            _move_told(file, work, f"{self._shown.rstrip('/')}/{folder}".rstrip("/"))
                         _put(system, file, f"{base}/{file.relative_to(work).as_posix()}", self.root)
-            except Exception as error:
-                raise OutputError(f"{self.root}/{folder} can't be written: {cause(error)}") from error
 
     def remove(self, folder: str, names: Iterable[str]) -> None:
         """Files at an address that are of no use any more."""
         if self.is_remote:
-            system, path = file_system(self.root)
-            base = "/".join(each for each in (path.rstrip("/"), folder) if each)
-            for each in names:
-                with suppress(FileNotFoundError):
-                    system.rm_file(f"{base}/{each}")
+            system, base = self._found(folder)
+            with self._answering(folder):
+                for each in names:
+                    with suppress(FileNotFoundError):
+                        system.rm_file(f"{base}/{each}")
 
     def has(self, folder: str, names: Iterable[str]) -> bool:
         """Whether all these files are there."""
         if not self.is_remote:
             return all((Path(self.root) / folder / each).is_file() for each in names)
-        system, path = file_system(self.root)
-        base = "/".join(each for each in (path.rstrip("/"), folder) if each)
-        return all(system.exists(f"{base}/{each}") for each in names)
+        system, base = self._found(folder)
+        with self._answering(folder):
+            return all(system.exists(f"{base}/{each}") for each in names)
+
+    def _found(self, folder: str) -> tuple[Any, str]:
+        """What reads the address, and the folder's path there."""
+        try:
+            system, path = file_system(self.root)
+        except InputError as error:
+            raise FolderLost(str(error)) from None
+        return system, "/".join(each for each in (path.rstrip("/"), folder) if each)
+
+    @contextmanager
+    def _answering(self, folder: str) -> Iterator[None]:
+        """Within it, what the store says is of the output."""
+        try:
+            yield
+        except Exception as error:
+            raise FolderLost(f"{self._shown}/{folder}".rstrip("/") + f": {cause(error)}") from error
 
 
 def size_of(address: str) -> int:
     """Of an object, bytes. Raises InputError where there is none."""
     system, path = file_system(address)
+    shown = printable(address)
     try:
         size = system.info(path).get("size")
     except FileNotFoundError:
-        raise InputError(f"{address}: there is no such object") from None
+        raise InputError(f"{shown}: there is no such object") from None
     except Exception as error:
-        raise InputError(f"{address}: {cause(error)}") from None
+        raise InputError(f"{shown}: {cause(error)}") from None
     if not isinstance(size, int):
-        raise InputError(f"{address}: its size is not known")
+        raise InputError(f"{shown}: its size is not known")
     return size
 
 

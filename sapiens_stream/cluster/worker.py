@@ -14,7 +14,7 @@ from sapiens_stream.cluster.bridge import Bridge
 from sapiens_stream.cluster.ledger import Outcome, Task
 from sapiens_stream.cluster.listing import Entry, is_remote
 from sapiens_stream.cluster.storage import Place
-from sapiens_stream.errors import FolderBusy, InputError, SapiensStreamError, UsageError, cause
+from sapiens_stream.errors import FolderBusy, InputError, OutputError, SapiensStreamError, UsageError, cause
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.pipeline import Run
@@ -34,7 +34,6 @@ from sapiens_stream.sources import Source
 from sapiens_stream.sources.clip import open_clip
 from sapiens_stream.sources.key_frames import find_key_frames
 from sapiens_stream.sources.parts import KeyFrames, Margin, Part, VideoPart
-from sapiens_stream.sources.video_input import printable
 
 if TYPE_CHECKING:  # torch takes seconds to load
     from sapiens_stream.api import Segmenter
@@ -94,7 +93,7 @@ class Worker:
         try:
             outcome = {"video": self._video, "chunk": self._chunk, "join": self._join}[task.kind](task)
         except SapiensStreamError as error:
-            outcome = Outcome(error=cause(error), for_good=_is_for_good(error))
+            outcome = _failed(error)
         finally:
             self._run = None
         return replace(
@@ -146,7 +145,7 @@ class Worker:
         from sapiens_stream.people.chain import refiner_for
 
         with self._place.work_in(entry.folder, names) as folder:
-            address, called = self._address(entry), printable(entry.input)
+            address, called = self._address(entry), entry.shown
             with VideoPart(address, part, rate=job.rate, max_pixels=job.max_pixels, called=called) as source:
                 run = run_of_part(
                     source,
@@ -198,7 +197,7 @@ class Worker:
         if run.error is not None:
             if not isinstance(run.error, Exception):
                 raise run.error
-            return Outcome(error=cause(run.error), for_good=_is_for_good(run.error))
+            return _failed(run.error)
         return self._passed(run.record()) if run.passed_over else Outcome(frames=run.statistics.written)
 
     def _passed(self, record: Mapping[str, Any]) -> Outcome:
@@ -247,12 +246,12 @@ class Worker:
     def _source(self, address: str, entry: Entry) -> Source:
         """The video at `address`, by its own name, under the names of its results."""
         job = self._job
-        clip = open_clip(address, rate=job.rate, max_pixels=job.max_pixels, called=printable(entry.input))
+        clip = open_clip(address, rate=job.rate, max_pixels=job.max_pixels, called=entry.shown)
         return Renamed(clip, entry.stem)
 
     def _key_frames(self, address: str, entry: Entry) -> KeyFrames:
         job = self._job
-        return find_key_frames(address, rate=job.rate, max_pixels=job.max_pixels, called=printable(entry.input))
+        return find_key_frames(address, rate=job.rate, max_pixels=job.max_pixels, called=entry.shown)
 
     def _only(self) -> tuple[int, ...] | None:
         return self._opened().model.classes.ids(self._job.only.split(",")) if self._job.only else None
@@ -282,9 +281,14 @@ def _files_of(entry: Entry, part: Part) -> list[str]:
     return [part_path(Path(), entry.stem, part, ending).name for ending in PART_FILES]
 
 
-def _is_for_good(error: Exception) -> bool:
-    """Whether it would be so again; a folder that a worker taken for dead still writes to is free in the end."""
-    return not isinstance(error, FolderBusy) and (isinstance(error, UsageError) or belongs_to_input(error))
+def _failed(error: Exception) -> Outcome:
+    """A task that ended so. A folder that a worker taken for dead still writes to is free in the end."""
+    is_inputs = belongs_to_input(error)
+    return Outcome(
+        error=cause(error),
+        for_good=not isinstance(error, FolderBusy) and (isinstance(error, UsageError) or is_inputs),
+        of_output=isinstance(error, OutputError) and not is_inputs,
+    )
 
 
 def _silent(sentence: str) -> None:
