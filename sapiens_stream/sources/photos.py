@@ -171,14 +171,17 @@ class Photos(Source):
                     return
                 pending.popleft()
                 index += self._left_out.get(order, 0)
-                if result is None and isinstance(each, Listed):
+                if isinstance(each, Skipped):  # it was never a photo of the list
+                    self._budget.give_back(order)
+                    yield each
+                    continue
+                if result is None:
                     if self._numbers[each.name] in (None, index):
                         self._on_pass(each.name)
-                        index += 1
                     else:  # other photos have come or gone before it
                         result = self._read_photo(each, order)
                 self._budget.give_back(order)
-                if isinstance(result, Photo) and isinstance(each, Listed):
+                if isinstance(result, Photo):
                     yield Frame(
                         index=index,
                         name=each.name,
@@ -188,9 +191,9 @@ class Photos(Source):
                         damaged=Damaged(str(each.path), result.damaged) if result.damaged else None,
                         original=partial(read_original, each.path, self._max_pixels) if result.deep else None,
                     )
-                    index += 1
-                elif isinstance(result, Skipped):
+                elif result is not None:
                     yield result
+                index += 1  # one that cannot be read has a number too: other shards count it, unread
         finally:
             self.close()
 
