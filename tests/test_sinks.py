@@ -15,10 +15,12 @@ import pytest
 from pycocotools import mask as coco
 
 from sapiens_stream.classes import SAPIENS, numbered
+from sapiens_stream.colouring import Colouring
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.labels import Extents
 from sapiens_stream.painting import Painter
+from sapiens_stream.sinks.contact_sheet import ContactSheet
 from sapiens_stream.sinks.files import aside, path_below, written_aside
 from sapiens_stream.sinks.json_file import JsonSink
 from sapiens_stream.sinks.json_lines import JsonLines
@@ -251,6 +253,18 @@ def test_pictures_hold_the_painted_frame(save_format, exact, side_by_side, tmp_p
     if exact:
         assert np.array_equal(got, want)
     assert abs(got.astype(float).mean() - want.mean()) < 1
+
+
+def test_the_legend_of_a_contact_sheet_names_no_class_that_is_not_painted(tmp_path):
+    class_map = np.zeros((60, 80), np.uint8)
+    class_map[:20], class_map[20:40] = 2, 12
+    sheets = {}
+    for name, found in {"some": class_map, "alone": np.where(class_map == 12, 0, class_map).astype(np.uint8)}.items():
+        sink = ContactSheet(tmp_path / f"{name}.png", Painter(SAPIENS, only=(2, 3)), 1, Colouring(only=(2, 3)))
+        sink.write(result(class_map=found))
+        sink.close()
+        sheets[name] = (tmp_path / f"{name}.png").read_bytes()
+    assert sheets["some"] == sheets["alone"]
 
 
 def golden_pairs():

@@ -68,7 +68,9 @@ class ContactSheet(Sink):
         overlay = self._painter.paint(np.asarray(picture, np.uint8), np.asarray(classes, np.uint8))
         write_on(overlay, self._colouring.marks(result, (small[1], small[0])))
         self._cells.append(np.hstack([picture, overlay]))
-        self._found.update(int(label) for label in np.flatnonzero(np.bincount(classes.ravel())))
+        painted = self._colouring.painted
+        labels = (int(label) for label in np.flatnonzero(np.bincount(classes.ravel())))
+        self._found.update(label for label in labels if painted is None or label in painted)
 
     def bytes_per_frame(self, size: tuple[int, int]) -> int:
         return 0  # one picture a source
