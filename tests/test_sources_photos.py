@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sapiens_stream.cluster.listing import read_list
 from sapiens_stream.disk import folds_case
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Skipped
@@ -411,6 +412,20 @@ def test_a_list_of_one_folder_has_plain_names(tmp_path: Path) -> None:
     frames, skipped = read(listing)
     assert list(frames) == ["b", "a"]
     assert list(skipped) == ["gone.jpg"]
+
+
+@pytest.mark.parametrize("read", [list_photos, read_list], ids=["photos", "videos"])
+def test_no_list_is_read_without_end(read: Callable[[Path], object], tmp_path: Path) -> None:
+    holes = tmp_path / "holes.txt"
+    with holes.open("wb") as file:
+        file.truncate(1 << 40)
+    lists = [holes]
+    if Path("/dev/zero").exists():
+        lists.append(tmp_path / "device.txt")
+        lists[-1].symlink_to("/dev/zero")
+    for path in lists:
+        with pytest.raises(InputError, match=rf"{path.name}: a list of more than 67 MB; is it a list\?"):
+            read(path)
 
 
 def test_a_list_of_missing_photos_alone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from sapiens_stream.errors import InputError, cause
+from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Skipped
 from sapiens_stream.sources.listing import list_lines
 from sapiens_stream.sources.pattern import parse_pattern
@@ -18,7 +18,6 @@ from sapiens_stream.sources.video_input import printable
 
 _UNFIT = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
 _LONGEST = 80  # bytes of a folder's name, or a stem: endings come to it
-_LARGEST_LIST = 1 << 28  # bytes
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,7 @@ def read_list(path: Path) -> list[str]:
 
     Relative paths are sought from the list's folder, then from the working directory. Raises InputError.
     """
-    try:
-        if path.stat().st_size > _LARGEST_LIST:
-            raise InputError(f"{path}: a list of more than {_LARGEST_LIST >> 20} MB; is it a list?")
-        lines = list_lines(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {cause(error)}") from None
+    lines = list_lines(path)
     found = [_sought(line, path.parent) for line in lines if not line.startswith("#")]
     if not found or any("\0" in line for line in lines):
         raise InputError(f"{path}: it names no videos; a list holds the path or address of one a line")

@@ -15,6 +15,8 @@ from sapiens_stream.frame import Skipped
 from sapiens_stream.home import absence
 from sapiens_stream.sources.kinds import EXTENSIONS, KINDS_NOT_READ, is_photo, not_read
 
+_LARGEST_LIST = 1 << 26  # bytes: half a million long paths
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -135,11 +137,7 @@ def _common(paths: Sequence[Path]) -> Path:
 
 
 def _in_list(path: Path) -> list[Listed | Skipped]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {cause(error)}") from None
-    lines = list_lines(content)
+    lines = list_lines(path)
     if not lines:
         raise InputError(f"{path}: the list is empty; it should hold the path of a photo a line")
     found = [_sought(line, path.parent) for line in lines if not _is_companion(os.path.basename(line))]  # noqa: PTH119
@@ -148,11 +146,18 @@ def _in_list(path: Path) -> list[Listed | Skipped]:
     return [Listed(each, _stem(each, root)) if isinstance(each, Path) else each for each in found]
 
 
-def list_lines(content: bytes) -> list[str]:
+def list_lines(path: Path) -> list[str]:
     """Of a list's file, but for empty ones; in UTF-8 or, where its mark says so (Windows PowerShell), UTF-16.
 
-    Bytes that are neither stay in the names as `os.fsdecode` has them.
+    Bytes that are neither stay in the names as `os.fsdecode` has them. Raises InputError.
     """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_LIST + 1)  # a pipe does not tell its size, nor a device that it has no end
+    except OSError as error:
+        raise InputError(f"{path}: {cause(error)}") from None
+    if len(content) > _LARGEST_LIST:
+        raise InputError(f"{path}: a list of more than {_LARGEST_LIST / 1e6:.0f} MB; is it a list?")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = content.decode("utf-16", "replace")
     else:
