@@ -32,6 +32,7 @@ from sapiens_stream.sinks.video.encoders import (
     require_size,
     working,
 )
+from sapiens_stream.sinks.video.mp4 import finish
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
 from tests.media import RATE, frame_times, make_video, number_of, picture
@@ -628,6 +629,28 @@ def test_of_very_large_pictures_an_encoder_holds_few(preset, size, kept, sliced,
     said = dict(re.findall(rb"(threads|sliced_threads|rc_lookahead)=(\d+)", packets_of(tmp_path / "overlay.mp4")[0]))
     assert int(said[b"rc_lookahead"]) == kept
     assert int(said[b"sliced_threads"]) == (sliced and int(said[b"threads"]) > 1)
+
+
+def test_of_pictures_beyond_every_level_x264_holds_next_to_none():
+    options = encoder_named("libx264").settings(None, "veryfast")
+    kept = kept_in_memory("libx264", options, (12000, 12000))["x264-params"]
+    assert kept == f"{options['x264-params']}:rc-lookahead=1:bframes=0"
+    assert "bframes" not in kept_in_memory("libx264", options, (4320, 7680))["x264-params"]
+
+
+def test_pictures_beyond_every_level_of_h264_are_finished_too(tmp_path):
+    """FFmpeg's filter, by which the stream would tell its rate, does not know so many macroblocks."""
+    size, growing = (4608, 8192), tmp_path / "growing.mp4"
+    with av.open(str(growing), "w", options={"movflags": "frag_keyframe+empty_moov"}) as output:
+        stream = output.add_stream("libx264", rate=25, options={"preset": "ultrafast", "slices": "2"})
+        stream.height, stream.width = size
+        picture = av.VideoFrame(size[1], size[0], "yuv420p")
+        for index in range(2):
+            picture.pts = index
+            output.mux(stream.encode(picture))
+        output.mux(stream.encode(None))
+    finish(growing, tmp_path / "whole.mp4", pytest.fail)
+    assert len(packets_of(tmp_path / "whole.mp4")) == 2 and not growing.exists()
 
 
 def test_of_very_large_pictures_x265_looks_ahead_as_far_as_it_must(tmp_path):

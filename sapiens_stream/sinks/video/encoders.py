@@ -177,8 +177,13 @@ def kept_in_memory(codec: str, options: Mapping[str, str], size: tuple[int, int]
     if codec not in _LOOKAHEADS or pixels <= USUAL_PIXELS:
         return dict(options)
     name, usual = _LOOKAHEADS[codec]
-    most = max(_LEAST_LOOKAHEAD, int(_MOST_COLLECTED / (pixels * _BYTES_COLLECTED)))
-    if usual[PRESETS.index(options["preset"])] <= most:
+    most = int(_MOST_COLLECTED / (pixels * _BYTES_COLLECTED))
+    lookahead = usual[PRESETS.index(options["preset"])]
+    if most < _LEAST_LOOKAHEAD and codec == "libx264":
+        # No level of H.264 has such pictures. Those coded both ways would wait with all their copies: 50 bytes a pixel.
+        return {**options, name: f"{options[name]}:rc-lookahead={min(most, lookahead)}:bframes=0"}
+    most = max(_LEAST_LOOKAHEAD, most)
+    if lookahead <= most:
         return dict(options)
     return {**options, name: f"{options[name]}:rc-lookahead={most}"}
 

@@ -20,6 +20,8 @@ from sapiens_stream.sinks.files import aside, discard, give_name, make_empty
 from sapiens_stream.sinks.video.side_streams import SideStreams
 
 _FRAGMENTED = (".mp4", ".mov")
+_MOST_MACROBLOCKS = 139_264
+"""Of a picture of H.264's highest level; FFmpeg's filters refuse larger ones, which its coders do not."""
 _FRAGMENT_MICROSECONDS = 1_000_000  # what a killed run loses at most, besides what the encoder still held
 
 
@@ -118,11 +120,12 @@ def _keep_what_the_file_says(pictures: VideoStream, copy: VideoStream) -> None:
 
 
 def _with_its_rate(pictures: VideoStream, copy: VideoStream) -> BitStreamFilterContext | None:
-    """Has H.264 tell the rate of its frames, by what its packets are to go through; None for other codecs.
+    """Has H.264 tell the rate of its frames, by what its packets are to go through; None where nothing can.
 
     x264 tells the ticks of its clock in place of it, so that GStreamer takes a clip for one of 12800 frames a second.
     """
-    if pictures.codec_context.name != "h264" or not pictures.average_rate:
+    macroblocks = -(-pictures.height // 16) * -(-pictures.width // 16)
+    if pictures.codec_context.name != "h264" or not pictures.average_rate or macroblocks > _MOST_MACROBLOCKS:
         return None
     return BitStreamFilterContext(f"h264_metadata=tick_rate={2 * pictures.average_rate}", pictures, copy)  # of fields
 
