@@ -438,6 +438,51 @@ class TestRun:
         assert record["error"] == str(run.error)
         assert sink.indices == [0, 1, 2, 3, 4] and sink.closed == 1
 
+    @pytest.mark.parametrize("held", [0, 6], ids=["at once", "some held"])
+    def test_of_pictures_that_fill_every_place_few_are_under_way(
+        self, held: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also where the engine looks ahead: what it holds it is given, once nothing else moves."""
+        monkeypatch.setattr(Frame, "size", (12000, 12000))  # such pictures themselves would take gigabytes
+        source, sink = NumberedSource(30), Recorder(ordered=True, seconds=0.005)
+        most: list[int] = []
+        one = engine(batch_size=4)
+
+        def run(batches: Iterator[Sequence[Frame]], _refiner: object) -> Iterator[list[Segmentation]]:
+            waiting: list[Segmentation] = []
+            for batch in batches:
+                waiting += [
+                    Segmentation(frame=frame, class_map=np.zeros((8, 6), np.uint8), classes=one.model.classes)
+                    for frame in batch
+                ]
+                most.append(source.yielded - len(sink.indices))
+                ready = waiting[: len(waiting) - held]
+                del waiting[: len(ready)]
+                yield ready
+            yield waiting
+
+        monkeypatch.setattr(one, "run", run)
+        Run(source, one, [sink]).execute(check=True)
+        assert sink.indices == list(range(30))
+        assert max(most) <= held + 4  # two of 1.4 GB each, one that is decoded meanwhile, one that is just written
+
+    def test_a_failing_sink_lets_those_go_that_wait_for_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Frame, "size", (12000, 12000))
+        one = engine()
+
+        def run(batches: Iterator[Sequence[Frame]], _refiner: object) -> Iterator[list[Segmentation]]:
+            for batch in batches:
+                yield [
+                    Segmentation(frame=frame, class_map=np.zeros((8, 6), np.uint8), classes=one.model.classes)
+                    for frame in batch
+                ]
+
+        monkeypatch.setattr(one, "run", run)
+        run_of_it = Run(NumberedSource(30), one, [Recorder(ordered=True, fail_at=0, seconds=0.05)])
+        waiting = in_thread(run_of_it.execute)
+        waiting.join(WAIT)
+        assert not waiting.is_alive() and isinstance(run_of_it.error, OutputError)
+
     def test_stopping_leaves_an_interrupted_record_of_whole_frames(self, tmp_path: Path) -> None:
         sink = Recorder(ordered=True, seconds=0.005)
         run = Run(NumberedSource(100_000), engine(), [sink], record_path=tmp_path / "r.json")

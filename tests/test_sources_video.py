@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import weakref
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -436,3 +437,11 @@ def test_sound_that_begins_long_after_the_pictures_of_an_flv(tmp_path: Path) -> 
     frames, _ = read(late)
     assert len(frames) == 275
     assert find_key_frames(late).marks
+
+
+def test_the_first_frame_is_not_held_to_the_end(tmp_path: Path) -> None:
+    with Video(make_video(tmp_path / "a.mp4", frames=4)) as video:
+        frames = video.frames()
+        first = weakref.ref(next(frames))
+        next(frames)
+        assert first() is None

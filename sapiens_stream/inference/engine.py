@@ -175,6 +175,8 @@ class Engine:
                     found = pending.popleft().result()
                     held -= len(found)
                     yield found
+                    del found
+                del frames, taken  # else the pictures are held until others have come
             if refiner is not None:
                 if last := refiner.last():
                     pending.append(self.submit(last, refiner))

@@ -124,6 +124,7 @@ def _work(jobs: SimpleQueue[Job | None], life: Life, worker: Worker) -> None:
         if not job.begin():
             continue
         _start(life, worker, job)
+        del job  # else its pictures are held until the next has come
         while len(life.started) > worker.depth and not life.over:
             _finish(life, worker)
     while life.started and not life.over:

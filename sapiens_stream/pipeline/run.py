@@ -25,6 +25,7 @@ from sapiens_stream.pipeline.space import require_space
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.stream import Stream
 from sapiens_stream.pipeline.watchdog import Activity
+from sapiens_stream.pipeline.weights import UnderWay
 from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.settings import WRITE_WORKERS
 from sapiens_stream.sinks.sink import Sink
@@ -130,6 +131,7 @@ class Run(LoggedRun):
         self._tell_skipped = _one_at_a_time(on_skip)
         self._on_done = on_done
         self._threads = ThreadGroup()
+        self._under_way = UnderWay()
         self._stream = Stream(
             source,
             engine,
@@ -138,6 +140,7 @@ class Run(LoggedRun):
             on_damage=on_damage,
             strict=strict,
             refiner=refiner,
+            under_way=self._under_way,
         )
 
     def stop(self) -> None:
@@ -230,21 +233,26 @@ class Run(LoggedRun):
         self._on_done(Done(name, sum(size for _, size in files), before=True))
 
     def _write_all(self, on_result: Callable[[Statistics], None] | None) -> None:
-        looked = time.monotonic()
+        looked, noted = time.monotonic(), False
         with self._stream as stream:
             writers = Writers(
                 self._sinks,
                 self.statistics,
                 workers=self._workers,
                 on_written=self._settle,
+                on_left=lambda result: self._under_way.leave(result.frame),
+                on_failure=lambda error: self._under_way.close(),
                 spare=self._spare,
             )
             try:
-                for place, result in enumerate(stream):
-                    if place == 0:
+                for result in stream:
+                    if not noted:
                         self._note_space(result)
+                        noted = True
+                    self._under_way.hand_on(result.frame)
                     writers.write(result)
                     self._remarks.see(result)
+                    del result  # else the picture is held until the next has come
                     if on_result:
                         on_result(self.statistics)
                     now = time.monotonic()

@@ -14,7 +14,7 @@ from sapiens_stream.people.naming import Naming
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.inference import Inference, processor_seconds
 from sapiens_stream.pipeline.statistics import Statistics
-from sapiens_stream.pipeline.weights import MOST_WAITING, weight_of
+from sapiens_stream.pipeline.weights import MOST_WAITING, UnderWay, weight_of
 from sapiens_stream.sources.source import Source
 from sapiens_stream.threads import ThreadGroup
 
@@ -33,6 +33,7 @@ class Stream:
         on_damage: called there with what is wrong with a frame that could be read in part.
         strict: skip such a frame; it is used otherwise.
         refiner: sees the logits of all frames before their class maps are made.
+        under_way: what very large frames wait for; whoever gives it says where their results go.
 
     >>> with Stream(Video("clip.mp4"), Segmenter("builtin").engine) as stream:
     ...     for found in stream:
@@ -49,6 +50,7 @@ class Stream:
         on_damage: Callable[[Damaged], None] | None = None,
         strict: bool = False,
         refiner: Refiner | None = None,
+        under_way: UnderWay | None = None,
     ) -> None:
         self.statistics = statistics or Statistics()
         self._source = source
@@ -63,6 +65,7 @@ class Stream:
         self._results: Channel[Segmentation] = Channel(
             1 if self._live else engine.batch_size, weigh=lambda result: weight_of(result.frame), most=MOST_WAITING
         )
+        self._under_way = under_way
         self._stopping = Event()
         self._refiner = None if refiner is None else Stoppable(refiner, self._stopping.is_set)
         self._read_error: BaseException | None = None
@@ -78,6 +81,8 @@ class Stream:
         self._stopping.set()
         self._results.cancel()
         self._frames.cancel()
+        if self._under_way is not None:
+            self._under_way.close()
 
     def give_up(self) -> None:
         """As `abandon`, where one of the threads hangs: `close` waits for none of them."""
@@ -113,6 +118,8 @@ class Stream:
                     if item.damaged:
                         self._tell_damage(item.damaged)
                     self.statistics.decoded += 1
+                    if self._under_way is not None:
+                        self._under_way.enter(item)
                     self._frames.put(item)
                     self.statistics.dropped = self._frames.dropped
         except Cancelled:
@@ -143,6 +150,8 @@ class Stream:
                 for result in results:
                     self.statistics.segmented += 1
                     self._hand_on(self._naming.follow(result))
+                    del result
+                del results  # else its pictures are held until the next have come
                 self._compute()
             if not self._stopping.is_set():  # else who goes on sees them with what follows them
                 self._hand_on(self._naming.rest())
@@ -172,25 +181,36 @@ class Stream:
             self._computing = None
 
     def _batches(self) -> Iterator[Sequence[Frame]]:
-        """Whole batches of a file, smaller ones where pictures are very large; of a live source what is there, and an
-        empty one when the engine should flush."""
+        """Whole batches of a file, smaller ones where pictures are very large; of a live source what is there. An empty
+        one follows when the engine should flush: where no more is there, or a picture takes all the room there is."""
         batch: list[Frame] = []
         weight = 0
         self._wait()
-        for frame in self._frames:
+        for frame in self._taken():
             batch.append(frame)
             weight += weight_of(frame)
+            del frame  # else it is held until the next has come
             whole = len(batch) >= self._engine.batch_size or weight >= MOST_WAITING
             if whole or (self._live and not len(self._frames)):
                 self._compute()
                 yield batch
+                alone = len(batch) == 1 and weight > MOST_WAITING
                 batch, weight = [], 0
-                if self._live and not len(self._frames):
+                if alone or (self._live and not len(self._frames)):
                     yield []
                 self._wait()
         self._compute()
         if batch:
             yield batch
+
+    def _taken(self) -> Iterator[Frame]:
+        while True:
+            if self._under_way is not None:
+                self._under_way.want()
+            if (frame := next(self._frames, None)) is None:
+                return
+            yield frame
+            del frame
 
     def __enter__(self) -> Self:
         return self

@@ -54,7 +54,8 @@ class Writers:
     The first failure of a sink is raised by the next `write` that waits, or by `close`; the other sinks finish what
     they have. `on_failure` is called with each failure, in the thread that had it. But where `spare`, called with the
     result and the failure, returns True, only this result is lost. `on_written` is called with each result that all
-    sinks have written, `on_start` by each thread before it begins.
+    sinks have written, `on_left` with each that they have done with, a lost one too; `on_start` by each thread before
+    it begins.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Writers:
         when_full: Literal["wait", "drop"] = "wait",
         workers: int = WRITE_WORKERS,
         on_written: Callable[[Segmentation], None] = lambda result: None,
+        on_left: Callable[[Segmentation], None] = lambda result: None,
         on_failure: Callable[[BaseException], None] = lambda error: None,
         on_start: Callable[[], None] = lambda: None,
         spare: Callable[[Segmentation, BaseException], bool] = lambda result, error: False,
@@ -74,6 +76,7 @@ class Writers:
         self._sinks = sinks
         self._when_full = when_full
         self._on_written = on_written
+        self._on_left = on_left
         self._on_failure = on_failure
         self._on_start = on_start
         self._spare = spare
@@ -117,6 +120,8 @@ class Writers:
                 channel.put(job)
         except Cancelled:
             self._lose(1)
+        if not self._channels:
+            self._on_left(result)
         if self.failure is not None and self._when_full == "wait":
             raise self.failure
 
@@ -160,8 +165,11 @@ class Writers:
                 wait(job.prepared[sink] for sink in sinks if sink in job.prepared)
                 with self.statistics.timed(stage, clock):
                     self._write(job, sinks)
-                if job.done() and not job.spoiled:
-                    self._on_written(job.result)
+                if job.done():
+                    if not job.spoiled:
+                        self._on_written(job.result)
+                    self._on_left(job.result)
+                del job  # else the picture is held until the next has come
         except BaseException as error:
             self._lose(1 + len(channel))
             channel.cancel()

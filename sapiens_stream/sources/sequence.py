@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 from sapiens_stream.errors import InputError, UsageError
@@ -15,7 +14,7 @@ from sapiens_stream.sources.demux import Mark
 from sapiens_stream.sources.film_header import HEADER_BYTES, FilmHeader, exact_rate, film_header
 from sapiens_stream.sources.pattern import parse_pattern
 from sapiens_stream.sources.photos import Photos
-from sapiens_stream.sources.source import Source, up_to_first_frame
+from sapiens_stream.sources.source import Source, up_to_first_frame, with_first
 from sapiens_stream.sources.time_code import at_rate
 
 USUAL_RATE = Fraction(24)
@@ -77,7 +76,7 @@ class PictureSequence(Source):
         except BaseException:
             self.close()
             raise
-        self._frames: Iterator[Frame | Skipped] = chain(head, rest)
+        self._frames: Iterator[Frame | Skipped] = with_first(head, rest)
 
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames

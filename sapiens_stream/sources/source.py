@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,13 @@ def up_to_first_frame(items: Iterator[Frame | Skipped]) -> list[Frame | Skipped]
         if isinstance(each, Frame):
             break
     return head
+
+
+def with_first(head: list[Frame | Skipped], rest: Iterable[Frame | Skipped]) -> Iterator[Frame | Skipped]:
+    """What was taken so, and the rest; `head` becomes empty, so that the first frame is not held to the end."""
+    while head:
+        yield head.pop(0)
+    yield from rest
 
 
 class Source(ABC):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 import av
@@ -23,7 +22,7 @@ from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer, Mark, frame_rate_of, holds_no_times_of_showing
 from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.header import why_refused
-from sapiens_stream.sources.source import Source, up_to_first_frame
+from sapiens_stream.sources.source import Source, up_to_first_frame, with_first
 from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
 from sapiens_stream.sources.time_code import time_code_of
 from sapiens_stream.sources.video_input import parse_video
@@ -91,7 +90,7 @@ class Video(Source):
         except BaseException:
             self.close()
             raise
-        self._frames: Iterator[Frame | Skipped] = self._until_closed(chain(head, rest))
+        self._frames: Iterator[Frame | Skipped] = self._until_closed(with_first(head, rest))
 
     def frames(self) -> Iterator[Frame | Skipped]:
         return self._frames
