@@ -642,7 +642,9 @@ def test_pictures_beyond_every_level_of_h264_are_finished_too(tmp_path):
     """FFmpeg's filter, by which the stream would tell its rate, does not know so many macroblocks."""
     size, growing = (4608, 8192), tmp_path / "growing.mp4"
     with av.open(str(growing), "w", options={"movflags": "frag_keyframe+empty_moov"}) as output:
-        stream = output.add_stream("libx264", rate=25, options={"preset": "ultrafast", "slices": "2"})
+        stream = output.add_stream(
+            "libx264", rate=25, options={"preset": "ultrafast", "x264-params": "threads=1:slices=64"}
+        )
         stream.height, stream.width = size
         picture = av.VideoFrame(size[1], size[0], "yuv420p")
         for index in range(2):
