@@ -16,7 +16,9 @@ from sapiens_stream.frame import UInt8Array
 
 SHIPPED = Path(__file__).parent / "mappings"
 
-_LARGEST_FILE = 1 << 20  # bytes
+_LARGEST_FILE = 1 << 17  # bytes
+_LONGEST_NAME = 100
+_DEEPEST = 500  # dots between two signs of equality: of a key a.b.c..., the reader takes the square of its parts
 _TOP = {"title", "source", "note", "classes"}
 _OF_A_CLASS = {"name", "from", "colour"}
 
@@ -56,6 +58,8 @@ def _read(path: Path, what: str) -> Mapping[str, Any]:
             content = file.read(_LARGEST_FILE + 1)  # a pipe does not tell its size
         if len(content) > _LARGEST_FILE:
             raise UsageError(f"--mapping {what}: no mapping has more than {_LARGEST_FILE} bytes")
+        if any(part.count(b".") > _DEEPEST for part in content.split(b"=")):
+            raise UsageError(f"--mapping {what}: a key of hundreds of parts, or as many dots in a text")
         return tomllib.loads(content.decode().replace("\r\n", "\n"))
     except FileNotFoundError:
         raise UsageError(
@@ -70,7 +74,7 @@ def _mapping(what: str, content: Mapping[str, Any], classes: ClassSet) -> ClassM
         return UsageError(f"--mapping {what}: {text}")
 
     if unknown := sorted(set(content) - _TOP):
-        raise wrong(f"it has {unknown[0]!r}; there are {', '.join(sorted(_TOP))}")
+        raise wrong(f"it has {unknown[0][:40]!r}; there are {', '.join(sorted(_TOP))}")
     entries = content.get("classes")
     if not isinstance(entries, list) or not 2 <= len(entries) <= MAX_CLASSES:
         raise wrong(f"it has no [[classes]], 2 to {MAX_CLASSES}, the first of which is the background")
@@ -83,8 +87,12 @@ def _mapping(what: str, content: Mapping[str, Any], classes: ClassSet) -> ClassM
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name.strip() or name in names:
             raise wrong(f"class {place} has no name of its own")
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise wrong(
+                f"class {place} is called {name[:40]!r}; a name is printable, of 1 to {_LONGEST_NAME} characters"
+            )
         if unknown := sorted(set(entry) - _OF_A_CLASS):
-            raise wrong(f"{name} has {unknown[0]!r}; there are {', '.join(sorted(_OF_A_CLASS))}")
+            raise wrong(f"{name} has {unknown[0][:40]!r}; there are {', '.join(sorted(_OF_A_CLASS))}")
         sources = _sources(wrong, name, entry.get("from", []), classes)
         for index in sources:
             if taken.setdefault(index, name) != name:
@@ -131,5 +139,5 @@ def _colour(wrong: Any, name: str, colour: Any) -> tuple[int, int, int]:
     try:
         red, green, blue = bytes.fromhex(colour.removeprefix("#"))
     except (AttributeError, ValueError, TypeError):
-        raise wrong(f"{name}: the colour {colour!r} is not as in #ff0000") from None
+        raise wrong(f"{name}: the colour {str(colour)[:40]!r} is not as in #ff0000") from None
     return red, green, blue
