@@ -96,7 +96,8 @@ class ClassSet:
             index = by_name.get(text, -1) if number is None else number
             if not 0 <= index < len(self):
                 raise UsageError(
-                    f"no class {str(item)!r} in {self.title}; there are 0 to {len(self) - 1}: {', '.join(self.names)}"
+                    f"no class {str(item)[:80]!r} in {self.title}; there are 0 to {len(self) - 1}:"
+                    f" {', '.join(self.names)}"
                 )
             found.add(index)
         return tuple(sorted(found))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.web_address import is_web_address
 from tests.media import make_photo, make_video, picture
 from tests.program import Program
@@ -310,3 +311,9 @@ def test_a_name_that_no_file_system_takes_is_told_in_a_line(program: Program, fo
     outcome = program(*[word.format("a" * 300) for word in command])
     assert outcome.code in (1, 2)
     assert len(outcome.complaints) == 1 and "aaa" in outcome.stderr
+
+
+def test_a_line_without_an_end_is_shown_without_its_middle() -> None:
+    shown = one_line("error: " + "x" * 10**6 + " \x1b[2J is no box")
+    assert shown.startswith("error: xxx") and " [...] " in shown and shown.endswith(r"xxx \x1b[2J is no box")
+    assert len(shown) < 25_000

@@ -377,6 +377,7 @@ def test_a_frame_without_boxes_may_be_of_any_shape(tmp_path: Path) -> None:
         ('{"frame": 1.5, "boxes": []}', "a number from 0 on"),
         ('[{"image_id": 1, "bbox": [1, 2, 3]}]', r"annotation 0: \[\[1, 2, 3\]\] is no box"),
         (COCO.replace("person", "cat"), 'none of them is "person": cat, dog'),
+        (COCO.replace("person", "cat" * 100_000), 'none of them is "person": catcat'),
         ('{"frame": 1, "boxes": [["1", 2, 3, 4]]}', "is no box"),
         ('{"frame": 1, "boxes": {}}', "is no list"),
         ('{"boxes": [[1, 2, 3, 4]]}', "neither"),
@@ -384,6 +385,8 @@ def test_a_frame_without_boxes_may_be_of_any_shape(tmp_path: Path) -> None:
         ('{"images": [3], "annotations": []}', "image 0"),
         ('{"images": [{"id": 1, "file_name": ""}], "annotations": []}', "image 0: '' is no file's name"),
         ('{"images": [], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}]}', "there is no image 1"),
+        ('[{"image_id": "' + "1" * 100_000 + '", "bbox": [1, 2, 3, 4]}]', "there is no image '111"),
+        ('{"images": [{"id": 1, "file_name": "' + "/" * 100_000 + '"}], "annotations": []}', "is no file's name"),
         ("[3]", "annotation 0"),
         ("[" * 100_000, "line 1: no JSON"),
     ],
@@ -397,7 +400,7 @@ def test_a_file_of_no_boxes(tmp_path: Path, text: str, said: str | None) -> None
     with pytest.raises(InputError, match=said) as refused:
         BoxesFile(path)
     assert str(refused.value).startswith(str(path))
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 1000 + len(str(path))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes have no such names")

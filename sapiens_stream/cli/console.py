@@ -20,13 +20,18 @@ _SHOWN = {code: _escape(code) for code in (*range(0x20), *range(0x7F, 0xA0), *_B
     ord("\t"): "\\t",
 }
 
+_LONGEST = 20_000  # characters; two of the longest paths, and some words
+
 
 def one_line(text: str) -> str:
-    """`text` with its control characters escaped as Python's `repr` escapes them, and all else as it is.
+    """`text` with its control characters escaped as Python's `repr` escapes them, and all else as it is; of one that no
+    terminal should be given the middle is left out.
 
     >>> print(one_line("a\\x1b[2J\\nerror: forged"))
     a\\x1b[2J\\nerror: forged
     """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
     return text.translate(_SHOWN)
 
 

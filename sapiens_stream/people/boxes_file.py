@@ -143,7 +143,7 @@ class BoxesFile:
                 raise self._wrong(f"image {place}", 'not {"id", "file_name"}')
             file = PurePosixPath(image["file_name"])
             if not file.name:
-                raise self._wrong(f"image {place}", f"{image['file_name']!r} is no file's name")
+                raise self._wrong(f"image {place}", f"{image['file_name'][:80]!r} is no file's name")
             name = names[_hashable(image.get("id"))] = str(file.with_suffix(""))
             self._take_size(name, image)
         self._take_results(whole["annotations"], self._people_among(_list(whole.get("categories"))), names)
@@ -158,7 +158,7 @@ class BoxesFile:
         named = {_hashable(each.get("id")): str(each.get("name")) for each in categories if isinstance(each, dict)}
         people = {number for number, name in named.items() if name.lower() == "person"}
         if not people and len(named) > 1:
-            known = ", ".join(sorted(named.values())[:10])
+            known = ", ".join(name[:80] for name in sorted(named.values())[:10])
             raise self._wrong("categories", f'none of them is "person": {known}')
         return people or set(named) or {_PERSON}
 
@@ -177,7 +177,7 @@ class BoxesFile:
             elif names is None and isinstance(image, int):
                 self._by_number.setdefault(image, []).extend(found)
             else:
-                raise self._wrong(f"annotation {place}", f"there is no image {image!r}")
+                raise self._wrong(f"annotation {place}", f"there is no image {repr(image)[:80]}")
 
     def _checked(self, boxes: Any, place: str) -> list[PersonBox]:
         if not isinstance(boxes, list):
