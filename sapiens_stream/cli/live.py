@@ -187,6 +187,7 @@ def live(
     outputs = replace(outputs, only=classes_of(choices, known), gpu=segmenter.engine.devices[0].index)
     folder = record.parent if record is not None and output is None else output or Path(OUTPUT_FOLDER)
     with ExitStack() as stack:
+        stack.callback(segmenter.close)
         names = ", ".join(address.name for address in addresses)
         viewers = open_viewers(stack, window, web, f"sapiens-stream: {names}", known, outputs, display)
         recorder = Recorder(outputs, folder, cameras, segmenter.model, display.warn)

@@ -43,6 +43,7 @@ class PhotoRun:
     ) -> None:
         self._source = source
         self._open_model = open_model
+        self._segmenter: Segmenter | None = None
         self._outputs = outputs
         self._choices = choices
         self._root = root
@@ -64,13 +65,15 @@ class PhotoRun:
         finally:
             if self._source.hung:
                 leave_threads_behind()
+            if self._segmenter is not None:
+                self._segmenter.close()  # left to the collector, Ctrl-C would meanwhile be a traceback
 
     @contextmanager
     def _begun(self, activity: Activity) -> Iterator[Run]:
         source, display = self._source, self._runner.display
         source.alive = activity.beat
         try:
-            segmenter = self._open_model()
+            segmenter = self._segmenter = self._open_model()
             known = segmenter.model.classes
             outputs = replace(self._outputs, only=classes_of(self._choices, known))
             run = Run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -114,18 +115,19 @@ def video(
         settings=settings,
         strict=strict,
     )
-    if chunk is not None:
-        from sapiens_stream.pipeline.part_run import margin_of
+    with closing(runs):
+        if chunk is not None:
+            from sapiens_stream.pipeline.part_run import margin_of
 
-        margin = margin_of(steady=steady, every=every, people=inference.looks_for_people)
-        execute_chunk(runs, chunk, inputs, runner.display, margin=margin)
-        raise typer.Exit(runner.exit_code)
-    good, bad = runs.inputs(mine, among=inputs)
-    runner.begin(len(mine), str(overlay_file or folder), folder, runs.files(good), file=len(inputs) > 1)
-    for place, name, problem in bad:
-        runner.refuse(place, printable(name), problem)
-    runner.look_at_lengths((place, inputs[place]) for place, _ in good)
-    runner.run(good, jobs=jobs, stall_timeout=stall_timeout, renew=runs.renew)
+            margin = margin_of(steady=steady, every=every, people=inference.looks_for_people)
+            execute_chunk(runs, chunk, inputs, runner.display, margin=margin)
+            raise typer.Exit(runner.exit_code)
+        good, bad = runs.inputs(mine, among=inputs)
+        runner.begin(len(mine), str(overlay_file or folder), folder, runs.files(good), file=len(inputs) > 1)
+        for place, name, problem in bad:
+            runner.refuse(place, printable(name), problem)
+        runner.look_at_lengths((place, inputs[place]) for place, _ in good)
+        runner.run(good, jobs=jobs, stall_timeout=stall_timeout, renew=runs.renew)
     raise typer.Exit(runner.finish())
 
 

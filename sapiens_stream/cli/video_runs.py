@@ -77,6 +77,11 @@ class VideoRuns:
         if self._segmenter is not None:
             self._segmenter.engine.replace_hung(error)
 
+    def close(self) -> None:
+        """Ends the model's threads. Left to the collector, Ctrl-C would meanwhile be a traceback, and nothing else."""
+        if self._segmenter is not None:
+            self._segmenter.close()
+
     def files(self, inputs: Sequence[tuple[int, BatchInput]]) -> list[Path]:
         """Their results that are no frame's."""
         return [path for _, each in inputs for path in self._outputs.paths(self._folder, each.name)]
