@@ -36,6 +36,7 @@ from sapiens_stream.viewers.web import address
 from tests.media import make_photo, make_video, picture
 
 NO_MEMORY = av.error.MemoryError(errno.ENOMEM, os.strerror(errno.ENOMEM), "x")
+NO_THREAD = av.error.BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), "avcodec_open2")
 
 
 def opencv_out_of_memory() -> cv2.error:
@@ -132,7 +133,16 @@ class TestPhotos:
 
 
 class TestVideos:
-    def test_memory_that_runs_out_in_the_decoder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("error", "told"),
+        [
+            (NO_MEMORY, r"clip.*: out of memory after \d+ frames"),
+            (NO_THREAD, r"clip.*: no thread can be started: memory, or the number of processes .* is at its limit"),
+        ],
+    )
+    def test_a_decoder_at_a_limit(
+        self, error: Exception, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         clip = make_video(tmp_path / "clip.mp4", frames=12)
         with Video(clip) as video:
             frames = video.frames()
@@ -143,11 +153,11 @@ class TestVideos:
                 def __init__(self, packet: Any) -> None:
                     self._packet = packet
 
-                decode = staticmethod(always(NO_MEMORY))
+                decode = staticmethod(always(error))
 
             plain = video._demuxer.packets
             monkeypatch.setattr(video._demuxer, "packets", lambda: (Hungry(each) for each in plain()))
-            with pytest.raises(InputError, match=r"clip.*: out of memory after \d+ frames"):
+            with pytest.raises(InputError, match=told):
                 list(video._decoded())
 
     def test_a_turn_that_pyav_cannot_list_is_taken_from_the_frame(self) -> None:

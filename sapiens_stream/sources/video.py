@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from sapiens_stream.containers.limits import require_max_pixels, too_large
 from sapiens_stream.containers.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.cores import usable_cores
-from sapiens_stream.errors import InputError, cause
+from sapiens_stream.errors import AT_A_LIMIT, InputError, cause
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.deinterlace import Deinterlacer
@@ -225,6 +225,8 @@ class Video(Source):
                 break
             except (av.error.MemoryError, MemoryError):
                 raise InputError(f"{self._name}: out of memory after {count} frames") from None
+            except av.error.BlockingIOError:  # EAGAIN of the decoder, which is opened with its first packet
+                raise InputError(f"{self._name}: no thread can be started: {AT_A_LIMIT}") from None
             except av.FFmpegError:
                 if why := why_refused(bytes(packet), self._max_pixels):
                     raise InputError(f"{self._name}: {why}, after {count} frames") from None
