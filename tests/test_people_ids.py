@@ -272,3 +272,53 @@ def test_of_two_who_had_one_id_it_is_theirs_who_look_like_it_if_the_other_was_kn
     stays = 2 if known_before else 1
     assert nearest == {1: stays}
     assert (places[owner == stays] == 1).all() and not places[owner == 3 - stays].any()
+
+
+def figures_side_by_side() -> tuple[Picture, UInt8Array]:
+    """Two of 16x40 cells who hang together by their legs, a head each; and whose each cell is, by number."""
+    owner = np.zeros((60, 120), np.uint8)
+    owner[10:50, 20:36], owner[10:50, 36:52] = 1, 2
+    owner[:34, 34:38] = 0
+    heads = (owner > 0) & (np.arange(60) < 18)[:, None]
+    codes = np.where(owner == 1, 100, 2000).astype(np.int32)
+    return Picture(Foreground.of(owner > 0), heads, owner, (0.0, 0.9, 0.9), codes), owner
+
+
+def known_in(number: int, box: tuple[int, int, int, int], *, alone: int = 0) -> Known:
+    edges, codes = np.array(box, np.float64), np.array([100, 2000], np.int32)
+    person = Known(id=number, box=edges, born=Fraction(0), seen=Fraction(2), score=0.9, look=Look(codes), area=640.0)
+    person.alone = alone
+    return person
+
+
+@pytest.mark.parametrize("alone", [0, 1], ids=["never seen alone", "seen alone before"])
+def test_the_legs_of_who_came_in_behind_somebody_become_theirs(alone: int) -> None:
+    """But of who was seen alone it is known what all of them looks like, and heads tell less."""
+    picture, owner = figures_side_by_side()
+    people = [known_in(1, (36, 10, 52, 50), alone=3), known_in(2, (20, 10, 36, 32), alone=alone)]
+    doubles, nearest = Doubles(), dict[int, int]()
+    for frame in range(8):
+        assert not nearest
+        places = np.where(owner == 2, 1, 2 * (owner == 1)).astype(np.int32)
+        legs = (owner == 1) & (np.arange(60) >= 34)[:, None]
+        places[legs] = 1
+        doubles.part(people, Figures(picture, places, 2), places, Fraction(21 + frame, 10), nearest)
+    if alone:
+        assert not nearest and (places[legs] == 1).all()
+    else:
+        assert nearest == {1: 2, 2: 1}, "they are known by their own figures from here on"
+        assert (places[owner == 1] == 2).all() and (places[owner == 2] == 1).all()
+
+
+@pytest.mark.parametrize("frames", [7, 8])
+def test_two_with_one_id_who_stand_together_with_a_head_each_are_two(frames: int) -> None:
+    picture, owner = figures_side_by_side()
+    people = [known_in(1, (20, 10, 36, 50))]
+    doubles, nearest = Doubles(), dict[int, int]()
+    for frame in range(frames):
+        places = (owner > 0).astype(np.int32)
+        places[(owner == 1) & (np.arange(60) >= 45)[:, None]] = 0  # the other one is more surely of that id
+        doubles.part(people, Figures(picture, places, 1), places, Fraction(21 + frame, 10), nearest)
+    assert (places[owner == 2] == 1).all()
+    assert nearest == ({1: 2} if frames == 8 else {})
+    assert places[owner == 1].any() == (frames < 8)

@@ -16,6 +16,8 @@ from sapiens_stream.people.looks import Codes
 
 LEAST_HEAD = 4  # cells
 _AGAIN = 3  # frames in a row that two people have one id before they have two
+_AGAIN_TOGETHER = 8  # the same while they stand together
+_PART = 0.2  # of somebody, that another has of them at least by mistake
 _STRAY = 0.04  # of a piece, that is somebody else's by mistake
 _LARGE = 0.2  # of a piece, that its person has of it at least
 _ALL = 0.95  # of a piece, that is one person's: nobody else is there
@@ -57,6 +59,15 @@ class Figures:
             found[number] = set(np.unique(self.connected[part][mask]).tolist())
         return found
 
+    def main(self, places: Cells, count: int) -> dict[int, int]:
+        """Of each figure with a head the place of whose it is, for the most part; a head counts twice."""
+        heads = self.picture.heads
+        table = self.votes.copy()
+        np.add.at(table, (self.picture.owner[heads], places[heads]), 1)
+        table[:, 0] = 0
+        most = table.argmax(1).tolist()
+        return {number: most[number] for number in self.numbers if self.headed[number] and most[number]}
+
     def with_heads(self, places: Cells, count: int) -> set[int]:
         """The places of those who are a figure with a head, and it them, for the most part."""
         votes = self.picture.foreground.votes(self.picture.owner, places, count + 1)
@@ -78,17 +89,23 @@ class Figures:
 
 
 class Doubles:
-    """People who came in as one, and walk apart."""
+    """Whom the flow and the colours take for another, against heads that tell otherwise for some frames in a row.
+
+    People who came in as one and walk apart, or stand together with a head each; and who came in behind somebody and
+    had their legs taken for the other's.
+    """
 
     def __init__(self) -> None:
-        self._since: dict[int, int] = {}
-        """By id, for how many frames in a row it has been two people's."""
+        self._since: dict[tuple[int, ...], int] = {}
+        """By id, or by ids of whose head and whose part of a figure it is, for how many frames in a row it was so."""
+        self._now: dict[tuple[int, ...], int] = {}
 
     def part(
         self, known: Sequence[Known], figures: Figures, places: Cells, now: Fraction, nearest: dict[int, int]
     ) -> None:
-        """Leaves the id to whom it fits best, in place; the others are not known. `nearest` takes its number by id."""
-        since: dict[int, int] = {}
+        """Leaves an id to whom it fits best, in place; the others are not known. `nearest` takes its number by id."""
+        self._now = {}
+        self._part_of_others(known, figures, places, nearest)
         areas = figures.votes.sum(0)
         gone = [person for place, person in enumerate(known, 1) if areas[place] < LEAST]
         for place, person in enumerate(known, 1):
@@ -108,15 +125,39 @@ class Doubles:
             away = [
                 each for each in own[1:] if _beside(figures.boxes[each], first) or not pieces[each] & pieces[own[0]]
             ]
-            if not away:
-                continue
-            since[person.id] = self._since.get(person.id, 0) + 1
-            if since[person.id] >= _AGAIN:
-                since[person.id] = 0
-                nearest[person.id] = own[0]
-                for number in away:
+            if away:
+                keeps, others, least = own[0], away, _AGAIN
+            else:
+                keeps, least = max(own, key=lambda number: int(figures.votes[number, place])), _AGAIN_TOGETHER
+                others = [each for each in own if each != keeps]
+            if self._goes_on((person.id, least), least):
+                nearest[person.id] = keeps
+                for number in others:
                     figures.give(number, places, place, 0)
-        self._since = since
+        self._since = self._now
+
+    def _part_of_others(self, known: Sequence[Known], figures: Figures, places: Cells, nearest: dict[int, int]) -> None:
+        """What hangs from somebody's head is theirs, though another one, who has a head elsewhere, had it."""
+        main = figures.main(places, len(known))
+        number_of = {place: number for number, place in main.items()}
+        for number, place in main.items():
+            if known[place - 1].alone:  # by now it is known what all of them looks like
+                continue
+            for other in np.flatnonzero(figures.votes[number] >= _PART * figures.areas[number]).tolist():
+                if not other or other == place or number_of.get(other, number) == number:
+                    continue
+                if self._goes_on((known[place - 1].id, known[other - 1].id), _AGAIN_TOGETHER):
+                    figures.give(number, places, other, place)
+                    nearest[known[place - 1].id] = number
+                    nearest[known[other - 1].id] = number_of[other]
+
+    def _goes_on(self, ids: tuple[int, ...], least: int) -> bool:
+        """Whether it has been so for `least` frames in a row, this one among them."""
+        self._now[ids] = self._since.get(ids, 0) + 1
+        if self._now[ids] < least:
+            return False
+        self._now[ids] = 0
+        return True
 
 
 def _likeliest(
