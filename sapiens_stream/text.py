@@ -21,3 +21,28 @@ def whole_number(text: str) -> int | None:
     (12, None, None)
     """
     return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+
+_BIDIRECTIONAL = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_LINE_ENDS = (0x2028, 0x2029)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+# C0, DEL and C1 of ISO 6429: terminals obey them; newlines among them could forge a line of the program's own.
+_SHOWN = {code: _escape(code) for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDIRECTIONAL, *_LINE_ENDS)} | {
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
+}
+
+
+def visible(text: str) -> str:
+    r"""`text` with its control characters, and those that turn text round, escaped as Python's `repr` escapes them.
+
+    >>> print(visible("a\x1b[2J\nb"))
+    a\x1b[2J\nb
+    """
+    return text.translate(_SHOWN)

@@ -24,7 +24,7 @@ from tests.program import WAIT
 from tests.test_label_video import write as write_label_video
 from tests.test_results_export import some_people
 
-EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;\x1b[31m\u202e"
 VOID = {"meta", "img", "br", "link"}
 
 
@@ -157,6 +157,7 @@ def test_names_are_text_wherever_they_come_from(clip, program, colour_torchscrip
         page = Reader(tmp_path / "page.html")
         assert_needs_nothing_else(page)
         assert len(command) == 2 or EVIL.split()[0] in page.words
+        assert not set("\x1b\u202e") & set((tmp_path / "page.html").read_text("utf-8"))
 
 
 WRONG_RECORDS = {

@@ -5,20 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-_BIDIRECTIONAL = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_LINE_ENDS = (0x2028, 0x2029)
-
-
-def _escape(code: int) -> str:
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-
-# C0, DEL and C1 of ISO 6429: terminals obey them; newlines among them could forge a line of the program's own.
-_SHOWN = {code: _escape(code) for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDIRECTIONAL, *_LINE_ENDS)} | {
-    ord("\n"): "\\n",
-    ord("\r"): "\\r",
-    ord("\t"): "\\t",
-}
+from sapiens_stream.text import visible
 
 _LONGEST = 20_000  # characters; two of the longest paths, and some words
 
@@ -32,7 +19,7 @@ def one_line(text: str) -> str:
     """
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
-    return text.translate(_SHOWN)
+    return visible(text)
 
 
 def error(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from sapiens_stream.text import encodable
+from sapiens_stream.text import encodable, visible
 
 
 class Markup(str):
@@ -33,9 +33,9 @@ def element(name: str, /, *children: object, **attributes: object) -> Markup:
 
 
 def shown(value: object) -> str:
-    """A value as text that any encoding has; of fractions two digits."""
+    """A value as text that any encoding has and that turns no other round; of fractions two digits."""
     text = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-    return encodable(text)
+    return encodable(visible(text))
 
 
 _VOID = frozenset({"img", "meta", "br", "link"})
