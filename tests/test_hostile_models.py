@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sapiens_stream import Segmenter
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models import open_model
 from sapiens_stream.models.export import export_model
+from sapiens_stream.models.inspection import inspect_checkpoint
 from sapiens_stream.models.shape_run import RefusedError, run_on_shapes
 from tests import hostile_checkpoints as hostile
 from tests.checkpoints import tiny_export, tiny_torchscript
@@ -107,6 +109,23 @@ def test_a_checkpoint_that_cannot_be_is_refused_in_little_memory(tmp_path: Path,
     path = tmp_path / "model.pth"
     hostile.DAMAGED[name](path)
     refused(path, "")
+
+
+def test_a_pickle_of_millions_of_steps_is_given_up(tmp_path: Path) -> None:
+    """48 KB of an archive can hold fifty million, each of which makes a list."""
+    with zipfile.ZipFile(tmp_path / "model.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + b"(" * 20_000_000)
+        archive.writestr("archive/version", "3\n")
+    refused(tmp_path / "model.pth", "a pickle of more than")
+
+
+def test_a_header_of_more_tensors_than_networks_have_is_refused(tmp_path: Path) -> None:
+    names = (f'"{number}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for number in range(150_000))
+    header = f"{{{','.join(names)}}}".encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    refused(tmp_path / "model.safetensors", "holds 150000 tensors")
+    with pytest.raises(ModelError, match="holds 150000 tensors"):
+        inspect_checkpoint(tmp_path / "model.safetensors")
 
 
 def _mutants(whole: bytes, seed: int, count: int) -> list[bytes]:

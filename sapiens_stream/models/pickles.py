@@ -22,6 +22,7 @@ _TYPES = {
     "Bool": "bool",
 }
 _KEYS = (str, int, float, bytes, type(None))
+_MOST_STEPS = 1 << 21  # a second each 700,000; a checkpoint with all that a training keeps takes some 100,000
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,15 @@ def read_pickle(file: bytes | IO[bytes] | mmap, mentioned: list[StorageAt | Tens
     The storages and tensors that it mentions anywhere are added to `mentioned`.
 
     Tensors are `TensorAt`, all else but plain containers is `Inert`, and so are keys of a dict that are no plain value,
-    since hashing them can take for ever. Takes no more memory than the pickle's length asks for. Raises
-    UnpicklingError or another exception where it is damaged.
+    since hashing them can take for ever. Takes no more memory than the pickle's length asks for, and a few seconds at
+    most. Raises UnpicklingError or another exception where it is damaged.
     """
     machine = _Machine([] if mentioned is None else mentioned)
-    for opcode, argument, _position in pickletools.genops(cast(IO[bytes], file)):
+    for count, (opcode, argument, _position) in enumerate(pickletools.genops(cast(IO[bytes], file))):
         if opcode.name == "STOP":
             return machine.stack.pop()
+        if count == _MOST_STEPS:
+            raise UnpicklingError(f"a pickle of more than {_MOST_STEPS} steps")
         machine.step(opcode.name, argument)
     raise UnpicklingError("a pickle without an end")
 

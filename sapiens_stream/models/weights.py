@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from sapiens_stream.errors import ModelError, cause
-from sapiens_stream.models.archive import Archive
+from sapiens_stream.models.archive import MOST_MEMBERS, Archive
 from sapiens_stream.models.formats import Format
 from sapiens_stream.models.interface import last_line, naming
 from sapiens_stream.models.legacy import read_legacy
@@ -57,7 +57,7 @@ def read_weights(path: Path, format_: Format) -> Weights:
         "torch-export": _exported,
         "state dict": _state_dict,
         "onnx": _onnx,
-        "safetensors": load_file,
+        "safetensors": _safetensors,
     }
     with naming(path):
         try:
@@ -73,9 +73,21 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with naming(path):
         try:
             with safe_open(path, "pt") as tensors:
+                _require_few(tensors.keys())
                 return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise ModelError(f"is a damaged safetensors file, fetch it again: {cause(error)}") from error
+
+
+def _safetensors(path: Path) -> Weights:
+    with safe_open(path, "pt") as tensors:
+        _require_few(tensors.keys())
+    return load_file(path)
+
+
+def _require_few(names: Sequence[str]) -> None:
+    if len(names) > MOST_MEMBERS:
+        raise ModelError(f"holds {len(names)} tensors; no network here has more than {MOST_MEMBERS}")
 
 
 def _onnx(path: Path) -> Weights:
