@@ -31,7 +31,7 @@ README = ROOT / "README.md"
 PAGES = [
     README,
     *sorted((ROOT / "sapiens_stream").rglob("README.md")),
-    *(ROOT / each for each in ("benchmarks/README.md", "samples/README.md")),
+    *(ROOT / each for each in ("benchmarks/README.md", "benchmarks/TRIED.md", "samples/README.md")),
     *sorted((ROOT / ".github").glob("*.md")),
 ]
 CAMERA = "lavfi:testsrc2=size=160x96:rate=30"
