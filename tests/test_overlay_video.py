@@ -36,6 +36,7 @@ from sapiens_stream.sinks.video.mp4 import finish
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
 from tests.media import RATE, frame_times, make_video, number_of, picture
+from tests.small_disk import SIZE
 
 REEL = Path(__file__).parents[2] / "shared" / "media" / "reel.mp4"
 
@@ -571,6 +572,21 @@ def test_a_full_disk_leaves_a_playable_file(small_disk):
     assert len(times(path)) >= 10
     assert sink.written == [path]
     assert [each.name for each in small_disk.iterdir()] == ["overlay.mp4"]
+
+
+def test_a_first_fragment_that_a_full_disk_tears_is_no_file(small_disk):
+    rng = np.random.default_rng(0)
+    path = small_disk / "overlay.mp4"
+    sink = OverlayVideo(path, SourceInfo(name="a", kind="video"), UNTOUCHED, warn=lambda text: None)
+    for index in range(20):  # they are one fragment, written once all is given
+        noise = rng.integers(0, 256, (96, 160, 3), np.uint8)
+        sink.write(background(Frame(index=index, name="a", decoded=noise, pts=index, time_base=Fraction(1, 25))))
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(SIZE - 4096 * 20 - sum(each.stat().st_size for each in small_disk.iterdir())))
+    with pytest.raises(OutputError, match=r"overlay\.mp4 can't be written"):
+        sink.close()
+    assert sink.written == []
+    assert [each.name for each in small_disk.iterdir()] == ["filler"]
 
 
 def test_a_disk_too_full_to_finish_keeps_the_fragments(small_disk):

@@ -16,7 +16,7 @@ from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.sinks.files import aside, discard, is_still, make_empty, not_written, take_over
 from sapiens_stream.sinks.sink import Sink
-from sapiens_stream.sinks.video.mp4 import finish, is_readable
+from sapiens_stream.sinks.video.mp4 import cut_to_whole, finish
 from sapiens_stream.sinks.video.painted_frames import PlanarFrames
 from sapiens_stream.sinks.video.writer import EncoderSettings, VideoWriter
 
@@ -59,7 +59,11 @@ class EncodedVideo(Sink):
 
     def resume(self, reached: int = 0) -> None:
         super().resume(reached)
-        if is_readable(self._growing):
+        try:
+            left = cut_to_whole(self._growing)
+        except OSError as error:
+            raise not_written(self._path, error) from error
+        if left:
             take_over(self._path)
 
     def prepare(self, result: Segmentation) -> Callable[[], av.VideoFrame]:
@@ -96,7 +100,7 @@ class EncodedVideo(Sink):
             if self._stays(self._path, self._count):
                 self._written = [self._path]
                 discard(self._growing)
-            elif is_readable(self._growing):
+            elif cut_to_whole(self._growing):
                 finish(self._growing, self._path, self._warn, recording.complete)
                 self._written = [self._path]
         except OSError as error:

@@ -51,18 +51,27 @@ def is_readable(path: Path) -> bool:
         return False
 
 
+def cut_to_whole(path: Path) -> bool:
+    """Cuts off what a full disk or a kill has torn of a file that was growing. Whether a picture is left to be read.
+
+    Raises OSError.
+    """
+    if path.suffix in _FRAGMENTED and path.is_file() and not path.is_symlink():
+        _drop_torn_fragment(path)
+    return is_readable(path)
+
+
 Complete = Callable[[OutputContainer, Sequence[Stream]], SideStreams | None]
 """Adds to a finished file, which has copies of a growing file's streams, what that one could not hold."""
 
 
 def finish(growing: Path, path: Path, warn: Callable[[str], None], complete: Complete | None = None) -> None:
-    """Gives a file that has grown its place; fragments become one plain file with its index first ("faststart").
+    """Gives a file that has grown, and is `cut_to_whole`, its place.
 
-    Where that fails, most likely because the disk is full, the fragments themselves take the place, with a
-    warning. Raises OSError.
+    Fragments become one plain file with its index first ("faststart"). Where that fails, most likely because the disk
+    is full, the fragments themselves take the place, with a warning. Raises OSError.
     """
     if path.suffix in _FRAGMENTED:
-        _drop_torn_fragment(growing)
         plain = aside(growing)
         try:
             make_empty(plain)
@@ -159,5 +168,4 @@ def _drop_torn_fragment(path: Path) -> None:
             if kind == b"mdat":
                 whole = start
             file.seek(start)
-        if whole:
-            file.truncate(whole)
+        file.truncate(whole)
