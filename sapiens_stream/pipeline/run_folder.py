@@ -80,18 +80,8 @@ class RunFolder:
                 if others and disjoint and place + 1 < len(self._candidates) and not overwrite:
                     self.release()
                     continue
-                if others and not overwrite:
-                    record, _, differences = others[0]
-                    only = " --resume continues the same run alone," if resume else ""
-                    raise FolderTaken(
-                        f"{self.root} holds the results of another run ({record.name}: other {', '.join(differences)});"
-                        f"{only} --overwrite replaces them, or choose another folder (-o)"
-                    )
-                if not overwrite and (strange := self._of_no_run()) is not None:
-                    raise FolderTaken(
-                        f"{self.root / strange} is there, and no run's result by any record; --overwrite replaces it,"
-                        " or choose another folder or name (-o)"
-                    )
+                if not overwrite:
+                    self._require_ours(others, resume)
                 kept = FileList()
                 if keep is not None and os.path.realpath(keep.parent) == os.path.realpath(self.root):
                     kept.add_single(keep.name)
@@ -102,6 +92,21 @@ class RunFolder:
             except BaseException:
                 self.release()
                 raise
+
+    def _require_ours(self, others: Sequence[tuple[Path, FileList, list[str]]], resume: bool) -> None:
+        """Raises FolderTaken where other runs' results, or somebody's own file, are in our way."""
+        if others:
+            record, _, differences = others[0]
+            only = " --resume continues the same run alone," if resume else ""
+            raise FolderTaken(
+                f"{self.root} holds the results of another run ({record.name}: other {', '.join(differences)});"
+                f"{only} --overwrite replaces them, or choose another folder (-o)"
+            )
+        if (strange := self._of_no_run()) is not None:
+            raise FolderTaken(
+                f"{self.root / strange} is there, and no run's result by any record; --overwrite replaces it,"
+                " or choose another folder or name (-o)"
+            )
 
     def _take_lock(self) -> None:
         path = lock_of(self.record_path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
 
 from sapiens_stream.errors import UsageError
-from sapiens_stream.frame import Segmentation
+from sapiens_stream.frame import Person, Segmentation
 from sapiens_stream.labels import Label
 from sapiens_stream.settings import FRAME_SCHEMA, JSON_FILE, REGIONS, Regions
 from sapiens_stream.sinks.regions import polygons, rle
@@ -92,7 +93,7 @@ def as_json(
 def _as_json(result: Segmentation, title: str, regions: Regions, only: tuple[int, ...] | None) -> bytes:
     frame = result.frame
     height, width = result.class_map.shape
-    labels = [label for label in result.labels if only is None or label.id in only]
+    labels = _written(result.labels, only)
     record: dict[str, Any] = {
         "schema": FRAME_SCHEMA,
         "title": _text(title),
@@ -105,29 +106,38 @@ def _as_json(result: Segmentation, title: str, regions: Regions, only: tuple[int
         "labels": [_label(label) for label in labels],
     }
     if result.people is not None:
-        record["people"] = [
-            {
-                "id": person.id,
-                "bbox": person.bbox,
-                **({"score": person.score} if person.score is not None else {}),
-                "labels": [_label(label) for label in person.labels if only is None or label.id in only],
-            }
-            for person in result.people
-        ]
+        record["people"] = [_person(person, only) for person in result.people]
     if result.carried:
         record["carried"] = result.carried
     if frame.number is not None:
         record["number"] = frame.number
     if frame.damaged:
         record["damaged"] = True
-    if regions == REGIONS:
-        rings = polygons(result.class_map, result.extents, [label.id for label in labels])
-        record["regions"] = [_region(label, polygons=rings[label.id]) for label in labels]
-    elif regions == "rle":
-        lengths = rle(result.class_map, [label.id for label in labels])
-        record["regions"] = [_region(label, rle=lengths[label.id]) for label in labels]
+    if regions != "none":
+        record["regions"] = _regions(result, labels, regions)
     # orjson takes outlines as arrays: a tenth of the time that lists of points and json take.
     return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _written(labels: Sequence[Label], only: tuple[int, ...] | None) -> list[Label]:
+    return [label for label in labels if only is None or label.id in only]
+
+
+def _person(person: Person, only: tuple[int, ...] | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"id": person.id, "bbox": person.bbox}
+    if person.score is not None:
+        told["score"] = person.score
+    told["labels"] = [_label(label) for label in _written(person.labels, only)]
+    return told
+
+
+def _regions(result: Segmentation, labels: Sequence[Label], regions: Regions) -> list[dict[str, Any]]:
+    ids = [label.id for label in labels]
+    if regions == "rle":
+        lengths = rle(result.class_map, ids)
+        return [_region(label, rle=lengths[label.id]) for label in labels]
+    rings = polygons(result.class_map, result.extents, ids)
+    return [_region(label, polygons=rings[label.id]) for label in labels]
 
 
 def bytes_of_json(size: tuple[int, int], regions: Regions) -> int:
