@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, NoReturn, Self, TypeGuard, TypeVar, Unpack, cast, overload
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped
@@ -193,7 +193,7 @@ def segment(
     Args:
         source: a video's path, a folder of photos, a list of them (.txt), one photo, a glob, a camera's index, a live
             address (a URL, `lavfi:GRAPH`, `screen`), an open Source, or pictures: what a Segmenter takes, or any
-            iterable of that. An iterator is read ahead, in another thread.
+            iterable of that, as a reader with numbered items. An iterator is read ahead, in another thread.
         model: as a Segmenter has it, or a Segmenter.
         on_skip: called with what cannot be read; without it, a warning names it.
         on_damage: called with a damaged picture, used as far as it can be decoded; without it, a warning names it.
@@ -252,9 +252,18 @@ def _opened(source: object, reconnect: Reconnect | None, timeout: float | None, 
         most = MAX_PIXELS if max_pixels is None else max_pixels
         live = partial(how, await_first=timeout is not None, max_pixels=most)
         return open_source(Path(source) if isinstance(source, os.PathLike) else source, live=live, max_pixels=most)
-    if isinstance(source, Iterable) and not hasattr(source, "shape"):  # an array, or a tensor, is one picture
+    if _is_of_pictures(source):
         return Pictures(source)
     return Pictures([frame_of(source)])  # type: ignore[arg-type]
+
+
+def _is_of_pictures(source: object) -> TypeGuard[Iterable[ImageLike]]:
+    """Whether a `for` loop goes through it, as readers and torch's data sets too, which have only numbered items.
+
+    An array, or a tensor, is one picture; with a single side, as a table's column of paths, it can't be one.
+    """
+    loops = isinstance(source, Iterable) or hasattr(type(source), "__getitem__")
+    return loops and (not hasattr(source, "shape") or getattr(source, "ndim", None) == 1)
 
 
 def _results(stream: Stream, own: Segmenter | None) -> Generator[Result, None, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import fields, replace
@@ -179,7 +180,7 @@ class Result(Segmentation):
 
     def save(
         self,
-        folder: str | Path,
+        folder: str | os.PathLike[str],
         name: str | None = None,
         *,
         overlay: Literal["frames", "none"] = "frames",
@@ -200,17 +201,21 @@ class Result(Segmentation):
             name: of the files, "/" between folders; None: that of the frame.
             overlay: "none" leaves the picture out.
             save: any of "classes" (`_seg.npy`), "foreground" (`.npy`), "json", "people" (`_people.npy`, uint16 ids of
-                people), in a list or separated by commas.
+                people), "cryptomatte" (`_cryptomatte.exr`, soft where the Segmenter was told `ranks`), in a list or
+                separated by commas.
             opacity, keep_background, color_by, ids: of the overlay; see `overlay`.
             classes: names or ids of those that are painted and written; None: all.
             regions, title: of the JSON; see `to_dict`.
             save_format: of the overlay: "png", "jpg" or "bmp".
             side_by_side: put the picture itself to the overlay's left.
 
-        Raises UsageError for a choice that there is not, OutputError where a file cannot be written.
+        Raises UsageError for a choice that there is not, or a folder that is no path, OutputError where a file cannot
+        be written.
 
         >>> result.save("results", "astronaut", save="json", overlay="none", classes=["hair"])
         """
+        if not isinstance(folder, (str, os.PathLike)):
+            raise UsageError(f"the folder is {folder!r}; it is a path, such as 'results'")
         require_known("overlay", [overlay], spanning=False)
         outputs = Outputs(
             overlay=overlay,

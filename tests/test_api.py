@@ -364,6 +364,26 @@ class TestSegment:
             assert [each.frame.size for each in found] == [(90, 120)] * 4 + [(40, 120)]
         assert [each.name for each in skipped] == [str(tmp_path / "none.png")] * 4
 
+    def test_what_has_numbered_items_alone_is_gone_through(self, model: Segmenter) -> None:
+        class Reader:
+            """As torchcodec's VideoDecoder and torch's Dataset: no `__iter__`, but `for` takes it."""
+
+            def __len__(self) -> int:
+                return 3
+
+            def __getitem__(self, index: int) -> np.ndarray[Any, Any]:
+                return [RGB, RGB[:40], RGB[:50]][index]
+
+        found = list(segment(Reader(), model=model))  # type: ignore[arg-type]
+        assert [each.frame.size for each in found] == [(90, 120), (40, 120), (50, 120)]
+
+    @pytest.mark.parametrize("column", [np.array, lambda paths: pytest.importorskip("pandas").Series(paths)])
+    def test_a_column_of_paths_is_gone_through(
+        self, model: Segmenter, tmp_path: Path, column: Callable[[list[str]], Any]
+    ) -> None:
+        photos = [str(make_photo(tmp_path / name, RGB)) for name in ("a.png", "b.png")]
+        assert [each.frame.name for each in segment(column(photos), model=model)] == ["a", "b"]
+
     @pytest.mark.parametrize("form", ["array", "tensor, channels first", "PIL", "frame"])
     def test_a_single_picture(self, model: Segmenter, form: str) -> None:
         [found] = segment(RGB_FORMS[form](), model=model)
@@ -577,6 +597,15 @@ class TestResult:
         with pytest.raises(UsageError, match="got 3"):
             result.save(tmp_path, 3)  # type: ignore[arg-type]
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("folder", [None, 3, b"results"])
+    def test_a_folder_that_is_no_path_is_refused(self, result: Result, folder: Any) -> None:
+        with pytest.raises(UsageError, match="the folder is"):
+            result.save(folder, "a")
+
+    def test_a_folder_that_no_path_can_be_is_told_in_one_line(self, result: Result, tmp_path: Path) -> None:
+        with pytest.raises(OutputError, match="null"):
+            result.save(f"{tmp_path}/a\0b", "a")
 
     def test_a_name_outside_the_folder_is_refused(self, result: Result, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=r"\.\."):

@@ -28,7 +28,7 @@ def path_below(root: Path, name: str, suffix: str) -> Path:
     path = root / relative
     try:
         inside = path.parent.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+    except (OSError, RuntimeError, ValueError) as error:  # links that lead in a circle; a root that no path can be
         raise not_written(path, error) from error
     if not inside:
         raise OutputError(f"{path} can't be written: {path.parent} leads out of {root}")
