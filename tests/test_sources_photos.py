@@ -424,7 +424,7 @@ def test_no_list_is_read_without_end(read: Callable[[Path], object], tmp_path: P
         lists.append(tmp_path / "device.txt")
         lists[-1].symlink_to("/dev/zero")
     for path in lists:
-        with pytest.raises(InputError, match=rf"{path.name}: a list of more than 67 MB; is it a list\?"):
+        with pytest.raises(InputError, match=rf"{path.name}: a list of more than 268 MB; is it a list\?"):
             read(path)
 
 

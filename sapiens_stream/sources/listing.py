@@ -15,7 +15,7 @@ from sapiens_stream.frame import Skipped
 from sapiens_stream.home import absence
 from sapiens_stream.sources.kinds import EXTENSIONS, KINDS_NOT_READ, is_photo, not_read
 
-_LARGEST_LIST = 1 << 26  # bytes: half a million long paths
+_LARGEST_LIST = 1 << 28  # bytes: some millions of paths
 
 
 @dataclass(frozen=True, slots=True)
