@@ -31,10 +31,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Only what is marked "cuda" sees a device: the figures of all else, and of its programs, are the CPU's.
 
-    No quota is seen either, so that tests have as many threads as they ask for.
+    No limit of a container is seen either, so that tests have as many threads as they ask for.
     """
     with pytest.MonkeyPatch.context() as changed:
-        changed.setattr("sapiens_stream.cores._PROCESS", Path("/nowhere"))
+        changed.setattr("sapiens_stream.control_groups._PROCESS", Path("/nowhere"))
         if not item.get_closest_marker("cuda"):
             changed.setattr(torch.cuda, "is_available", lambda: False)
             changed.setattr(torch.backends.mps, "is_available", cache(lambda: False))  # cached as torch's is

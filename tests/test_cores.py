@@ -13,7 +13,7 @@ import av
 import pytest
 import torch
 
-from sapiens_stream import ModelError, cores, open_source
+from sapiens_stream import ModelError, control_groups, cores, open_source
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.worker import Worker
@@ -55,7 +55,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for the groups, in one with a blank in its name; `self` beside it is taken for the process'."""
     folder = tmp_path / "a folder"
     folder.mkdir()
-    monkeypatch.setattr(cores, "_PROCESS", folder / "self")
+    monkeypatch.setattr(control_groups, "_PROCESS", folder / "self")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
     return folder / "groups"
 
@@ -221,10 +221,10 @@ PROGRAM = """
 import json, os, sys
 from pathlib import Path
 from types import SimpleNamespace
-from sapiens_stream import cores
+from sapiens_stream import control_groups
 from sapiens_stream.__main__ import main
 
-cores._PROCESS = Path(sys.argv[1])
+control_groups._PROCESS = Path(sys.argv[1])
 os.sched_getaffinity = lambda process: set(range(64))
 
 def run():

@@ -6,20 +6,22 @@ import json
 import os
 import platform
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torchvision
 
+from sapiens_stream import control_groups
 from sapiens_stream.cli.doctor import _lines as lines_of
-from sapiens_stream.doctor import Ability, Device, Report, Space, examine
+from sapiens_stream.doctor import Ability, Device, Report, Space, examine, machine
 from sapiens_stream.doctor.timing import fastest, share_of_cores
 from sapiens_stream.doctor.video import encoders, hardware_decoders
 from sapiens_stream.inference.device import available_devices
 from tests.conftest import HAS_CUDA
 
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +215,29 @@ def test_a_problem_is_named_with_its_cure(healthy: Report, change: Any, what: st
     [problem] = replace(healthy, **change(healthy)).problems
     assert what in problem.what
     assert cure in problem.cure
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_memory_is_what_the_groups_of_a_job_leave(
+    version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch system limits the job, and not the step in it; files that were read are dropped where room is needed."""
+    whole = machine.memory()
+    if not Path("/proc/meminfo").exists() or whole is None or whole.free < 2 * GIB:
+        pytest.skip("this system does not tell of its memory as Linux does, or has little")
+    groups, mount = tmp_path / "groups", {1: "cgroup cgroup rw,memory", 2: "cgroup2 cgroup2 rw"}[version]
+    step = groups / "job" / "step"
+    step.mkdir(parents=True)
+    limit, used, stat = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "cache 1\ntotal_inactive_file"),
+        2: ("memory.max", "memory.current", "anon 1\ninactive_file"),
+    }[version]
+    for folder, most, taken in ((step, {1: str(1 << 63), 2: "max"}[version], MIB), (step.parent, str(GIB), 900 * MIB)):
+        (folder / limit).write_text(f"{most}\n")
+        (folder / used).write_text(f"{taken}\n")
+    (step.parent / "memory.stat").write_text(f"{stat} {600 * MIB}\nlast\n")
+    (tmp_path / "cgroup").write_text({1: "5:memory:/job/step\n0::/\n", 2: "0::/job/step\n"}[version])
+    (tmp_path / "mountinfo").write_text(f"30 23 0:26 / {groups} rw - {mount}\n")
+    monkeypatch.setattr(control_groups, "_PROCESS", tmp_path)
+    found = machine.memory()
+    assert found == Space(total=GIB, free=724 * MIB)

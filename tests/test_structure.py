@@ -24,7 +24,7 @@ _DATA = {
     "painting",
     "quiet",
 }
-_DATA |= {"cores", "redaction", "runs", "settings", "soft", "text", "threads"}
+_DATA |= {"control_groups", "cores", "redaction", "runs", "settings", "soft", "text", "threads"}
 MAY_KNOW = {
     "errors": set(),
     "settings": set(),
@@ -36,7 +36,8 @@ MAY_KNOW = {
     "disk": set(),
     "redaction": set(),
     "install_line": set(),
-    "cores": {"text"},
+    "control_groups": set(),
+    "cores": {"control_groups", "text"},
     "threads": {"cores", "errors"},
     "classes": {"errors", "text"},
     "runs": set(),

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import torch
 
+from sapiens_stream.control_groups import Group, groups_of
 from sapiens_stream.cores import quota, usable_cores
+from sapiens_stream.text import whole_number
 
 # Of a processor's many flags, those that decide how fast matrices multiply; "bf16", "i8mm" and "fphp" are ARM's.
 MATRIX_FLAGS = (
     *("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_fp16"),
     *("bf16", "i8mm", "fphp"),
 )
+
+_MEMORY_FILES = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}
+"""By the version of control groups, what tells the limit and what is used, bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,10 @@ def processor() -> Processor:
 
 
 def memory() -> Space | None:
-    """The memory of this machine, or of this container where that is less; macOS does not tell how much is free."""
+    """The memory of this machine, or what a container or batch system leaves of it where that is less.
+
+    macOS does not tell how much is free.
+    """
     found = {
         name: int(rest.split()[0]) << 10
         for name, _, rest in (line.partition(":") for line in _lines(Path("/proc/meminfo")))
@@ -62,10 +70,19 @@ def memory() -> Space | None:
         total = _system_memory()
         return None if total is None else Space(total=total, free=total)
     total, free = found["MemTotal"], found["MemAvailable"]
-    limit, used = (_first_line(Path(f"/sys/fs/cgroup/memory.{name}")) for name in ("max", "current"))
-    if limit.isdecimal() and used.isdecimal() and int(limit) < total:
-        total, free = int(limit), min(free, int(limit) - int(used))
+    for group in groups_of("memory"):
+        limit, used = (whole_number(group.says(name)) for name in _MEMORY_FILES[group.version])
+        if limit is not None and used is not None and limit < found["MemTotal"]:
+            total = min(total, limit)
+            free = max(0, min(free, limit - used + _given_up(group)))
     return Space(total=total, free=free)
+
+
+def _given_up(group: Group) -> int:
+    """Bytes of files that a group's processes have read, and that the kernel drops once they need the room."""
+    sizes = dict(line.split(maxsplit=1) for line in group.says("memory.stat").splitlines() if " " in line)
+    name = "inactive_file" if group.version == 2 else "total_inactive_file"  # with those of the groups in it
+    return whole_number(sizes.get(name, "").strip()) or 0
 
 
 def disk(folder: Path) -> Space | None:
@@ -106,10 +123,6 @@ def _flags() -> tuple[str, ...]:
 def _system_memory() -> int | None:
     size = answer("sysctl", "-n", "hw.memsize")
     return int(size) if size.isdecimal() else None
-
-
-def _first_line(path: Path) -> str:
-    return next(iter(_lines(path)), "")
 
 
 def _lines(path: Path) -> list[str]:
