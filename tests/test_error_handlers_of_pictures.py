@@ -112,7 +112,7 @@ class TestPhotos:
     def test_a_list_that_cannot_be_read_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         names = tmp_path / "names.txt"
         names.write_text("a.jpg\n")
-        monkeypatch.setattr(Path, "read_bytes", always(PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
+        monkeypatch.setattr(Path, "open", always(PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
         with pytest.raises(InputError, match=r"names\.txt: Permission denied"):
             list_photos(names)
 
