@@ -88,6 +88,10 @@ class Figures:
         self.votes[number, old] = 0
 
 
+_Case = tuple[str, int] | tuple[str, int, int]
+"""What the heads of a frame tell otherwise, and of whom, by their ids."""
+
+
 class Doubles:
     """Whom the flow and the colours take for another, against heads that tell otherwise for some frames in a row.
 
@@ -96,9 +100,9 @@ class Doubles:
     """
 
     def __init__(self) -> None:
-        self._since: dict[tuple[int, ...], int] = {}
-        """By id, or by ids of whose head and whose part of a figure it is, for how many frames in a row it was so."""
-        self._now: dict[tuple[int, ...], int] = {}
+        self._since: dict[_Case, int] = {}
+        """For how many frames in a row it was so up to the frame before."""
+        self._now: dict[_Case, int] = {}
 
     def part(
         self, known: Sequence[Known], figures: Figures, places: Cells, now: Fraction, nearest: dict[int, int]
@@ -126,11 +130,13 @@ class Doubles:
                 each for each in own[1:] if _beside(figures.boxes[each], first) or not pieces[each] & pieces[own[0]]
             ]
             if away:
-                keeps, others, least = own[0], away, _AGAIN
+                keeps, others = own[0], away
+                is_so = self._goes_on(("away", person.id), _AGAIN)
             else:
-                keeps, least = max(own, key=lambda number: int(figures.votes[number, place])), _AGAIN_TOGETHER
+                keeps = max(own, key=lambda number: int(figures.votes[number, place]))
                 others = [each for each in own if each != keeps]
-            if self._goes_on((person.id, least), least):
+                is_so = self._goes_on(("together", person.id), _AGAIN_TOGETHER)
+            if is_so:
                 nearest[person.id] = keeps
                 for number in others:
                     figures.give(number, places, place, 0)
@@ -146,17 +152,17 @@ class Doubles:
             for other in np.flatnonzero(figures.votes[number] >= _PART * figures.areas[number]).tolist():
                 if not other or other == place or number_of.get(other, number) == number:
                     continue
-                if self._goes_on((known[place - 1].id, known[other - 1].id), _AGAIN_TOGETHER):
+                if self._goes_on(("part", known[place - 1].id, known[other - 1].id), _AGAIN_TOGETHER):
                     figures.give(number, places, other, place)
                     nearest[known[place - 1].id] = number
                     nearest[known[other - 1].id] = number_of[other]
 
-    def _goes_on(self, ids: tuple[int, ...], least: int) -> bool:
+    def _goes_on(self, case: _Case, least: int) -> bool:
         """Whether it has been so for `least` frames in a row, this one among them."""
-        self._now[ids] = self._since.get(ids, 0) + 1
-        if self._now[ids] < least:
+        self._now[case] = self._since.get(case, 0) + 1
+        if self._now[case] < least:
             return False
-        self._now[ids] = 0
+        self._now[case] = 0
         return True
 
 
