@@ -1,6 +1,7 @@
 """The errors a user can meet. Each message is one line: what was wrong, with the value, and what would be right."""
 
 import errno
+import re
 
 
 class SapiensStreamError(Exception):
@@ -92,6 +93,13 @@ _SAYINGS = (
 """Of the loader of shared libraries, torch's allocator and Python's threads, whose stacks are memory as well."""
 
 
+_NO_LIBRARY = re.compile(r"(\S+): cannot open shared object file")
+"""How the loader of shared libraries says which of the system's it did not find."""
+
+_CURES = {"cv2": "Debian, Ubuntu: apt install libgl1 libglib2.0-0; without windows: pip install opencv-python-headless"}
+"""By the module that needs libraries which a small system, as of a container, lacks."""
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether a library, or the system, could not allocate what it needed in the computer's own memory."""
     refused_by_opencv = type(error).__module__.startswith("cv2") and getattr(error, "code", None) == -4  # StsNoMem
@@ -105,7 +113,7 @@ def cause(error: BaseException) -> str:
     if isinstance(error, SapiensStreamError):
         return str(error)
     if isinstance(error, ImportError):
-        return ("out of memory: " if out_of_memory(error) else "") + " ".join(str(error).split())
+        return _not_imported(error)
     if _NO_THREAD in str(error):
         return f"no thread can be started: {AT_A_LIMIT}"
     if out_of_memory(error):
@@ -114,3 +122,13 @@ def cause(error: BaseException) -> str:
         return text
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _not_imported(error: ImportError) -> str:
+    text = " ".join(str(error).split())
+    if out_of_memory(error):
+        return f"out of memory: {text}"
+    if error.name and (library := _NO_LIBRARY.match(text)):
+        cure = f" ({_CURES[error.name]})" if error.name in _CURES else ""
+        return f"{error.name} needs {library[1]}, which this system lacks{cure}"
+    return text

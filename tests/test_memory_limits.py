@@ -16,6 +16,8 @@ from tests.program import WAIT, Program
 
 TORCH = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to ..."
 
+NO_LIBRARY = "libxcb.so.1: cannot open shared object file: No such file or directory"
+
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
@@ -77,6 +79,8 @@ class TestTrial:
         (OSError("libtorch.so: failed to map segment from shared object"), "out of memory"),
         (ImportError("a.so: failed to map segment from shared object"), "out of memory: a.so: failed to map"),
         (ImportError("libGL.so.1: cannot open shared object file"), "libGL.so.1: cannot open shared object file"),
+        (ImportError(NO_LIBRARY, name="cv2"), "cv2 needs libxcb.so.1, which this system lacks (Debian"),
+        (ImportError(NO_LIBRARY, name="other"), "other needs libxcb.so.1, which this system lacks"),
     ],
     ids=lambda each: f"{type(each).__name__} {each}"[:40] if isinstance(each, Exception) else "",
 )
