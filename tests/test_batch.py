@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.progress import Progress
 
+from sapiens_stream.cli.display import Display, forget_passed_total
 from sapiens_stream.errors import UsageError
+from sapiens_stream.pipeline import Statistics
 from sapiens_stream.pipeline.batch_file import BatchFile, Ending, State, read_batch
 from sapiens_stream.pipeline.event_log import EventLog
 from sapiens_stream.pipeline.outlook import Outlook
@@ -119,6 +122,14 @@ class TestOutlook:
         outlook.move(0, 5)
         assert outlook.frames_left is None and outlook.seconds_left is None
 
+    def test_what_goes_on_past_its_header_has_no_known_length(self) -> None:
+        outlook = Outlook(1)
+        outlook.expect(0, 100)
+        outlook.move(0, 100)
+        assert outlook.frames_left == 0
+        outlook.move(0, 101)
+        assert outlook.frames_left is None and outlook.seconds_left is None
+
     def test_the_summary_adds_up(self) -> None:
         outlook = Outlook(3)
         for index, status in enumerate(("done", "resumed", "failed")):
@@ -126,6 +137,27 @@ class TestOutlook:
         summary = outlook.summary()
         assert mistakes(summary) == []
         assert (summary["done"], summary["resumed"], summary["failed"], summary["frames"]) == (1, 1, 1, 30)
+
+
+class TestLengthThatIsPassed:
+    """Of a transport stream of more than 26.5 hours, or of several, the header's length is too short."""
+
+    def test_plain_lines(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr("sapiens_stream.cli.display.PLAIN_LINE_EVERY", 0)
+        with Display().progress("clip.ts", 10) as line:
+            for segmented in (8, 11):
+                line.update(Statistics(segmented=segmented))
+        first, second = capsys.readouterr().err.splitlines()
+        assert "8/10 frames" in first and "left" in first
+        assert "11 frames" in second and "left" not in second
+
+    def test_bars(self) -> None:
+        progress = Progress()
+        task = progress.add_task("clip.ts", total=10)
+        forget_passed_total(progress, task, 10)
+        assert progress.tasks[0].total == 10
+        forget_passed_total(progress, task, 11)
+        assert progress.tasks[0].total is None
 
 
 class TestLog:

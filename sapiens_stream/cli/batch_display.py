@@ -14,11 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from sapiens_stream.cli.console import one_line
-from sapiens_stream.cli.display import PLAIN_LINE_EVERY, Display, ProgressLine, counted, duration, rate
+from sapiens_stream.cli.display import (
+    PLAIN_LINE_EVERY,
+    Display,
+    ProgressLine,
+    counted,
+    duration,
+    forget_passed_total,
+    rate,
+)
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Statistics
 from sapiens_stream.pipeline.event_log import EventLog
-from sapiens_stream.pipeline.outlook import Outlook
+from sapiens_stream.pipeline.outlook import Outlook, believed_total
 from sapiens_stream.pipeline.space import byte_size
 
 _STATES = ("done", "resumed", "skipped", "failed", "interrupted")
@@ -160,7 +168,9 @@ class _Bars:
                 return
             task, total = self._tasks[index]
             done = statistics.segmented + statistics.passed
-            left = statistics.elapsed / done * max(total - done, 0) if total and done else None
+            total = believed_total(total, done)
+            left = statistics.elapsed / done * (total - done) if total and done else None
+            forget_passed_total(self._progress, task, done)
             self._progress.update(
                 task,
                 completed=done,

@@ -15,6 +15,7 @@ from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.streams import casually
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Statistics
+from sapiens_stream.pipeline.outlook import believed_total
 
 PLAIN_LINE_EVERY = 10.0  # seconds, where the output is no terminal
 
@@ -37,9 +38,11 @@ class _BarProgress:
         self._task = task
 
     def update(self, statistics: Statistics) -> None:
+        done = statistics.segmented + statistics.passed
+        forget_passed_total(self._progress, self._task, done)
         self._progress.update(
             self._task,
-            completed=statistics.segmented + statistics.passed,
+            completed=done,
             rate=rate(statistics),
             slowest=statistics.slowest or "",
         )
@@ -57,12 +60,18 @@ class _PlainProgress:
             return
         self._shown = time.monotonic()
         done = statistics.segmented + statistics.passed
-        of = f"/{self._total}" if self._total else ""
-        left = ""
-        if self._total and done:
-            left = f", {duration(statistics.elapsed / done * max(self._total - done, 0))} left"
+        total = believed_total(self._total, done)
+        of = f"/{total}" if total else ""
+        left = f", {duration(statistics.elapsed / done * (total - done))} left" if total and done else ""
         line = f"{self._name}: {done}{of} frames, {rate(statistics)}{left}{slowest_of(statistics)}"
         self._console.print(Text(one_line(line)), soft_wrap=True)
+
+
+def forget_passed_total(progress: Progress, task: TaskID, done: int) -> None:
+    """Has a bar tell no total, and no time left, once more is done than it had."""
+    for each in progress.tasks:
+        if each.id == task and each.total is not None:
+            each.total = believed_total(round(each.total), done)
 
 
 def slowest_of(statistics: Statistics) -> str:

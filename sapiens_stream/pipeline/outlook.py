@@ -17,6 +17,14 @@ from sapiens_stream.sources.pattern import parse_pattern
 from sapiens_stream.threads import ThreadGroup
 
 
+def believed_total(declared: int | None, done: int) -> int | None:
+    """How many frames an input has; None where nothing tells, as where it has gone on past what its header says.
+
+    That of a transport stream is reckoned from the clock at its ends, which begins anew every 26.5 hours.
+    """
+    return declared if declared is not None and done <= declared else None
+
+
 class Outlook:
     """Counts inputs and frames, of those that have ended and of those on their way. May be used from any thread.
 
@@ -54,6 +62,8 @@ class Outlook:
         with self._lock:
             if index not in self._over:
                 self._running[index] = frames
+                if believed_total(self._expected.get(index), frames) is None:
+                    self._expected.pop(index, None)
 
     def end(self, ending: Ending) -> None:
         """An input is over."""
