@@ -15,6 +15,7 @@ import pytest
 
 from sapiens_stream import InputError, LabelVideo, OutputError
 from sapiens_stream.classes import SAPIENS, SAPIENS2, numbered
+from sapiens_stream.containers import ebml
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.sinks.json_file import JsonSink
 from sapiens_stream.sinks.json_lines import JsonLines
@@ -139,6 +140,16 @@ def test_others_find_what_it_was_made_of_in_its_tags(tmp_path):
     assert json.loads(tags["CLASSES"]) == list(SAPIENS.names)
     assert json.loads(tags["CLASS_COLOURS"])[3] == "#ff006d"
     assert (tags["MODEL"], tags["FINGERPRINT"], tags["TIME_BASE"]) == ("sapiens-1b", "ab" * 32, "1/25")
+
+
+def test_the_size_stands_before_the_header_of_ffv1(tmp_path):
+    """MediaConch and MediaInfo read that header as they come to it; of no size, its slices are wrong to them."""
+    path = tmp_path / "clip_labels.mkv"
+    write(path, maps(1, (90, 160), "people"))
+    head = path.read_bytes()[:2048]
+    width = ebml.number(ebml.PIXEL_WIDTH, 160)
+    private = ebml.element(ebml.CODEC_PRIVATE, b"")[:2]
+    assert 0 < head.index(width) < head.index(private)
 
 
 @pytest.mark.skipif(which("ffmpeg") is None, reason="no ffmpeg program here")

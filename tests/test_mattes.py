@@ -135,6 +135,14 @@ class TestExact:
         for grey, result in zip(found, results, strict=True):
             assert np.array_equal(grey, (result.class_map > 0) * np.uint8(255))
 
+    @pytest.mark.parametrize("size", [(64, 1), (1, 64), (1, 1)])
+    def test_a_matte_of_one_column_or_line(self, size: tuple[int, int], tmp_path: Path) -> None:
+        """FFV1 by itself divides one column into no slices, and does not open."""
+        results = [result_of(each) for each in pictures(2, size)]
+        [path] = write(tmp_path, "ffv1", results, edge="hard")
+        for [grey], result in zip(planes(path), results, strict=True):
+            assert np.array_equal(grey, (result.class_map > 0) * np.uint8(255))
+
     @pytest.mark.parametrize("kind", ["png8", "png16"])
     @pytest.mark.parametrize("alone", [False, True])
     def test_numbered_png(self, kind: str, alone: bool, tmp_path: Path) -> None:

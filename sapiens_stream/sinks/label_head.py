@@ -94,8 +94,8 @@ class LabelHead:
             ebml.text(ebml.LANGUAGE, "und"),
             ebml.number(ebml.DEFAULT_DURATION, self.frame_duration),
             ebml.text(ebml.CODEC_ID, "V_FFV1"),
+            ebml.master(ebml.VIDEO, *shape),  # first: checkers read FFV1's header as they come to it, by the size
             ebml.element(ebml.CODEC_PRIVATE, self.private),
-            ebml.master(ebml.VIDEO, *shape),
         )
         return ebml.master(ebml.TRACKS, track)
 

@@ -188,6 +188,11 @@ def kept_in_memory(codec: str, options: Mapping[str, str], size: tuple[int, int]
     return {**options, name: f"{options[name]}:rc-lookahead={most}"}
 
 
+def kept_in_one_slice(codec: str, options: Mapping[str, str], size: tuple[int, int]) -> dict[str, str]:
+    """The `options` of an encoder for pictures of a `size`, (height, width): FFV1 finds no slices of one column."""
+    return {**options, "slices": "1"} if codec == "ffv1" and size[1] == 1 else dict(options)
+
+
 def _takes(encoder: Encoder, size: tuple[int, int]) -> bool:
     return encoder.smallest <= min(size) and max(size) <= encoder.largest
 

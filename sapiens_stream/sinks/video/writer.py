@@ -24,7 +24,13 @@ from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import USUAL_PIXELS, Audio
 from sapiens_stream.sinks.video.companions import Companions
-from sapiens_stream.sinks.video.encoders import in_software, kept_in_memory, kept_to_quota, pixel_format
+from sapiens_stream.sinks.video.encoders import (
+    in_software,
+    kept_in_memory,
+    kept_in_one_slice,
+    kept_to_quota,
+    pixel_format,
+)
 from sapiens_stream.sinks.video.hdr_metadata import hdr_options
 from sapiens_stream.sinks.video.mp4 import header_options
 from sapiens_stream.sinks.video.painted_frames import PlanarFrames
@@ -186,6 +192,7 @@ class VideoWriter:
     def _add_video(self, settings: EncoderSettings, first: Frame, source: SourceInfo) -> VideoStream:
         options = kept_to_quota(settings.codec, settings.options)
         options = kept_in_memory(settings.codec, options, self._frames.padded)
+        options = kept_in_one_slice(settings.codec, options, self._frames.padded)
         if self._frames.deep:
             options |= hdr_options(settings.codec, first, options)
         stream = self._output.add_stream(settings.codec, rate=self._clock.rate, options=options)
