@@ -20,7 +20,7 @@ from sapiens_stream.errors import UsageError
 from sapiens_stream.pipeline import Statistics
 from sapiens_stream.pipeline.batch_file import BatchFile, Ending, State, read_batch
 from sapiens_stream.pipeline.event_log import EventLog
-from sapiens_stream.pipeline.outlook import Outlook
+from sapiens_stream.pipeline.outlook import Outlook, Pace
 from tests.media import make_photo, make_video, picture
 from tests.program import Program, finish, start, wait_for
 from tests.schemas import mistakes
@@ -139,15 +139,32 @@ class TestOutlook:
         assert (summary["done"], summary["resumed"], summary["failed"], summary["frames"]) == (1, 1, 1, 30)
 
 
+class TestPace:
+    def test_stored_frames_say_nothing_of_those_that_follow(self) -> None:
+        pace = Pace()
+        for second in range(1, 11):  # forty thousand that an earlier run had written
+            pace.come_to(4000 * second, 20.0 + second)
+        for step in range(100):  # then one in two seconds
+            pace.come_to(40_000 + step, 32.0 + 2 * step)
+        assert pace.seconds_for(1000) == pytest.approx(2000)
+
+    def test_frames_that_take_minutes_have_one_too(self) -> None:
+        pace = Pace()
+        pace.come_to(1, 0.0)
+        assert pace.seconds_for(5) is None
+        pace.come_to(2, 300.0)
+        assert pace.seconds_for(5) == 1500
+
+
 class TestLengthThatIsPassed:
     """Of a transport stream of more than 26.5 hours, or of several, the header's length is too short."""
 
     def test_plain_lines(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setattr("sapiens_stream.cli.display.PLAIN_LINE_EVERY", 0)
         with Display().progress("clip.ts", 10) as line:
-            for segmented in (8, 11):
+            for segmented in (7, 8, 11):
                 line.update(Statistics(segmented=segmented))
-        first, second = capsys.readouterr().err.splitlines()
+        _, first, second = capsys.readouterr().err.splitlines()
         assert "8/10 frames" in first and "left" in first
         assert "11 frames" in second and "left" not in second
 

@@ -26,7 +26,7 @@ from sapiens_stream.cli.display import (
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Statistics
 from sapiens_stream.pipeline.event_log import EventLog
-from sapiens_stream.pipeline.outlook import Outlook, believed_total
+from sapiens_stream.pipeline.outlook import Outlook, Pace, believed_total
 from sapiens_stream.pipeline.space import byte_size
 
 _STATES = ("done", "resumed", "skipped", "failed", "interrupted")
@@ -151,7 +151,7 @@ class _Bars:
     def __init__(self, progress: Progress, outlook: Outlook, over_all: bool) -> None:
         self._progress = progress
         self._outlook = outlook
-        self._tasks: dict[int, tuple[TaskID, int | None]] = {}
+        self._tasks: dict[int, tuple[TaskID, int | None, Pace]] = {}
         self._shown = 0.0
         self._lock = Lock()
         self._whole = progress.add_task("", total=None, rate="", left="", slowest="") if over_all else None
@@ -160,16 +160,17 @@ class _Bars:
     def begin(self, index: int, name: str, total: int | None) -> None:
         with self._lock:
             task = self._progress.add_task(one_line(name), total=total, rate="", left="", slowest="")
-            self._tasks[index] = task, total
+            self._tasks[index] = task, total, Pace()
 
     def move(self, index: int, statistics: Statistics) -> None:
         with self._lock:
             if index not in self._tasks:
                 return
-            task, total = self._tasks[index]
+            task, total, pace = self._tasks[index]
             done = statistics.segmented + statistics.passed
             total = believed_total(total, done)
-            left = statistics.elapsed / done * (total - done) if total and done else None
+            pace.come_to(done)
+            left = pace.seconds_for(total - done) if total else None
             forget_passed_total(self._progress, task, done)
             self._progress.update(
                 task,

@@ -15,7 +15,7 @@ from sapiens_stream.cli.console import one_line
 from sapiens_stream.cli.streams import casually
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline import Statistics
-from sapiens_stream.pipeline.outlook import believed_total
+from sapiens_stream.pipeline.outlook import Pace, believed_total
 
 PLAIN_LINE_EVERY = 10.0  # seconds, where the output is no terminal
 
@@ -53,16 +53,19 @@ class _PlainProgress:
         self._console = console
         self._name = name
         self._total = total
+        self._pace = Pace()
         self._shown = time.monotonic()
 
     def update(self, statistics: Statistics) -> None:
+        done = statistics.segmented + statistics.passed
+        self._pace.come_to(done)
         if time.monotonic() - self._shown < PLAIN_LINE_EVERY:
             return
         self._shown = time.monotonic()
-        done = statistics.segmented + statistics.passed
         total = believed_total(self._total, done)
         of = f"/{total}" if total else ""
-        left = f", {duration(statistics.elapsed / done * (total - done))} left" if total and done else ""
+        seconds = self._pace.seconds_for(total - done) if total else None
+        left = f", {duration(seconds)} left" if seconds is not None else ""
         line = f"{self._name}: {done}{of} frames, {rate(statistics)}{left}{slowest_of(statistics)}"
         self._console.print(Text(one_line(line)), soft_wrap=True)
 

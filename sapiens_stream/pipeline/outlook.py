@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
@@ -25,6 +26,36 @@ def believed_total(declared: int | None, done: int) -> int | None:
     return declared if declared is not None and done <= declared else None
 
 
+class Pace:
+    """Seconds a frame takes, by those of the last minute.
+
+    Frames that an earlier run had written pass a hundred times as fast as those that follow, and are verified before
+    the first: of all together no time left can be told.
+    """
+
+    _SECONDS, _STEPS = 60.0, 8  # at least so many steps, where frames take long
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, int]] = deque()
+
+    def come_to(self, done: int, now: float | None = None) -> None:
+        """So many frames are done, `now` by `time.monotonic`."""
+        now = time.monotonic() if now is None else now
+        steps = self._steps
+        if steps and now - steps[-1][0] < self._SECONDS / 100 and len(steps) > self._STEPS:
+            return
+        steps.append((now, done))
+        while len(steps) > self._STEPS and now - steps[0][0] > self._SECONDS:
+            steps.popleft()
+
+    def seconds_for(self, frames: int) -> float | None:
+        """That so many more take; None before the second step."""
+        if len(self._steps) < 2:
+            return None
+        (then, before), (now, done) = self._steps[0], self._steps[-1]
+        return (now - then) / (done - before) * frames if done > before else None
+
+
 class Outlook:
     """Counts inputs and frames, of those that have ended and of those on their way. May be used from any thread.
 
@@ -43,6 +74,7 @@ class Outlook:
         self._running: dict[int, int] = {}
         self._expected: dict[int, int] = {}
         self._over: set[int] = set()
+        self._pace = Pace()
         self._lock = Lock()
 
     def expect(self, index: int, frames: int | None) -> None:
@@ -64,6 +96,7 @@ class Outlook:
                 self._running[index] = frames
                 if believed_total(self._expected.get(index), frames) is None:
                     self._expected.pop(index, None)
+                self._pace.come_to(self._frames + sum(self._running.values()))
 
     def end(self, ending: Ending) -> None:
         """An input is over."""
@@ -73,6 +106,7 @@ class Outlook:
             self._frames += ending.frames
             self._running.pop(ending.index, None)
             self._over.add(ending.index)
+            self._pace.come_to(self._frames + sum(self._running.values()))
 
     @property
     def ended(self) -> int:
@@ -108,9 +142,10 @@ class Outlook:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace so far; None where nothing tells."""
-        frames, left = self.frames, self.frames_left
-        return self.seconds / frames * left if frames and left is not None else None
+        """At the pace of the last minute; None where nothing tells."""
+        left = self.frames_left
+        with self._lock:
+            return self._pace.seconds_for(left) if left is not None else None
 
     def summary(self) -> dict[str, Any]:
         """The whole batch in one object of JSON types."""
