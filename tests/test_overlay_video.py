@@ -124,6 +124,16 @@ def test_every_frame_keeps_its_time_to_the_tick(tmp_path, name, settings):
     assert [number_of(frame.rgb) for frame in frames_of(tmp_path / "overlay.mp4")] == list(range(len(times(source))))
 
 
+@pytest.mark.parametrize("rate", [Fraction(60000, 1001), Fraction(24000, 1001), Fraction(25)])
+@pytest.mark.parametrize(
+    "name, codec", [("overlay.mkv", "libx264"), ("overlay.mkv", "ffv1"), ("overlay.webm", "libvpx-vp9")]
+)
+def test_milliseconds_are_no_later_than_the_source(tmp_path, name, codec, rate):
+    source = make_video(tmp_path / "a.mp4", rate=rate, b_frames=2, size=(64, 80))
+    overlay(source, tmp_path / name, codec=codec)
+    assert times(tmp_path / name) == [Fraction(time * 1000 // 1, 1000) for time in times(source)]
+
+
 @pytest.mark.parametrize(
     "start, kind, expected", [(Fraction(90000), "video", 0), (Fraction(30), "live", 0), (Fraction(30), "video", 30)]
 )

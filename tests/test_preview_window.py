@@ -307,6 +307,7 @@ def test_without_windows_in_opencv_it_says_so(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a display of X")
+@pytest.mark.skipif(not cv2.currentUIFramework(), reason="this OpenCV has no windows")
 def test_a_display_that_does_not_answer_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ from sapiens_stream.sinks.video.scheduling import kept_scheduling
 from sapiens_stream.sinks.video.side_streams import SideStreams
 
 _MATROSKA = (".mkv", ".webm")
+_MATROSKA_TICK = Fraction(1, 1000)
 _USUAL_RATE = Fraction(25)
 _LONGEST_LEAD = Fraction(60)
 
@@ -179,6 +180,8 @@ class VideoWriter:
         for packet in packets:
             if self._codec == "libx265" and self._frame_count <= 2:  # what it says of so few is chance
                 packet.dts = packet.pts
+            if self._path.suffix in _MATROSKA:
+                _round_down(packet)
             try:
                 self._output.mux_one(packet)
             except OSError:
@@ -229,3 +232,15 @@ class VideoWriter:
             if not in_software(self._codec):
                 raise
             raise OSError(errno.EAGAIN, f"the encoder can't be opened; {AT_A_LIMIT}") from error
+
+
+def _round_down(packet: Packet[VideoStream]) -> None:
+    """Gives the times of Matroska, which counts milliseconds, no later than they are.
+
+    Players and filters show the last frame whose time has come: at a later one than its source's, as the nearest is of
+    half of those at 59.94 frames/s, it would be missed by its own picture, and seen with the next.
+    """
+    assert packet.pts is not None and packet.dts is not None and packet.duration is not None
+    stamps = packet.pts, packet.dts, packet.pts + packet.duration
+    packet.pts, packet.dts, end = (stamp * packet.time_base // _MATROSKA_TICK for stamp in stamps)
+    packet.duration, packet.time_base = end - packet.pts, _MATROSKA_TICK
