@@ -3,6 +3,8 @@
 import errno
 import re
 
+from sapiens_stream.install_line import pip_install
+
 
 class SapiensStreamError(Exception):
     """Base of every error that is the user's to read, in one line; anything else that escapes is a bug.
@@ -96,8 +98,8 @@ _SAYINGS = (
 _NO_LIBRARY = re.compile(r"(\S+): cannot open shared object file")
 """How the loader of shared libraries says which of the system's it did not find."""
 
-_CURES = {"cv2": "Debian, Ubuntu: apt install libgl1 libglib2.0-0; without windows: pip install opencv-python-headless"}
-"""By the module that needs libraries which a small system, as of a container, lacks."""
+_CURES = {"cv2": "Debian, Ubuntu: apt install libgl1 libglib2.0-0; without windows: {} opencv-python-headless"}
+"""By the module that needs libraries which a small system, as of a container, lacks; with a place for pip."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -129,6 +131,6 @@ def _not_imported(error: ImportError) -> str:
     if out_of_memory(error):
         return f"out of memory: {text}"
     if error.name and (library := _NO_LIBRARY.match(text)):
-        cure = f" ({_CURES[error.name]})" if error.name in _CURES else ""
+        cure = f" ({_CURES[error.name].format(pip_install())})" if error.name in _CURES else ""
         return f"{error.name} needs {library[1]}, which this system lacks{cure}"
     return text

@@ -1,11 +1,14 @@
-"""How to install an extra of this package, said so that the line works where it is read."""
+"""How to install what is missing, said so that the line works where it is read."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
+import shutil
+import sys
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +17,24 @@ from urllib.request import url2pathname
 NAME = "sapiens-stream"
 
 
+def pip_install() -> str:
+    """The command that installs packages beside this one, up to their names.
+
+    `pip install` where the shell's pip is that of the environment this program runs in, which need not be activated.
+    Else that environment's Python calls it, or, where it has no pip, as those that uv makes have none, uv does.
+    """
+    python = Path(sys.executable)
+    found = shutil.which("pip")
+    if not sys.executable or (found and Path(found).parent == python.parent):
+        return "pip install"
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    called = _quoted(str(python))
+    return f"uv pip install --python {called}" if find_spec("pip") is None else f"{called} -m pip install"
+
+
 def install_line(extra: str) -> str:
-    """The `pip install` that adds an extra to this installation.
+    """The command that adds an extra to this installation.
 
     Where the package came from a clone (`pip install .`, `pip install -e .`, or run in it uninstalled), from a wheel's
     file or from git, the line names that, as an index need not have it; else the package by its name.
@@ -31,7 +50,7 @@ def install_line(extra: str) -> str:
     else:
         what = f"{NAME}[{extra}]"
     editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
-    return f"pip install {editable}{_quoted(what)}"
+    return f"{pip_install()} {editable}{_quoted(what)}"
 
 
 def _origin() -> dict[str, Any]:

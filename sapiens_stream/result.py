@@ -17,6 +17,7 @@ import numpy.typing as npt
 from sapiens_stream.colouring import write_on
 from sapiens_stream.errors import OutputError, UsageError
 from sapiens_stream.frame import Segmentation, SourceInfo, UInt8Array
+from sapiens_stream.install_line import pip_install
 from sapiens_stream.settings import (
     COLOUR_BY,
     EDGE,
@@ -255,7 +256,7 @@ class Result(Segmentation):
             import supervision
         except ImportError as error:
             raise UsageError(
-                f"to_supervision needs the package supervision: pip install supervision ({error})"
+                f"to_supervision needs the package supervision: {pip_install()} supervision ({error})"
             ) from error
 
         found = find_instances(self.class_map, self.person_map, self.classes)

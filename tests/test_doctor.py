@@ -155,12 +155,12 @@ def _on_the_cpu(report: Report) -> tuple[Device, ...]:
         (
             lambda r: {"versions": r.versions | {"torch": "2.1.0"}},
             "torch 2.1.0 is older than 2.",
-            "pip install --upgrade 'torch>=2.",
+            " --upgrade 'torch>=2.",
         ),
         (
             lambda r: {"torchvision_failure": "operator torchvision::nms does not exist"},
             "does not load beside torch 2.",
-            "from one index: pip install",
+            "from one index: ",
         ),
         (
             lambda r: {

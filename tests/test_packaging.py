@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import torchvision
 import yaml
 
 from sapiens_stream import install_line as module
-from sapiens_stream.install_line import install_line
+from sapiens_stream.install_line import install_line, pip_install
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -132,6 +133,7 @@ def test_the_install_line_is_that_of_this_installation(
     if origin is not None:
         origin = origin | {"url": placed(origin["url"])}
     monkeypatch.setattr(module, "distribution", lambda name: Installed(origin))
+    monkeypatch.setattr(module, "pip_install", lambda: "pip install")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "site-packages" / "sapiens_stream" / "install_line.py"))
     monkeypatch.chdir(tmp_path / where)
     assert install_line("web") == placed(line)
@@ -144,9 +146,37 @@ def test_a_clone_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pyt
 
     clone = _clone(tmp_path / "clone")
     monkeypatch.setattr(module, "distribution", missing)
+    monkeypatch.setattr(module, "pip_install", lambda: "pip install")
     monkeypatch.setattr(module, "__file__", str(clone / "sapiens_stream" / "install_line.py"))
     monkeypatch.chdir(tmp_path / where)
     assert install_line("web") == f"pip install '{'.' if where == 'clone' else clone}[web]'"
+
+
+@pytest.mark.parametrize(
+    ("activated", "has_pip", "where", "line"),
+    [
+        (True, True, "clone", "pip install"),
+        (False, True, "clone", ".venv/bin/python -m pip install"),
+        (False, True, ".", "clone/.venv/bin/python -m pip install"),
+        (False, True, "out", "CLONE/.venv/bin/python -m pip install"),
+        (False, False, "clone", "uv pip install --python .venv/bin/python"),
+    ],
+    ids=["activated", "by its path", "from above", "from elsewhere", "made by uv"],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="paths of other systems")
+def test_pip_is_that_of_this_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, activated: bool, has_pip: bool, where: str, line: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    folders = tmp_path / "clone" / ".venv" / "bin", tmp_path / "usr"
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "pip").touch(0o755)
+    monkeypatch.setattr(sys, "executable", str(folders[0] / "python"))
+    monkeypatch.setattr(module, "find_spec", lambda name: object() if has_pip else None)
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, folders if activated else folders[1:])))
+    monkeypatch.chdir(tmp_path / where)
+    assert pip_install() == line.replace("CLONE", str(tmp_path / "clone"))
 
 
 def _yaml(path: str) -> Any:

@@ -363,7 +363,7 @@ def test_a_missing_library_is_named_in_a_line(kind, program, monkeypatch, tmp_pa
     monkeypatch.setitem(__import__("sys").modules, "datumaro.plugins.data_formats.cvat.exporter", None)
     outcome = program("results", "export", tmp_path, "--to", kind)
     assert (outcome.code, len(outcome.complaints)) == (2, 1)
-    assert f"--to {kind} needs the extra export: pip install" in outcome.stderr
+    assert f"--to {kind} needs the extra export: " in outcome.stderr
     assert ("--no-deps 'datumaro" in outcome.stderr) == (NEEDS[kind] == "datumaro")
     assert [path.name for path in tmp_path.iterdir()] == ["clip_labels.mkv"]
 

@@ -26,7 +26,7 @@ _DATA = {
 }
 _DATA |= {"control_groups", "cores", "redaction", "runs", "settings", "soft", "text", "threads"}
 MAY_KNOW = {
-    "errors": set(),
+    "errors": {"install_line"},
     "settings": set(),
     "colour": set(),
     "soft": set(),

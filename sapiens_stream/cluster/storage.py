@@ -12,7 +12,7 @@ from typing import Any
 
 from sapiens_stream.cluster.listing import is_remote
 from sapiens_stream.errors import FolderLost, InputError, UsageError, cause
-from sapiens_stream.install_line import install_line
+from sapiens_stream.install_line import install_line, pip_install
 from sapiens_stream.settings import RUN_FILE
 from sapiens_stream.sinks.files import path_below
 from sapiens_stream.sources.video_input import printable
@@ -42,7 +42,7 @@ def file_system(address: str) -> tuple[Any, str]:
         if scheme.startswith("s3"):
             raise UsageError(f"{scheme}:// needs s3fs: {install_line('s3')}") from None
         if package := _PACKAGES.get(scheme):
-            raise UsageError(f"{scheme}:// needs {package}: pip install {package}") from None
+            raise UsageError(f"{scheme}:// needs {package}: {pip_install()} {package}") from None
         raise UsageError(f"{scheme}:// cannot be read: {cause(error)}") from None
     except ValueError as error:
         raise UsageError(f"{printable(address)}: {cause(error)}") from None

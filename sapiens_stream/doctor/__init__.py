@@ -19,6 +19,7 @@ from sapiens_stream.doctor.machine import Processor, Space, disk, memory, proces
 from sapiens_stream.doctor.timing import BUSY, share_of_cores
 from sapiens_stream.doctor.video import CAMERA_INPUTS, Ability, cameras, encoders, hardware_decoders, inputs
 from sapiens_stream.errors import cause
+from sapiens_stream.install_line import pip_install
 from sapiens_stream.models.catalogue import PUBLISHED
 from sapiens_stream.models.published import on_disk
 
@@ -157,13 +158,15 @@ def _torch_problems(report: Report) -> list[Problem]:
     number = report.versions["torch"]
     oldest = _oldest_torch()
     if _release(number) < _release(oldest):
-        problems.append(Problem(f"torch {number} is older than {oldest}", f"pip install --upgrade 'torch>={oldest}'"))
+        problems.append(
+            Problem(f"torch {number} is older than {oldest}", f"{pip_install()} --upgrade 'torch>={oldest}'")
+        )
     if report.torchvision_failure:
         problems.append(
             Problem(
                 f"torchvision {report.versions['torchvision']} does not load beside torch {number}: "
                 f"{report.torchvision_failure}",
-                "install both together, from one index: pip install --upgrade --force-reinstall torch torchvision",
+                f"install both together, from one index: {pip_install()} --upgrade --force-reinstall torch torchvision",
             )
         )
     has_cuda = any(device.name.startswith("cuda") for device in report.devices)
@@ -226,14 +229,14 @@ def _video_problems(report: Report) -> list[Problem]:
         problems.append(
             Problem(
                 f"the encoder libx264 of overlay videos is missing; those that work are: {others}",
-                "install av from PyPI (pip install --force-reinstall av), or choose another with --codec",
+                f"install av from PyPI ({pip_install()} --force-reinstall av), or choose another with --codec",
             )
         )
     if works.isdisjoint(CAMERA_INPUTS):
         problems.append(
             Problem(
                 f"no camera input ({', '.join(CAMERA_INPUTS)}) in this build of FFmpeg",
-                "install av from PyPI (pip install --force-reinstall av); streams by URL work without",
+                f"install av from PyPI ({pip_install()} --force-reinstall av); streams by URL work without",
             )
         )
     return problems

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sapiens_stream.errors import DeviceError, UsageError, cause
 from sapiens_stream.home import expanded
+from sapiens_stream.install_line import pip_install
 from sapiens_stream.models.model import Model
 
 Forward = Callable[[Tensor], Tensor]
@@ -68,5 +69,5 @@ def _reason(error: Exception) -> str:
     if "C compiler" in text:  # which Triton needs for what starts its kernels
         return "that takes a C compiler (gcc or clang) and Python's headers"
     if "triton" in text.lower():
-        return "that takes Triton (pip install triton) and a GPU that it knows"
+        return f"that takes Triton ({pip_install()} triton) and a GPU that it knows"
     return cause(error)

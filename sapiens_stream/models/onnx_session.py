@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sapiens_stream.errors import ModelError
+from sapiens_stream.install_line import pip_install
 
 _ALLOCATING = Lock()
 """Sessions find the allocator that was registered last."""
@@ -114,7 +115,7 @@ def onnx_session(graph: Callable[[], bytes]) -> OnnxSession | None:
 
 
 def _not_there(device: str) -> str:
-    offered = "pip install onnxruntime-gpu in its place, or choose another device: --device cpu"
+    offered = f"{pip_install()} onnxruntime-gpu in its place, or choose another device: --device cpu"
     if device == "cuda":
         return f"is run by onnxruntime, which offers no CUDA here: {offered}"
     return f"is run by onnxruntime, which does not run on {device}: --device cpu"

@@ -22,14 +22,14 @@ from sapiens_stream.text import encodable
 if TYPE_CHECKING:
     from datumaro.components.dataset_base import DatasetItem, SubsetBase
 
-INSTALL = "pip install --no-deps 'datumaro>=1.13,<2'"
+WITHOUT_DEPENDENCIES = "--no-deps 'datumaro>=1.13,<2'"
 
 _SUBSET = "train"
 
 
 def write_cvat(frames: Iterable[StoredFrame], target: Target) -> None:
     """train.xml, "CVAT for images 1.1", a mask an instance; `person` is an attribute of it."""
-    with needing("cvat", INSTALL):
+    with needing("cvat", WITHOUT_DEPENDENCIES):
         from datumaro.plugins.data_formats.cvat.exporter import CvatExporter
 
     images = target.choices.images
