@@ -156,6 +156,25 @@ class TestPace:
         assert pace.seconds_for(5) == 1500
 
 
+class TestRate:
+    def test_what_was_verified_before_the_first_frame_does_not_count(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sapiens_stream.cli.display.PLAIN_LINE_EVERY", 0)
+        clock = iter(range(1000, 2000))
+        monkeypatch.setattr("sapiens_stream.pipeline.outlook.time.monotonic", lambda: next(clock))
+        statistics = Statistics()
+        statistics._started -= 1000  # what is there was verified for so long
+        with Display().progress("clip.mp4", None) as line:
+            for segmented in (100, 200, 300):
+                statistics.segmented = segmented
+                line.update(statistics)
+        first, *others = capsys.readouterr().err.splitlines()
+        assert first == "clip.mp4: 100 frames, - frames/s"
+        rates = [float(re.findall(r"([\d.]+) frames/s", each)[0]) for each in others]
+        assert len(rates) == 2 and all(rate > 10 for rate in rates)
+
+
 class TestLengthThatIsPassed:
     """Of a transport stream of more than 26.5 hours, or of several, the header's length is too short."""
 

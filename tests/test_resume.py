@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from sapiens_stream import LabelVideo, Segmenter
+from sapiens_stream.classes import SAPIENS
 from sapiens_stream.errors import FolderTaken, OutputError
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.pipeline import Run
 from sapiens_stream.sinks import Outputs, Sink
 from sapiens_stream.sinks.files import aside
-from sapiens_stream.sources import Video
+from sapiens_stream.sources import Photos, Video
 from tests.media import make_video, picture
 from tests.program import WAIT, finish, record_of, start, wait_for
 from tests.test_results import SMALL, assert_same_files, assert_same_video, sounds
@@ -326,6 +327,31 @@ def test_photos_that_are_done_are_passed_over(program, photos, inferred, tmp_pat
     frames = [record_of(root, "photos")["frames"] for root in (whole, out)]
     assert frames[1]["stored"] == 6 and frames[0] | {"stored": 0} == frames[1] | {"stored": 0}
     assert len(record_of(out, "photos")["starts"]) == 2
+
+
+def test_ctrl_c_ends_the_look_at_photos_that_are_done(photos, model, tmp_path, monkeypatch):
+    looked, runs, out = [], [], tmp_path / "out"
+
+    def run_of(resume):
+        source = Photos(photos, recursive=True)
+        outputs = Outputs(save=frozenset({"classes"}), overlay="none")
+        sinks = outputs.sinks(out, "photos", source.info, SAPIENS, print)
+        runs.append(Run(source, model.engine, sinks, record_path=out / "photos_run.json", resume=resume))
+        runs[-1].execute(check=True)
+        return runs[-1]
+
+    def stops(path):
+        looked.append(path)
+        runs[-1].stop()
+        return True
+
+    done = run_of(resume=False).record()
+    monkeypatch.setattr("sapiens_stream.pipeline.earlier_run.is_whole", stops)
+    assert run_of(resume=True).status == "interrupted"
+    assert len(looked) == 1
+    monkeypatch.undo()
+    rest = run_of(resume=True)
+    assert (rest.status, rest.statistics.passed) == ("complete", done["frames"]["written"])
 
 
 def test_a_photo_that_changed_or_came_is_done(program, photos, inferred, tmp_path):

@@ -175,7 +175,7 @@ class _Bars:
             self._progress.update(
                 task,
                 completed=done,
-                rate=rate(statistics),
+                rate=rate(pace.rate),
                 left=f"{duration(left)} left" if left is not None else "",
                 slowest=f"slowest: {statistics.slowest}" if statistics.slowest else "",
             )
@@ -199,7 +199,7 @@ class _Bars:
             description=f"{outlook.ended} of {outlook.inputs} inputs",
             completed=frames,
             total=frames + left if left is not None else None,
-            rate=f"{frames / outlook.seconds:.1f} frames/s" if frames else "",
+            rate=rate(outlook.rate) if frames else "",
             left=f"{duration(seconds)} left" if seconds is not None else "",
         )
 

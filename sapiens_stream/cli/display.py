@@ -36,14 +36,16 @@ class _BarProgress:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
+        self._pace = Pace()
 
     def update(self, statistics: Statistics) -> None:
         done = statistics.segmented + statistics.passed
+        self._pace.come_to(done)
         forget_passed_total(self._progress, self._task, done)
         self._progress.update(
             self._task,
             completed=done,
-            rate=rate(statistics),
+            rate=rate(self._pace.rate),
             slowest=statistics.slowest or "",
         )
 
@@ -66,7 +68,7 @@ class _PlainProgress:
         of = f"/{total}" if total else ""
         seconds = self._pace.seconds_for(total - done) if total else None
         left = f", {duration(seconds)} left" if seconds is not None else ""
-        line = f"{self._name}: {done}{of} frames, {rate(statistics)}{left}{slowest_of(statistics)}"
+        line = f"{self._name}: {done}{of} frames, {rate(self._pace.rate)}{left}{slowest_of(statistics)}"
         self._console.print(Text(one_line(line)), soft_wrap=True)
 
 
@@ -142,11 +144,10 @@ class Display:
             print(line, flush=True)
 
 
-def rate(statistics: Statistics) -> str:
+def rate(per_second: float | None) -> str:
     """Frames a second, or seconds a frame below one."""
-    if not statistics.segmented or not statistics.elapsed:
+    if not per_second:
         return "- frames/s"
-    per_second = statistics.segmented / statistics.elapsed
     return f"{per_second:.1f} frames/s" if per_second >= 1 else f"{1 / per_second:.1f} s/frame"
 
 

@@ -100,7 +100,7 @@ def closing_line(run: Run, place: str) -> str:
     frames = counted(statistics.written + statistics.passed, "frame")
     if stored := statistics.stored + statistics.passed:
         frames += f", {stored} of them stored before,"
-    done = f"{run.name}: {frames} in {duration(statistics.elapsed)} ({rate(statistics)}"
+    done = f"{run.name}: {frames} in {duration(statistics.elapsed)} ({rate(statistics.rate)}"
     state = "" if run.status == "complete" else f" {run.status},"
     return f"{done}{slowest_of(statistics)}),{state} in {place}"
 

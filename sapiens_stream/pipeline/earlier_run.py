@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,14 +67,19 @@ class EarlierRun:
         outdated = [name for name in source.names if self._is_newer(source, name, settings.CLASS_MAP_FILE)]
         return FirstOf([*stores, class_map_files(self._root, frozenset(outdated))])
 
-    def done_photos(self, source: Source, sinks: Sequence[Sink]) -> dict[str, int | None]:
-        """The photos all of whose files are there, whole and newer than the photo, with their numbers if told."""
+    def done_photos(
+        self, source: Source, sinks: Sequence[Sink], stopping: Callable[[], bool] = lambda: False
+    ) -> dict[str, int | None]:
+        """The photos all of whose files are there, whole and newer than the photo, with their numbers if told.
+
+        A million take minutes: once it is `stopping`, those that were found by then.
+        """
         endings = [ending for sink in sinks for ending in sink.endings]
         if not self._is_same or not endings or any(sink.planned for sink in sinks):
             return {}
         done = {}
         damaged = self._damaged_photos()
-        for name in source.names:
+        for name in takewhile(lambda _: not stopping(), source.names):
             if str(source.path_of(name)) not in damaged and all(
                 self._is_done(source, name, ending) for ending in endings
             ):

@@ -30,7 +30,7 @@ class Pace:
     """Seconds a frame takes, by those of the last minute.
 
     Frames that an earlier run had written pass a hundred times as fast as those that follow, and are verified before
-    the first: of all together no time left can be told.
+    the first: of all together neither a rate nor a time left can be told.
     """
 
     _SECONDS, _STEPS = 60.0, 8  # at least so many steps, where frames take long
@@ -50,10 +50,15 @@ class Pace:
 
     def seconds_for(self, frames: int) -> float | None:
         """That so many more take; None before the second step."""
+        return frames / self.rate if self.rate else None
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second; None before the second step."""
         if len(self._steps) < 2:
             return None
         (then, before), (now, done) = self._steps[0], self._steps[-1]
-        return (now - then) / (done - before) * frames if done > before else None
+        return (done - before) / (now - then) if done > before and now > then else None
 
 
 class Outlook:
@@ -139,6 +144,12 @@ class Outlook:
             )
             unknown = self.inputs - len(self._over | self._expected.keys())
             return left + round(unknown * sum(self._expected.values()) / len(self._expected))
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second, in the last minute; None where nothing tells."""
+        with self._lock:
+            return self._pace.rate
 
     @property
     def seconds_left(self) -> float | None:

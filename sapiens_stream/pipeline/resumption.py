@@ -31,13 +31,14 @@ class Resumption:
         source: Source,
         sinks: Sequence[Sink],
         on_done: Callable[[str, Sequence[tuple[str, int]]], None],
+        stopping: Callable[[], bool],
     ) -> None:
         """Before the first frame is read; `on_done` is called with each photo that is passed over, and its files by
-        ending and size.
+        ending and size. Once the run is `stopping`, no more photos are looked at.
         """
         for sink in sinks:
             sink.resume(earlier.reached)
-        done = earlier.done_photos(source, sinks)
+        done = earlier.done_photos(source, sinks, stopping)
         source.pass_over(done, lambda name: on_done(name, earlier.files_of(name, sinks)))
         self._store = earlier.open_store(source, sinks, self._sha256)
         self.engine.take_from(self._store)

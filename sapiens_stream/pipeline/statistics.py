@@ -46,6 +46,12 @@ class Statistics:
         """Seconds from the start to now, or to `stop()`."""
         return (self._stopped or time.perf_counter()) - self._started
 
+    @property
+    def rate(self) -> float | None:
+        """Frames segmented a second, from the start on; None before the first."""
+        elapsed = self.elapsed
+        return self.segmented / elapsed if self.segmented and elapsed else None
+
     def stop(self) -> None:
         """Ends `elapsed`."""
         self._stopped = time.perf_counter()
