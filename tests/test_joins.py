@@ -11,6 +11,7 @@ from typing import Any
 import av
 import pytest
 
+from sapiens_stream.containers.length import length_without_jumps
 from sapiens_stream.frame import Frame
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from sapiens_stream.sources import Video
@@ -40,10 +41,10 @@ CASES = [
 ]
 
 
-def joined(path: Path, start: Fraction, **options: Any) -> tuple[Path, int]:
+def joined(path: Path, start: Fraction, *, frames: int = FRAMES, **options: Any) -> tuple[Path, int]:
     """Two recordings, the second of which begins at `start` on its clock; how many packets of sound there are."""
     parts = [
-        make_video(path.with_name(f"{number}-{path.name}"), frames=FRAMES, start=begin, **options)
+        make_video(path.with_name(f"{number}-{path.name}"), frames=frames, start=begin, **options)
         for number, begin in enumerate((Fraction(0), start))
     ]
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
@@ -88,6 +89,24 @@ def test_a_second_recording_follows_the_first(name: str, start: str, tmp_path: P
     assert min(steps(sound)) >= 0
     assert float(sound[-1] - times[-1]) == pytest.approx(0, abs=0.1)
     assert warnings == []
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("name", ["a.ts", "a.mpg", "a.vob"])
+def test_the_length_of_both_is_told_before(name: str, start: str, tmp_path: Path) -> None:
+    """That between the clock at both ends is one of hours, for which no disk has room, or one of no second."""
+    path, _ = joined(tmp_path / name, STARTS[start], frames=100, **KINDS[name])
+    with Video(path) as video:
+        assert video.info.frame_count == pytest.approx(200, rel=0.15)
+        assert video.info.duration is not None and float(video.info.duration) == pytest.approx(8, rel=0.15)
+
+
+def test_where_little_comes_for_long_is_no_jump(tmp_path: Path) -> None:
+    path = tmp_path / "a.ts"
+    lively = make_video(tmp_path / "lively.ts", frames=200, options={"crf": "1"})
+    still = make_video(tmp_path / "still.ts", frames=60, rate=Fraction(1, 4), start=Fraction(8), size=(16, 16))
+    path.write_bytes(lively.read_bytes() + still.read_bytes())
+    assert length_without_jumps(path) is None
 
 
 def test_a_clock_that_wraps_within_a_recording(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ class _Line:
         return stamp.decoded + self.offset < self.decoded - max(REORDER_SECONDS, REORDER_FRAMES * stamp.lasts)
 
 
+def tells_jumps(container: InputContainer) -> bool:
+    """Whether its format is one whose clock may jump, as FFmpeg has it."""
+    return av.format.Flags.ts_discont in av.format.Flags(container.format.flags)
+
+
 class Joins:
     """Puts the times of a container's packets, given one after the other, on one line that never jumps.
 
@@ -65,8 +70,7 @@ class Joins:
     """
 
     def __init__(self, container: InputContainer) -> None:
-        format = container.format
-        self._jumps_ahead = av.format.Flags.ts_discont in av.format.Flags(format.flags) or format.name in _BROADCAST
+        self._jumps_ahead = tells_jumps(container) or container.format.name in _BROADCAST
         self._offset = Fraction(0)  # of the newest recording
         self._lines: dict[int, _Line] = {}
         self._before: dict[int, _Line] = {}  # as it was before the last jump

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from pathlib import Path
 from threading import Lock
 from typing import Any, cast
 
+from sapiens_stream.containers.length import length_without_jumps
 from sapiens_stream.containers.opening import open_file
 from sapiens_stream.errors import InputError
 from sapiens_stream.pipeline.batch_file import Ending, State
@@ -21,7 +23,7 @@ from sapiens_stream.threads import ThreadGroup
 def believed_total(declared: int | None, done: int) -> int | None:
     """How many frames an input has; None where nothing tells, as where it has gone on past what its header says.
 
-    That of a transport stream is reckoned from the clock at its ends, which begins anew every 26.5 hours.
+    That of a transport stream is reckoned from its clock, and is about right at best.
     """
     return declared if declared is not None and done <= declared else None
 
@@ -198,5 +200,5 @@ def _frames_of(path: Path) -> int | None:
         frames: int | None = stream.frames or None
         rate = frame_rate_of(stream)
         if frames is None and container.duration and rate:
-            frames = round(container.duration / 1_000_000 * rate)
+            frames = round((length_without_jumps(path) or Fraction(container.duration, 1_000_000)) * rate)
         return frames

@@ -12,6 +12,7 @@ from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from sapiens_stream.containers.length import length_without_jumps
 from sapiens_stream.containers.limits import require_max_pixels, too_large
 from sapiens_stream.containers.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.cores import usable_cores
@@ -155,6 +156,9 @@ class Video(Source):
         duration = self._demuxer.duration
         if stream.duration and stream.time_base:
             duration = stream.duration * stream.time_base
+        path = self._spool.path if self._spool is not None else self._input.path
+        if path is not None:
+            duration = length_without_jumps(path) or duration
         return SourceInfo(
             name=self._name,
             kind="video",
@@ -162,7 +166,7 @@ class Video(Source):
             size=first.size,
             frame_rate=rate,
             duration=duration,
-            path=self._spool.path if self._spool is not None else self._input.path,
+            path=path,
             url=self._input.url if self._spool is None else None,
             time_base=stream.time_base,
             sample_aspect_ratio=stream.sample_aspect_ratio,
