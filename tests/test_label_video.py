@@ -16,6 +16,7 @@ import pytest
 from sapiens_stream import InputError, LabelVideo, OutputError
 from sapiens_stream.classes import SAPIENS, SAPIENS2, numbered
 from sapiens_stream.containers import ebml
+from sapiens_stream.containers.matroska import MatroskaFile
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.sinks.json_file import JsonSink
 from sapiens_stream.sinks.json_lines import JsonLines
@@ -293,6 +294,23 @@ def test_any_frame_of_hours_is_read_without_reading_the_others(tmp_path):
             assert video[index].shape == (1, 1)
             assert len(reads) - before < 250
         assert len(video) == frames
+
+
+def test_who_asks_for_one_after_the_other_reads_on(tmp_path, monkeypatch):
+    path = tmp_path / "clip_labels.mkv"
+    written = list(maps(100, (9, 11), "noise"))
+    write(path, written)
+    walked = []
+    plain = MatroskaFile.frames
+    monkeypatch.setattr(MatroskaFile, "frames", lambda self, cluster: [walked.append(1), plain(self, cluster)][1])
+    with LabelVideo(path) as video:
+        walked.clear()
+        for index, class_map in enumerate(written):
+            np.testing.assert_array_equal(video[index], class_map)
+            assert video.times[index] == Fraction(index, 25)
+        assert len(walked) <= 4 * len(written)
+        for index in [*reversed(range(100)), 0, 99, 31, 32, 33, 5, 64, 63]:
+            np.testing.assert_array_equal(video[index], written[index])
 
 
 def test_frames_of_another_size_are_scaled_without_new_classes(tmp_path, recwarn):

@@ -34,6 +34,8 @@ class FrameIndex:
         self._first_frames = array("Q")
         self._places = array("Q")
         self._count = 0
+        self._last = 0, 0
+        """The cluster that was read last, by its first frame and its place: who reads in order goes on there."""
         at = file.layout.first_cluster
         if file.layout.muxing_app == OWN_LAYOUT:
             at = self._take_cues() or at
@@ -45,14 +47,24 @@ class FrameIndex:
     def blocks(self, index: int) -> Iterator[tuple[Header, FrameBlock]]:
         """The frames from that of a number on, each with the cluster that it is in."""
         first, place = self._before(index)
-        frames = ((cluster, block) for cluster in self._file.clusters(place) for block in self._file.frames(cluster))
-        return islice(frames, index - first, self._count - first)
+        return islice(self._from(first, place), index - first, self._count - first)
+
+    def _from(self, frame: int, place: int) -> Iterator[tuple[Header, FrameBlock]]:
+        """Those from a cluster on, whose first frame has that number."""
+        for cluster in self._file.clusters(place):
+            self._last = frame, cluster.at
+            for block in self._file.frames(cluster):
+                yield cluster, block
+                frame += 1
 
     def _before(self, index: int) -> tuple[int, int]:
         entry = bisect_right(self._first_frames, index) - 1
         if not 0 <= index < self._count or entry < 0:
             raise IndexError(f"frame {index} of {self._count}")
-        return self._first_frames[entry], self._places[entry]
+        last = self._last
+        return (
+            last if self._first_frames[entry] < last[0] <= index else (self._first_frames[entry], self._places[entry])
+        )
 
     def _walk(self, at: int) -> None:
         """Reads on from a cluster, which is that of the next frame."""
