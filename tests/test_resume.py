@@ -354,6 +354,26 @@ def test_ctrl_c_ends_the_look_at_photos_that_are_done(photos, model, tmp_path, m
     assert (rest.status, rest.statistics.passed) == ("complete", done["frames"]["written"])
 
 
+def test_how_far_the_look_at_photos_that_are_done_is_told(program, photos, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr("sapiens_stream.pipeline.earlier_run._TELL_EVERY", 0)
+    command = ("images", "--input", photos, "-o", out, "--recursive", "--shape", 64, 64)
+    assert "looked at" not in program(*command).stderr
+    assert "photos: 7 of 8 photos looked at, whether they are done" in program(*command, "--resume").stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--shard", "1/2")], ids=["alone", "beside another shard"])
+def test_photos_that_start_over_are_told_of(options, program, photos, tmp_path):
+    out = tmp_path / "out"
+    command = ("images", "--input", photos, "-o", out, "--recursive", "--shape", 64, 64)
+    assert program(*command, *(("--shard", "2/2") if options else ())).code in (0, 3)
+    [path] = out.glob("*_run.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "interrupted"}))  # or is still at it
+    outcome = program(*command, *options)
+    assert outcome.code in (0, 3)
+    assert ("holds a part of this run" in outcome.stderr) is not bool(options)
+
+
 def test_a_photo_that_changed_or_came_is_done(program, photos, inferred, tmp_path):
     out = tmp_path / "out"
     images(program, photos, out)

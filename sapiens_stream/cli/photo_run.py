@@ -84,6 +84,7 @@ class PhotoRun:
                 spare_record=self._own_record,
                 on_skip=self._skip,
                 on_damage=self._damage,
+                note=display.note,
                 on_done=self._photos.done,
                 remarks=segmenter.engine.record,
                 activity=activity,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
@@ -27,6 +28,7 @@ from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sources.source import Source
 
 _LARGEST_JSON = 1 << 26  # bytes
+_TELL_EVERY = 10.0  # seconds
 
 
 class EarlierRun:
@@ -68,18 +70,22 @@ class EarlierRun:
         return FirstOf([*stores, class_map_files(self._root, frozenset(outdated))])
 
     def done_photos(
-        self, source: Source, sinks: Sequence[Sink], stopping: Callable[[], bool] = lambda: False
+        self,
+        source: Source,
+        sinks: Sequence[Sink],
+        stopping: Callable[[], bool] = lambda: False,
+        note: Callable[[str], None] = lambda sentence: None,
     ) -> dict[str, int | None]:
         """The photos all of whose files are there, whole and newer than the photo, with their numbers if told.
 
-        A million take minutes: once it is `stopping`, those that were found by then.
+        A million take minutes: once it is `stopping`, those that were found by then; `note` is told how far it is.
         """
         endings = [ending for sink in sinks for ending in sink.endings]
         if not self._is_same or not endings or any(sink.planned for sink in sinks):
             return {}
         done = {}
         damaged = self._damaged_photos()
-        for name in takewhile(lambda _: not stopping(), source.names):
+        for name in takewhile(lambda _: not stopping(), _looked_at(source, note)):
             if str(source.path_of(name)) not in damaged and all(
                 self._is_done(source, name, ending) for ending in endings
             ):
@@ -132,6 +138,16 @@ class EarlierRun:
                 if isinstance(record, dict):
                     return record
         return None
+
+
+def _looked_at(source: Source, note: Callable[[str], None]) -> Iterator[str]:
+    """The names of a source's photos, of which `note` is told now and then how many have come."""
+    names, told = source.names, time.monotonic()
+    for done, name in enumerate(names):
+        if time.monotonic() - told >= _TELL_EVERY:
+            told = time.monotonic()
+            note(f"{source.info.name}: {done} of {len(names)} photos looked at, whether they are done")
+        yield name
 
 
 def written_before(record: Mapping[str, Any]) -> int:

@@ -32,13 +32,14 @@ class Resumption:
         sinks: Sequence[Sink],
         on_done: Callable[[str, Sequence[tuple[str, int]]], None],
         stopping: Callable[[], bool],
+        note: Callable[[str], None],
     ) -> None:
         """Before the first frame is read; `on_done` is called with each photo that is passed over, and its files by
-        ending and size. Once the run is `stopping`, no more photos are looked at.
+        ending and size. Once the run is `stopping`, no more photos are looked at; `note` is told how many were.
         """
         for sink in sinks:
             sink.resume(earlier.reached)
-        done = earlier.done_photos(source, sinks, stopping)
+        done = earlier.done_photos(source, sinks, stopping, note)
         source.pass_over(done, lambda name: on_done(name, earlier.files_of(name, sinks)))
         self._store = earlier.open_store(source, sinks, self._sha256)
         self.engine.take_from(self._store)

@@ -221,7 +221,14 @@ class Run(LoggedRun):
         self._log.starts, self._log.reached = earlier_starts(previous), earlier.reached
         self.passed_over = earlier.is_complete()
         if not self.passed_over:
-            resumption.take_up(earlier, self._frames, self._sinks, partial(self._pass, folder), lambda: self.stopping)
+            resumption.take_up(
+                earlier,
+                self._frames,
+                self._sinks,
+                partial(self._pass, folder),
+                stopping=lambda: self.stopping,
+                note=self._note,
+            )
             if self._log.reached and (reason := resumption.engine.infers_all(self._refiner)) is not None:
                 self._note(
                     f"{self._source.name}: all {self._log.reached} frames that are there are inferred again, {reason}"
