@@ -353,6 +353,7 @@ WRONG_MAPPINGS = {
     "a word": (OWN.replace("colour", "color"), "top has 'color'"),
     "from is no list": (OWN.replace('["Eyeglass"]', '"Eyeglass"'), "from is a list"),
     "no classes": ("title = 'x'", "it has no [[classes]]"),
+    "the background alone": ('[[classes]]\nname = "none"\nfrom = ["hair"]', "it has no [[classes]], 2 to 256"),
     "a word at the top": ("x = 1\n" + OWN, "it has 'x'"),
     "no TOML": ("[[", "--mapping"),
     "no text": ("\0\1", "--mapping"),

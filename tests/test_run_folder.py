@@ -423,6 +423,16 @@ def test_a_disk_whose_files_are_never_the_same_is_told_and_not_asked_for_ever(tm
         pytest.fail("there is none")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a file that is open cannot be replaced")
+def test_a_lock_in_whose_place_another_lies_leaves_that_alone(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / ".x.lock")
+    (tmp_path / "other").touch()
+    (tmp_path / "other").replace(tmp_path / ".x.lock")
+    assert not lock.in_place
+    lock.release()
+    assert (tmp_path / ".x.lock").exists()
+
+
 def test_a_lock_whose_disk_is_gone_is_let_go_of(tmp_path, monkeypatch):
     lock = Lock(tmp_path / ".x.lock")
     close = os.close
