@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from sapiens_stream.classes import numbered
-from sapiens_stream.errors import InputError, ModelError, OutputError
+from sapiens_stream.errors import InputError, ModelError, OutputError, UsageError
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, SourceInfo
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
@@ -23,7 +23,7 @@ from sapiens_stream.models.model import InputSpec, Model
 from sapiens_stream.pipeline import Run, Statistics, Stream
 from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.writers import Writers
-from sapiens_stream.sinks import Sink
+from sapiens_stream.sinks import Outputs, Sink
 from sapiens_stream.sources import Source
 
 WAIT = 5.0  # seconds: far longer than any of these should take, far shorter than for ever
@@ -437,6 +437,35 @@ class TestRun:
         assert isinstance(run.error, error) and record["status"] == "failed"
         assert record["error"] == str(run.error)
         assert sink.indices == [0, 1, 2, 3, 4] and sink.closed == 1
+
+    @pytest.mark.parametrize(
+        ("settings", "status"), [({}, "complete"), ({"every": 2}, "failed")], ids=["done", "other"]
+    )
+    def test_a_run_that_does_nothing_closes_its_source_and_leaves_its_sinks_alone(
+        self, settings: dict[str, int], status: str, tmp_path: Path
+    ) -> None:
+        record, info, one = tmp_path / "r.json", NumberedSource(3).info, engine()
+
+        def outputs() -> Sequence[Sink]:
+            return Outputs(overlay="none", save="classes").sinks(tmp_path, "r", info, one.model.classes, pytest.fail)
+
+        Run(NumberedSource(3), one, outputs(), record_path=record).execute(check=True)
+        source, sink = NumberedSource(3), Recorder(ordered=True)
+        sinks = [sink, *outputs()]
+        run = Run(source, one, sinks, record_path=record, resume=not settings, settings=settings)
+        run.execute()
+        assert (run.status, run.passed_over) == (status, not settings)
+        assert (source.closed, source.yielded, sink.closed) == (True, 0, 0)
+
+    def test_a_source_that_yields_pictures_in_place_of_frames_is_told_so(self) -> None:
+        class Pictures(NumberedSource):
+            def frames(self) -> Iterator[Frame | Skipped]:
+                yield np.zeros((8, 6, 3), np.uint8)  # type: ignore[misc]
+
+        source = Pictures(1)
+        with pytest.raises(UsageError, match="yields Frame and Skipped; numbered yields ndarray"):
+            Run(source, engine(), [Recorder(ordered=True)]).execute(check=True)
+        assert source.closed
 
     @pytest.mark.parametrize("held", [0, 6], ids=["at once", "some held"])
     def test_of_pictures_that_fill_every_place_few_are_under_way(

@@ -54,9 +54,10 @@ class Run(LoggedRun):
     What `RunLog` says of the record holds for it, and what `RunFolder` says of other runs' results for its folder.
 
     Args:
-        source: where the frames come from; it is closed at the end.
+        source: where the frames come from; it is closed at the end, also of a run that does nothing.
         engine: what infers them, such as a Segmenter's `engine`.
-        sinks: what is written; they are closed at the end.
+        sinks: what is written; they are closed at the end of a run that got as far as its first frame. One whose folder
+            is another run's, or that is complete already, touches no sink.
         record_path: the record's file, in the folder of the results; None: no record, and no lock on a folder.
         spare_record: another name for it, where the folder holds a run that shares none of its files.
         overwrite: remove another run's results first.
@@ -110,6 +111,7 @@ class Run(LoggedRun):
         self.name = source.info.name
         self.frame_count = source.info.frame_count
         self.passed_over = False
+        self._began = False
         self._frames = source
         self._source = source.info
         self._sinks = sinks
@@ -190,6 +192,8 @@ class Run(LoggedRun):
             self.statistics.stop()
             self._threads.join()
             self._end()
+            if not self._began:
+                self._frames.close()  # else the stream has
         if check and self.error is not None:
             raise self.error
 
@@ -241,6 +245,7 @@ class Run(LoggedRun):
 
     def _write_all(self, on_result: Callable[[Statistics], None] | None) -> None:
         looked, noted = time.monotonic(), False
+        self._began = True
         with self._stream as stream:
             writers = Writers(
                 self._sinks,

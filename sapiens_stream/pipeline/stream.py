@@ -8,6 +8,7 @@ from threading import Event
 from types import TracebackType
 from typing import Self
 
+from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped
 from sapiens_stream.inference.refiner import Refiner, Stoppable
 from sapiens_stream.people.naming import Naming
@@ -112,6 +113,9 @@ class Stream:
                     break
                 if isinstance(item, Skipped):
                     self._skip(item)
+                elif not isinstance(item, Frame):
+                    kind = type(item).__name__
+                    raise UsageError(f"a source yields Frame and Skipped; {self._source.info.name} yields {kind}")
                 elif item.damaged and self._strict:
                     self._skip(Skipped(item.damaged.name, item.damaged.reason))
                 else:

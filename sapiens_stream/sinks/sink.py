@@ -118,6 +118,9 @@ class Sink(ABC):
     def close(self) -> None:
         """Finishes what is open so that it is readable; called once, also after a failure or an interruption.
 
+        It is not called where the run does nothing, being complete already or refused its folder. A sink of your own
+        that is resumed therefore opens its file at the first `write`: then such a run leaves the file as it is.
+
         Raises:
             OutputError: where it cannot be finished.
         """
