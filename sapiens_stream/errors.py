@@ -98,7 +98,7 @@ _SAYINGS = (
 _NO_LIBRARY = re.compile(r"(\S+): cannot open shared object file")
 """How the loader of shared libraries says which of the system's it did not find."""
 
-_CURES = {"cv2": "Debian, Ubuntu: apt install libgl1 libglib2.0-0; without windows: {} opencv-python-headless"}
+_CURES = {"cv2": "Debian, Ubuntu: apt install libgl1 libglib2.0-0 libsm6; without windows: {} opencv-python-headless"}
 """By the module that needs libraries which a small system, as of a container, lacks; with a place for pip."""
 
 

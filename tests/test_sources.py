@@ -63,9 +63,13 @@ def test_each_frame_comes_once_in_order(source: Source) -> None:
     with source:
         frames = list(source.frames())
     assert all(isinstance(frame, Frame) for frame in frames)
-    assert [frame.index for frame in frames] == list(range(COUNT))
-    assert [number_of(frame.rgb) for frame in frames] == list(range(COUNT))
-    assert len({frame.name for frame in frames}) == COUNT
+    taken = [number_of(frame.rgb) for frame in frames]
+    assert [frame.index for frame in frames] == list(range(len(taken)))
+    assert len({frame.name for frame in frames}) == len(taken)
+    if source.info.kind == "live":  # of which a busy machine misses some
+        assert taken == sorted(set(taken) & set(range(COUNT)))
+    else:
+        assert taken == list(range(COUNT))
     assert source.info.frame_count == (None if source.info.kind == "live" else COUNT)
 
 
@@ -74,7 +78,8 @@ def test_frames_goes_on_where_it_was(source: Source) -> None:
         first = next(source.frames())
         second = next(source.frames())
         assert (first.index, second.index) == (0, 1)
-        assert len(list(source.frames())) == COUNT - 2
+        rest = len(list(source.frames()))
+        assert rest == COUNT - 2 or (source.info.kind == "live" and rest < COUNT - 2)
         assert list(source.frames()) == []
 
 

@@ -35,6 +35,9 @@ PEOPLE = "people"
 _CODEC = "V_FFV1"
 _WINDOWS_CODEC, _FOURCC, _WINDOWS_HEADER = "V_MS/VFW/FOURCC", slice(16, 20), 40  # how FFmpeg's own muxer names it
 
+_BUFFER = 8192
+"""Bytes read at a time: a frame's packet is some hundred, and Python's own buffer is 128 KiB from 3.14 on."""
+
 Item = TypeVar("Item")
 Id = TypeVar("Id", np.uint8, np.uint16)
 
@@ -66,7 +69,7 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
         self._max_pixels = max_pixels
         self._decoding = Lock()
         try:
-            self._opened = self.path.open("rb")
+            self._opened = self.path.open("rb", _BUFFER)
         except (OSError, ValueError) as error:
             raise self._problem(error) from None
         try:

@@ -6,8 +6,10 @@ import errno
 import os
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR
 from typing import ClassVar
 
 import av
@@ -126,8 +128,9 @@ class EncodedVideo(Sink):
 
     def _begin(self, result: Segmentation) -> VideoWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        if self._path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with suppress(FileNotFoundError):  # `is_dir` hides from Python 3.14 on that a name is too long
+            if S_ISDIR(self._path.stat().st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         self.check(result.frame.size)
         self._made = make_empty(self._growing)
         assert self._frames is not None
