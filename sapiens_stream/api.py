@@ -99,7 +99,10 @@ class Segmenter:
         elif isinstance(model, (str, os.PathLike)):
             model = open_model(model if isinstance(model, str) else Path(model), options)
         else:
-            raise UsageError(f"a model is a name, a checkpoint's path or an open Model; got {type(model).__name__}")
+            raise UsageError(
+                "a model is a name, a checkpoint's path or an open Model, as help(sapiens_stream.models.model.Model) "
+                f"makes one of a torch network; got {type(model).__name__}"
+            )
         self.model = model
         for sentence in filter(None, (model.assumed, unsuited_shape(model))):
             warn(sentence)

@@ -101,6 +101,19 @@ class Model(Runnable):
 
     >>> model = open_model("builtin")
     >>> logits = model.place(torch.device("cpu"), torch.float32)(pixels)       # (N, C, h, w)
+
+    A network of one's own, which takes 1024x768 and gives logits of 256x192 for the 28 classes of Sapiens:
+
+    >>> spec = InputSpec(height=1024, width=768, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+    >>> model = Model(
+    ...     name="mine",
+    ...     kind="own",
+    ...     classes=SAPIENS,
+    ...     input=spec,
+    ...     logits_size=(256, 192),
+    ...     place=lambda device, dtype: copy.deepcopy(network).to(device, dtype).eval(),
+    ... )
+    >>> result = Segmenter(model)("photo.jpg")
     """
 
     name: str
