@@ -180,6 +180,16 @@ def test_a_refiner_that_hangs_is_not_asked_again(let_go: threading.Event) -> Non
     assert [each for each in refiner.order if each != 2] == [0, 1]
 
 
+def test_a_worker_that_waited_for_work_when_it_was_replaced_takes_none() -> None:
+    """Else what it takes has no results, and all that follows waits for its turn."""
+    subject = engine(slow_at(), batch_size=1)
+    for thread in subject._workers.threads:
+        thread.restart()
+        thread.placed()
+    assert [len(subject.submit([frame]).result(WAIT)) for frame in clip(2 * DEVICES)] == [1] * 2 * DEVICES
+    subject.close()
+
+
 def test_what_is_queued_while_a_worker_is_replaced_comes_after_what_was(
     let_go: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
-from threading import get_ident
+from queue import Empty
+from threading import Condition, get_ident
 
 import torch
 
@@ -74,7 +74,52 @@ class Life:
     clock: int | None = None
     """Its processor time, by `time.clock_gettime`."""
     over: bool = False
-    """Whether another has taken its place: it touches the queue no more."""
+    """Whether another has taken its place: it takes nothing more from the queue."""
+
+
+class Jobs:
+    """A worker's queue, in the order of the turns, up to a None. May be asked from any thread."""
+
+    def __init__(self) -> None:
+        self._change = Condition()
+        self._queued: deque[Job | None] = deque()
+
+    def put(self, job: Job | None) -> None:
+        """Behind all others."""
+        with self._change:
+            self._queued.append(job)
+            self._change.notify_all()
+
+    def take(self, life: Life) -> Job | None:
+        """What a life is at from now on; None at the end of the queue, or of the life.
+
+        Raises Empty where nothing is queued, and it has started others that it can finish.
+        """
+        with self._change:
+            if not life.again:
+                self._change.wait_for(lambda: self._queued or life.started or life.over)
+            if life.over:
+                return None
+            if not (life.again or self._queued):
+                raise Empty
+            life.at = (life.again or self._queued).popleft()
+            return life.at
+
+    def leave(self, life: Life) -> tuple[Job | None, list[Job]]:
+        """Ends a life. What it is at, and all that it had in flight or was to do again, that among it, in order."""
+        with self._change:
+            life.over = True
+            self._change.notify_all()
+            at = life.at  # before what it has started, which it may just become
+            jobs = [job for job, _ in list(life.started)]
+            return at, [*jobs, *([at] if at is not None and at not in jobs else []), *life.again]
+
+    def drained(self) -> list[Job]:
+        """All that was queued, which is no more."""
+        with self._change:
+            jobs = [job for job in self._queued if job is not None]
+            self._queued.clear()
+            return jobs
 
 
 class _Lost(Exception):
@@ -82,7 +127,7 @@ class _Lost(Exception):
 
 
 def serve(
-    jobs: SimpleQueue[Job | None],
+    jobs: Jobs,
     life: Life,
     make: Callable[[], Worker],
     threads: int | None,
@@ -112,16 +157,17 @@ def serve(
             worker.close()
 
 
-def _work(jobs: SimpleQueue[Job | None], life: Life, worker: Worker) -> None:
+def _work(jobs: Jobs, life: Life, worker: Worker) -> None:
     while not life.over:
         try:
-            job = life.again.popleft() if life.again else jobs.get(block=not life.started)
+            job = jobs.take(life)
         except Empty:  # nothing to overlap with
             _finish(life, worker)
             continue
         if job is None:
             break
         if not job.begin():
+            life.at = None
             continue
         _start(life, worker, job)
         del job  # else its pictures are held until the next has come
@@ -132,7 +178,6 @@ def _work(jobs: SimpleQueue[Job | None], life: Life, worker: Worker) -> None:
 
 
 def _start(life: Life, worker: Worker, job: Job) -> None:
-    life.at = job
     try:
         pending = worker.start(job.frames)
     except BaseException as error:

@@ -6,9 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 from threading import Lock
 
 import torch
@@ -16,7 +14,7 @@ import torch
 from sapiens_stream.errors import DeviceError, UsageError
 from sapiens_stream.inference.turns import Refining, Turns, end_turns
 from sapiens_stream.inference.worker import Stage, Worker
-from sapiens_stream.inference.worker_loop import Batch, Job, Life, Results, serve
+from sapiens_stream.inference.worker_loop import Batch, Job, Jobs, Life, Results, serve
 from sapiens_stream.threads import ThreadGroup
 
 
@@ -43,7 +41,7 @@ class WorkerThread:
         self._make = make
         self._threads = threads
         self._on_lost = on_lost
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs = Jobs()
         self._lock = Lock()
         self._ended = False
         self.load = 0
@@ -144,17 +142,13 @@ class WorkerThread:
 
     def _left(self, error: BaseException | None) -> list[Job]:
         """What the worker had in flight, which is to be done again, and is not a refiner's, or the one it hangs at."""
-        life = self._life
-        life.over = True
-        jobs = [job for job, _ in life.started]
-        jobs += [life.at] if life.at is not None and life.at not in jobs else []
-        jobs += life.again
+        at, jobs = self._jobs.leave(self._life)
         self._lose_logits(jobs)  # before these end, and others have their turn
         for job in jobs:  # which may come after others now
             job.turn.end()
-        if error is not None and life.at is not None:
-            jobs.remove(life.at)
-            life.at.fail(error)
+        if error is not None and at is not None:
+            jobs.remove(at)
+            at.fail(error)
         with self._lock:  # what is submitted meanwhile comes behind these, whose turns are before its own
             queued = self._queued()
             for job in queued:
@@ -175,12 +169,7 @@ class WorkerThread:
                 )
 
     def _queued(self) -> list[Job]:
-        jobs: list[Job] = []
-        with suppress(Empty):
-            while True:
-                if (job := self._jobs.get_nowait()) is not None:
-                    jobs.append(job)
-        return jobs
+        return self._jobs.drained()
 
     def _done(self, _results: Results) -> None:
         with self._lock:
