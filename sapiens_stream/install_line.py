@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,7 @@ def pip_install() -> str:
     found = shutil.which("pip")
     if not sys.executable or (found and Path(found).parent == python.parent):
         return "pip install"
-    if python.is_relative_to(Path.cwd()):
+    with suppress(OSError, ValueError):  # a working directory that is gone, or elsewhere
         python = python.relative_to(Path.cwd())
     called = _quoted(str(python))
     return f"uv pip install --python {called}" if find_spec("pip") is None else f"{called} -m pip install"

@@ -19,8 +19,7 @@ from sapiens_stream.frame import Frame, Segmentation
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
-from sapiens_stream.inference.worker_loop import Job
-from sapiens_stream.inference.worker_thread import WorkerThread
+from sapiens_stream.inference.worker_loop import Job, Jobs
 from sapiens_stream.models.model import Model
 from sapiens_stream.people.chain import refiner_for
 from sapiens_stream.people.closer import CloserToPeople, Seen
@@ -200,16 +199,16 @@ def test_what_is_queued_while_a_worker_is_replaced_comes_after_what_was(
     subject.submit([black])
     assert hangs.wait(WAIT)
     futures = [subject.submit([frame], refiner) for frame in frames[:2]]
-    queued = WorkerThread._queued
+    drained = Jobs.drained
 
-    def meanwhile(thread: WorkerThread) -> list[Job]:
-        found = queued(thread)
+    def meanwhile(queue: Jobs) -> list[Job]:
+        found = drained(queue)
         other = threading.Thread(target=lambda: futures.append(subject.submit([frames[2]], refiner)))
         other.start()
         other.join(0.2)  # as far as it gets
         return found
 
-    monkeypatch.setattr(WorkerThread, "_queued", meanwhile)
+    monkeypatch.setattr(Jobs, "drained", meanwhile)
     subject.replace_hung(DeviceError("the model has hung"))
     let_go.set()
     assert [each.exception(10) for each in futures[:2]] == [None, None]

@@ -107,7 +107,7 @@ class WorkerThread:
         jobs = self._left(None)
         with self._lock:
             self._ended = True
-        queued = self._queued()
+        queued = self._jobs.drained()
         self._lose_logits(queued)
         for job in queued:
             job.turn.end()
@@ -150,7 +150,7 @@ class WorkerThread:
             jobs.remove(at)
             at.fail(error)
         with self._lock:  # what is submitted meanwhile comes behind these, whose turns are before its own
-            queued = self._queued()
+            queued = self._jobs.drained()
             for job in queued:
                 if job.lost is None:
                     self._jobs.put(job)
@@ -167,9 +167,6 @@ class WorkerThread:
                     f"{self.device} was lost, and with it the logits of the frames before: --steady and --every cannot"
                     " go on; --resume begins the clip anew"
                 )
-
-    def _queued(self) -> list[Job]:
-        return self._jobs.drained()
 
     def _done(self, _results: Results) -> None:
         with self._lock:
