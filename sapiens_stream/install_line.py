@@ -8,8 +8,8 @@ import shlex
 import shutil
 import sys
 from contextlib import suppress
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,7 +31,9 @@ def pip_install() -> str:
     with suppress(OSError, ValueError):  # a working directory that is gone, or elsewhere
         python = python.relative_to(Path.cwd())
     called = _quoted(str(python))
-    return f"uv pip install --python {called}" if find_spec("pip") is None else f"{called} -m pip install"
+    # Looked for on the path alone: setuptools takes `find_spec("pip")` for pip at work, and is out of order after it.
+    has_pip = PathFinder.find_spec("pip") is not None
+    return f"{called} -m pip install" if has_pip else f"uv pip install --python {called}"
 
 
 def install_line(extra: str) -> str:

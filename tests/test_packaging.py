@@ -173,10 +173,21 @@ def test_pip_is_that_of_this_environment(
         folder.mkdir(parents=True)
         (folder / "pip").touch(0o755)
     monkeypatch.setattr(sys, "executable", str(folders[0] / "python"))
-    monkeypatch.setattr(module, "find_spec", lambda name: object() if has_pip else None)
+    installed = tmp_path / "site-packages" / ("pip.py" if has_pip else "torch.py")
+    installed.parent.mkdir()
+    installed.touch()
+    monkeypatch.setattr(sys, "path", [str(installed.parent)])
     monkeypatch.setenv("PATH", os.pathsep.join(map(str, folders if activated else folders[1:])))
     monkeypatch.chdir(tmp_path / where)
     assert pip_install() == line.replace("CLONE", str(tmp_path / "clone"))
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="distutils is of Python 3.11 and before")
+def test_asking_for_pip_leaves_setuptools_in_order() -> None:
+    # torch.compile imports it, after a line for pip was made: that of a torch without CUDA, for one.
+    pytest.importorskip("setuptools")
+    asked = "import os; os.environ['PATH'] = ''; from sapiens_stream.install_line import pip_install; pip_install()"
+    subprocess.run([sys.executable, "-c", f"{asked}; import setuptools"], check=True)
 
 
 def _yaml(path: str) -> Any:
