@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,6 +37,34 @@ class ClassSet:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.colours) or not 2 <= len(self.names) <= MAX_CLASSES:
             raise ValueError(f"{len(self.names)} names and {len(self.colours)} colours; 2 to {MAX_CLASSES} of each")
+
+    @classmethod
+    def told(cls, title: object, names: object, colours: object) -> ClassSet:
+        """As JSON and tags have it, which anybody may have edited.
+
+        Args:
+            title: of the set.
+            names: of the classes, a list.
+            colours: "#rrggbb" of each, a list.
+
+        Returns:
+            The set.
+
+        Raises:
+            ValueError: for what is none.
+
+        >>> ClassSet.told("mugs", ["Background", "Mug"], ["#000000", "#ff0000"]).colours[1]
+        (255, 0, 0)
+        """
+        if not isinstance(names, list) or not isinstance(colours, list):
+            raise ValueError("no lists of names and colours")
+        matches = [re.fullmatch("#([0-9a-fA-F]{6})", str(each)) for each in colours]
+        return cls(str(title), tuple(map(str, names)), tuple(_rgb(int(each[1], 16)) for each in matches if each))
+
+    @property
+    def hex_colours(self) -> tuple[str, ...]:
+        """The colours as "#rrggbb"."""
+        return tuple(f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.colours)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -149,6 +178,9 @@ SAPIENS2 = _from_table("Sapiens2", _SAPIENS2)
 SAPIENS = _from_table("Sapiens", {name: value for name, value in _SAPIENS2.items() if name != "Eyeglass"})
 FOREGROUND = _from_table("foreground", {"Background": 0x323232, "Foreground": 0x00A0CC})
 
+OF_BODIES = (SAPIENS, SAPIENS2)
+"""The sets of body parts that go by name: those of the families of models."""
+
 
 def numbered(count: int) -> ClassSet:
     """`count` classes without known names: Background, Class_1, ...; hues spread by the golden ratio."""
@@ -159,8 +191,8 @@ def numbered(count: int) -> ClassSet:
 
 
 def titled(title: str) -> ClassSet | None:
-    """The classes by the title of their set, as a run record has it; None for one that is not known."""
+    """The classes by the title of their set; None for one that is not known."""
     told = title.removesuffix(" numbered classes")
     if told != title and (count := whole_number(told)) is not None and 2 <= count <= MAX_CLASSES:
         return numbered(count)
-    return next((each for each in (FOREGROUND, SAPIENS, SAPIENS2) if each.title == title), None)
+    return next((each for each in (FOREGROUND, *OF_BODIES) if each.title == title), None)

@@ -72,9 +72,6 @@ class PersonVideo(MapVideo[np.uint16]):
 def _classes(tags: dict[str, str]) -> ClassSet:
     """Those of the tags, which anybody may have edited."""
     try:
-        names, colours = json.loads(tags[CLASSES]), json.loads(tags[COLOURS])
-        title = tags.get(CLASS_SET, "")
-        triples = tuple((int(each[1:3], 16), int(each[3:5], 16), int(each[5:7], 16)) for each in colours)
-        return ClassSet(str(title), tuple(map(str, names)), triples)
-    except (KeyError, ValueError, TypeError, IndexError, RecursionError):
+        return ClassSet.told(tags.get(CLASS_SET, ""), json.loads(tags[CLASSES]), json.loads(tags[COLOURS]))
+    except (KeyError, ValueError, RecursionError):
         return numbered(256)

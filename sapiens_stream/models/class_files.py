@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sapiens_stream.classes import MAX_CLASSES, SAPIENS, SAPIENS2, ClassSet, numbered
+from sapiens_stream.classes import MAX_CLASSES, OF_BODIES, ClassSet, numbered
 from sapiens_stream.errors import UsageError, cause
 from sapiens_stream.home import expanded
 
-KNOWN_SETS = {"sapiens": SAPIENS, "sapiens2": SAPIENS2}
+KNOWN_SETS = {each.title.lower(): each for each in OF_BODIES}
 MOST_BYTES = 1 << 20
 
 _LINE = re.compile(r"(?P<name>.*?)(?:[\s,;]+(?P<colour>#[0-9a-fA-F]{6}))?\s*")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sapiens_stream.classes import FOREGROUND, ClassSet, numbered
 from sapiens_stream.errors import ModelError, UsageError
-from sapiens_stream.models.class_files import read_classes
+from sapiens_stream.models.class_files import KNOWN_SETS, read_classes
 from sapiens_stream.models.families.family import Family
 from sapiens_stream.models.families.sapiens import SAPIENS_NORMALISATION
 from sapiens_stream.models.manifest import Manifest
@@ -80,7 +80,7 @@ def _assumed(name: str, channels: int, classes: bool, normalisation: bool) -> st
         unknown.append("its one channel, which is taken for foreground from a probability of 0.5 on")
     elif classes:
         unknown.append(
-            f"its {channels} classes, which are numbered (--classes-from FILE, sapiens or sapiens2 names them)"
+            f"its {channels} classes, which are numbered (--classes-from FILE, {' or '.join(KNOWN_SETS)} names them)"
         )
     if normalisation:
         unknown.append("its normalisation, which is assumed to be Sapiens' (--mean and --std say another)")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-from sapiens_stream.classes import FOREGROUND, MAX_CLASSES, SAPIENS, SAPIENS2, ClassSet, numbered
+from sapiens_stream.classes import FOREGROUND, MAX_CLASSES, OF_BODIES, ClassSet, numbered
 from sapiens_stream.errors import ModelError
 from sapiens_stream.models.archive import Archive
 from sapiens_stream.models.normalisation import Normalisation
@@ -124,7 +124,7 @@ def _classes(names: Any, told: Mapping[str, Any]) -> ClassSet:
     if not all(isinstance(name, str) and name.isprintable() and 0 < len(name) <= 100 for name in names):
         raise ValueError(names)
     if told.get("colours") is None:
-        known = (each for each in (SAPIENS, SAPIENS2, FOREGROUND) if list(each.names) == names)
+        known = (each for each in (*OF_BODIES, FOREGROUND) if list(each.names) == names)
         return next(known, ClassSet("named classes", tuple(names), numbered(len(names)).colours))
     colours = tuple((r, g, b) for r, g, b in told["colours"])
     if not all(type(part) is int and 0 <= part <= 255 for each in colours for part in each):

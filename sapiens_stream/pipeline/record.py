@@ -102,6 +102,8 @@ class RunRecord:
                 "file": str(model.path) if model.path else None,
                 "sha256": sha256,
                 "classes": model.classes.title,
+                "class_names": list(model.classes.names),
+                "class_colours": list(model.classes.hex_colours),
                 "input": [model.input.height, model.input.width],
                 "keeps_aspect": model.aspect_step is not None,
             },

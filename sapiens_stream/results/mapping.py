@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sapiens_stream.classes import MAX_CLASSES, SAPIENS, SAPIENS2, ClassSet, numbered
+from sapiens_stream.classes import MAX_CLASSES, OF_BODIES, ClassSet, numbered
 from sapiens_stream.errors import UsageError, cause
 from sapiens_stream.frame import UInt8Array
 
@@ -123,7 +123,7 @@ def _sources(wrong: Any, name: str, wanted: Any, classes: ClassSet) -> list[int]
         try:
             found += classes.ids([each])
         except UsageError as error:
-            if not any(_has(known, each) for known in (SAPIENS, SAPIENS2)):
+            if not any(_has(known, each) for known in OF_BODIES):
                 raise wrong(f"{name}: {error}") from None
     return found
 

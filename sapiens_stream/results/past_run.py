@@ -206,11 +206,15 @@ class PastRun:
         return video_then_files(PersonVideo(path) if path is not None else None, files, source)
 
     def classes(self) -> ClassSet:
-        """The classes by the title of their set. Raises InputError for one that is not known."""
-        title = str(self.within("model").get("classes"))
-        if (classes := titled(title)) is None:
-            raise InputError(f"{self.path}: no classes are known as {title!r}")
-        return classes
+        """The classes as it names them, or by the title of their set. Raises InputError where it tells neither."""
+        model = self.within("model")
+        title = str(model.get("classes"))
+        try:
+            return ClassSet.told(title, model.get("class_names"), model.get("class_colours"))
+        except ValueError:
+            if (classes := titled(title)) is None:
+                raise InputError(f"{self.path}: it does not say what its classes, {title!r}, are called") from None
+            return classes
 
     def model(self, classes: ClassSet) -> PastModel:
         """The model that it was run with."""

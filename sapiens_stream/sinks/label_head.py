@@ -103,11 +103,10 @@ class LabelHead:
         """What it was made of, but for the fingerprint."""
         texts = {tags.MODEL: self.model, tags.CONTENT: self.content}
         if self.classes is not None:
-            colours = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in self.classes.colours]
             texts |= {
                 tags.CLASS_SET: self.classes.title,
                 tags.CLASSES: json.dumps(self.classes.names),
-                tags.COLOURS: json.dumps(colours),
+                tags.COLOURS: json.dumps(self.classes.hex_colours),
             }
         texts |= {tags.TIME_BASE: str(self.time_base), tags.SHIFT: str(self.shift)}
         return {name: text for name, text in texts.items() if text}
