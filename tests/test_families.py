@@ -22,6 +22,7 @@ from sapiens_stream.models.checkpoint import Checkpoint
 from sapiens_stream.models.class_files import read_classes
 from sapiens_stream.models.families import FAMILIES, family_of
 from tests.checkpoints import tiny_export, tiny_torchscript
+from tests.media import make_video
 from tests.program import Program
 from tests.sapiens import PublishedSapiens, export, torchscript
 
@@ -226,6 +227,21 @@ def test_the_registry_knows_every_published_model() -> None:
         for each in family.published:
             assert each.classes == family.classes and each.licence == family.licence
             assert family.tflop(each.parameters) == each.tflop
+
+
+def test_what_counts_of_a_file_of_classes_is_what_it_says(program: Program, tmp_path: Path) -> None:
+    names, elsewhere = tmp_path / "names.txt", tmp_path / "moved.txt"
+    names.write_text("nothing\nmug\nspoon\n")
+    path, clip = _named(tmp_path, "model.pt2", channels=3), make_video(tmp_path / "clip.mp4", frames=3)
+    run = ("video", clip, "-m", path, "--device", "cpu", "-o", tmp_path / "out", "--overlay", "none", "--classes-from")
+    assert program(*run, names).code == 0
+    names.rename(elsewhere)
+    again = program(*run, elsewhere, "--resume")
+    assert again.code == 0 and "done already" in again.stdout
+    elsewhere.write_text("nothing\ncup\nspoon\n")
+    for resume in ((), ("--resume",)):
+        refused = program(*run, elsewhere, *resume)
+        assert refused.code == 2 and "other classes_from" in refused.stderr
 
 
 def test_the_classes_of_a_published_family_go_by_the_title_of_their_set() -> None:

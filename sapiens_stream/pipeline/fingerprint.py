@@ -41,10 +41,11 @@ class Fingerprint:
     def __init__(self, source: SourceInfo, engine: Inference, settings: Mapping[str, Any]) -> None:
         self._model = engine.model
         self._source = source
-        shape, detail = engine.model.input, engine.model.photo_detail
+        shape, detail, classes = engine.model.input, engine.model.photo_detail, engine.model.classes
         self.settings: dict[str, Any] = {
             **{name: _plain(value) for name, value in settings.items() if name not in _NEUTRAL},
             **({"boxes": _content_of(settings["boxes"])} if settings.get("boxes") else {}),
+            **({"classes_from": [*classes.names, *classes.hex_colours]} if settings.get("classes_from") else {}),
             "shape": [shape.height, shape.width],
             "keeps_aspect": engine.model.aspect_step is not None,
             **({"photo_detail": detail} if source.kind == "photos" and detail != 1 else {}),
