@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from sapiens_stream.cli import app
+from sapiens_stream.results.mapping import shipped
 from sapiens_stream.sinks import registry
 from tests.program import Program
 
@@ -101,6 +102,13 @@ def test_brackets_are_read_as_they_stand(program: Program) -> None:
 def test_help_is_what_a_bare_command_says(program: Program, arguments: tuple[str, ...]) -> None:
     outcome = program(*arguments)
     assert outcome.code == 0 and outcome.stdout.startswith("Usage: sapiens-stream")
+
+
+def test_every_mapping_of_the_package_is_offered(program: Program) -> None:
+    listed = re.search(
+        r"Classes of another data set: (.*), or a file", in_one_piece(program("results", "export", "--help").stdout)
+    )
+    assert listed is not None and sorted(listed[1].split(", ")) == shipped()
 
 
 @pytest.mark.parametrize(("option", "of_videos_alone"), [("save", "labels"), ("matte", "prores4444")])

@@ -109,6 +109,16 @@ class TestEveryRow:
         assert re.search(rf"\b{kind.word} \(([^()]*; )?{told}[;)]" if kind.word else told, page)
         assert kind.option in {field.name for field in fields(Outputs)}
 
+    @pytest.mark.parametrize("kind", registry.OUTPUTS, ids=names)
+    def test_what_it_takes_is_told_by_options_of_the_same_names(self, kind: OutputKind, program: Program) -> None:
+        made = "".join(program(command, "--help").stdout for command in ("images", "video"))
+        again = program("results", "render", "--help").stdout
+        for name in kind.takes:
+            assert name in {field.name for field in fields(Outputs)}
+            for commands, shown in {"images nor video": made, "results render": again}.items():
+                option = re.escape(f"--{name.replace('_', '-')}")
+                assert re.search(rf"{option}(?![\w-])", shown), f"{name} is no option of {commands}"
+
     @pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9", "prores_ks", "ffv1"])
     def test_no_two_of_them_write_the_same_file(self, codec: str) -> None:
         endings = [kind.ending_for(Outputs(codec=codec)) for kind in registry.OUTPUTS]

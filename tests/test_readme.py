@@ -20,6 +20,10 @@ import torch
 from typer.main import get_command
 
 from sapiens_stream.cli import app
+from sapiens_stream.models.catalogue import PUBLISHED
+from sapiens_stream.results.export import registry as formats
+from sapiens_stream.results.mapping import shipped
+from sapiens_stream.sinks import registry as outputs
 from tests.hub_server import HubServer, publish
 from tests.media import make_photo, make_video, picture
 from tests.program import Program
@@ -283,3 +287,20 @@ def test_every_page_is_reached_from_the_front() -> None:
                 known.add(local.resolve())
                 todo.append(local)
     assert {name_of(page) for page in PAGES if page.resolve() not in known} == set()
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("sinks", {word for option in ("overlay", "save", "matte") for word in outputs.words(option)}),
+        ("results", set(formats.words())),
+        ("results/mappings", set(shipped())),
+        ("models", set(PUBLISHED)),
+    ],
+)
+def test_the_page_of_a_room_has_a_place_for_each_row_of_its_table(page: str, words: set[str]) -> None:
+    text = (ROOT / "sapiens_stream" / page / "README.md").read_text()
+    named = {word for each in re.findall(r"`([^`\n]+)`", text) for word in re.split(r"[\s,]+", each)}
+    for first, rest in re.findall(r"`(\w+)-[\w.]+`((?:, `-[\w.]+`)+)", text):  # `sapiens-0.3b`, `-0.6b`
+        named |= {f"{first}{each}" for each in re.findall(r"-[\w.]+", rest)}
+    assert sorted(words - named) == []

@@ -13,7 +13,7 @@ from PIL import Image
 from sapiens_stream.classes import SAPIENS, ClassSet
 from sapiens_stream.errors import OutputError
 from sapiens_stream.results.export.label_studio import encode_rle
-from sapiens_stream.results.export.registry import FORMATS, named
+from sapiens_stream.results.export.registry import FORMATS, named, taking
 from sapiens_stream.results.export.target import Choices, Target
 from sapiens_stream.results.export.voc import object_palette
 from sapiens_stream.results.stored import StoredFrame
@@ -400,3 +400,23 @@ def test_names_that_lead_out_are_refused(kind, tmp_path):
     with pytest.raises(OutputError):
         write()
     assert not list(tmp_path.rglob("*escaped*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "said"),
+    [
+        ("yolo", ("--regions", "rle"), "--regions is for --to coco; yolo takes none"),
+        ("coco", ("--layout", "lip"), "--layout is for --to palette; coco takes none"),
+        ("npy", ("--images", "jpg"), "--images is for --to palette|coco|"),
+    ],
+)
+def test_what_a_format_has_no_use_for_is_refused(kind, option, said, program, tmp_path):
+    outcome = program("results", "export", tmp_path, "--to", kind, *option)
+    assert (outcome.code, len(outcome.complaints)) == (2, 1) and said in outcome.stderr
+
+
+def test_a_row_says_which_choices_it_takes():
+    names = {field.name for field in dataclasses.fields(Choices)}
+    assert all(set(each.takes) <= names for each in FORMATS)
+    for name in names:
+        assert taking(name), f"--{name} is of no format"

@@ -46,7 +46,7 @@ def plan(
     *,
     choices: Choices,
     inference: InferenceOptions,
-    json: options.JsonOption = False,
+    json: options.JsonAnswerOption = False,
 ) -> None:
     """Tell what a list of videos will cost.
 

@@ -19,7 +19,7 @@ NEXT = """
 Next:
   sapiens-stream video YOUR.mp4                         the same for your own video
   sapiens-stream images builtin --input YOUR_PHOTOS     a folder of photos
-  sapiens-stream video YOUR.mp4 -m sapiens-1b --pull   with Meta's Sapiens, far better (4.7 GB)
+  sapiens-stream video YOUR.mp4 -m sapiens-1b --pull    with Meta's Sapiens, far better (4.7 GB)
   sapiens-stream doctor                                 what this machine can do"""
 
 

@@ -40,11 +40,15 @@ def export(
     ] = None,
     regions: Annotated[
         Literal["rle", "polygons"] | None,
-        typer.Option("--regions", help="How coco tells where an instance is.", show_default="rle"),
+        typer.Option(
+            "--regions", help=f"How an instance is told, of {registry.taking('regions')}.", show_default="rle"
+        ),
     ] = None,
     layout: Annotated[
         Literal["plain", "lip", "cihp"] | None,
-        typer.Option("--layout", help="The folders of palette: those of LIP or CIHP.", show_default="plain"),
+        typer.Option(
+            "--layout", help=f"The folders, of {registry.taking('layout')}: those of LIP or CIHP.", show_default="plain"
+        ),
     ] = None,
     images: Annotated[
         Literal["jpg", "png"] | None,
@@ -68,7 +72,9 @@ def export(
 
     display = Display(quiet=quiet)
     kind = registry.named(to)
-    _require_meant(to, regions=regions, layout=layout, images=images)
+    for name, value in {"regions": regions, "layout": layout, "images": images}.items():
+        if value is not None and name not in kind.takes:
+            raise UsageError(f"--{name} is for --to {registry.taking(name).replace(', ', '|')}; {to} takes none")
     spoiled = done = False
 
     def on_skip(item: object) -> None:
@@ -110,16 +116,6 @@ def export(
     if not done:
         raise typer.Exit(exit_codes.FAILED)
     raise typer.Exit(exit_codes.SOME_SKIPPED if spoiled else exit_codes.DONE)
-
-
-def _require_meant(to: str, *, regions: str | None, layout: str | None, images: str | None) -> None:
-    """Raises UsageError for an option that the format takes no notice of."""
-    if regions is not None and to != "coco":
-        raise UsageError(f"--regions is for --to coco; {to} has a way of its own")
-    if layout is not None and to != "palette":
-        raise UsageError(f"--layout is for --to palette; {to} has folders of its own")
-    if images is not None and registry.named(to).loose:
-        raise UsageError(f"--images is for data sets; --to {to} writes class maps alone")
 
 
 def _mapping_of(name: str | None, clip: StoredClip, display: Display) -> ClassMapping | None:

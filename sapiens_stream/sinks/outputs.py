@@ -101,7 +101,7 @@ class Outputs:
         asked = [name for name in ("matte_only", "premultiplied") if getattr(self, name)]
         if self.edge != settings.EDGE:
             asked.append("edge")
-        if self.start_number is not None and registry.CRYPTOMATTE not in self.save:
+        if self.start_number is not None and not any("start_number" in kind.takes for kind in self.kinds):
             asked.append("start_number")
         if asked and self.matte == registry.NONE:
             raise UsageError(f"--{asked[0].replace('_', '-')} is of a matte, and none is asked for; add --matte KIND")
@@ -126,8 +126,7 @@ class Outputs:
     @property
     def tells_people(self) -> bool:
         """Whether it is made of who is who, beside JSON and figures, which have that where it is known."""
-        whose = {registry.PEOPLE, registry.CRYPTOMATTE}
-        return bool(self.save & whose) or self.color_by == "person" or self.ids
+        return any(kind.of_people for kind in self.kinds) or self.color_by == "person" or self.ids
 
     def path(self, kind: OutputKind, root: Path, stem: str) -> Path:
         """Where an output that spans an input goes.

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 NONE = "none"
 """Chooses nothing, for any option that takes words."""
 
-CRYPTOMATTE = "cryptomatte"
-
 PAINTED = ("opacity", "keep_background", "color_by", "ids")
 """The fields of `Outputs` that say how a picture is painted."""
 _OF_JSON = ("regions", "title")
@@ -59,7 +57,7 @@ class OutputKind:
     that is None, as a switch. `help` is what it is, in a few words.
     `ending` is what the names of its files end in; one that `spans` the clip is a single file, CLIP + ending, any other
     a file a frame. `one_size` says of the former that it holds frames of one size alone: a live source that changes its
-    size gets another. `of_photos` says whether a source of photos has it.
+    size gets another. `of_photos` says whether a source of photos has it, `of_people` whether it is made of who is who.
 
     `takes` are the fields of `Outputs` that say how it is written, beside `only`: without such an output they say
     nothing. `open` makes the sink. `needs` is what a Segmenter has to be told so that results hold what it takes beside
@@ -74,6 +72,7 @@ class OutputKind:
     spans: bool = False
     one_size: bool = False
     of_photos: bool = True
+    of_people: bool = False
     takes: Collection[str] = ()
     open: Callable[[Outputs, Target], Sink]
     needs: Callable[[Outputs], Mapping[str, Any]] = lambda outputs: {}
@@ -172,6 +171,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         word=PEOPLE,
         help=f"whose each pixel is, {settings.PERSON_MAP_FILE}",
         ending=settings.PERSON_MAP_FILE,
+        of_people=True,
         open=_in("person_maps.person_maps"),
     ),
     OutputKind(
@@ -182,6 +182,7 @@ OUTPUTS: tuple[OutputKind, ...] = (
         spans=True,
         one_size=True,
         of_photos=False,
+        of_people=True,
         open=_in("person_maps.person_video"),
     ),
     OutputKind(
@@ -213,9 +214,10 @@ OUTPUTS: tuple[OutputKind, ...] = (
     ),
     OutputKind(
         option="save",
-        word=CRYPTOMATTE,
+        word="cryptomatte",
         help="ids of parts and people for compositors, OpenEXR",
         ending=settings.CRYPTOMATTE_FILE,
+        of_people=True,
         takes=("start_number",),
         needs=lambda outputs: {"ranks": settings.CRYPTOMATTE_RANKS},
         open=_in("cryptomatte.sink.cryptomatte"),

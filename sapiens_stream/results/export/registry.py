@@ -5,7 +5,7 @@ Nothing heavy is imported, so that the command's help can list it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -22,12 +22,14 @@ class Format:
     """A row: `word` asks for it, `help` says what it is. `write` takes the frames of a clip, one at a time.
 
     One that is `loose` puts its files where the clip's own would be; any other has a folder of its own, STEM_WORD.
+    `takes` are the fields of `Choices` that it has a use for.
     """
 
     word: str
     help: str
     write: Write
     loose: bool = False
+    takes: Collection[str] = ("images",)
 
 
 def _in(place: str) -> Write:
@@ -41,10 +43,27 @@ def _in(place: str) -> Write:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format(word="npy", help="class ids, a file a frame", write=_in("class_maps.write_npy_files"), loose=True),
-    Format(word="png", help="the same in the classes' colours", write=_in("class_maps.write_png_files"), loose=True),
-    Format(word="palette", help="palette PNG, as LIP and CIHP have them", write=_in("palette.write")),
-    Format(word="coco", help="one JSON", write=_in("coco.write")),
+    Format(
+        word="npy",
+        help="class ids, a file a frame",
+        write=_in("class_maps.write_npy_files"),
+        loose=True,
+        takes=(),
+    ),
+    Format(
+        word="png",
+        help="the same in the classes' colours",
+        write=_in("class_maps.write_png_files"),
+        loose=True,
+        takes=(),
+    ),
+    Format(
+        word="palette",
+        help="palette PNG, as LIP and CIHP have them",
+        write=_in("palette.write"),
+        takes=("images", "layout"),
+    ),
+    Format(word="coco", help="one JSON", write=_in("coco.write"), takes=("images", "regions")),
     Format(word="yolo", help="polygons", write=_in("from_supervision.write_yolo")),
     Format(word="labelme", help="JSON", write=_in("from_supervision.write_labelme")),
     Format(word="cvat", help="for images 1.1", write=_in("from_datumaro.write_cvat")),
@@ -61,6 +80,11 @@ def named(word: str) -> Format:
 def words() -> list[str]:
     """What can be asked for."""
     return [each.word for each in FORMATS]
+
+
+def taking(choice: str) -> str:
+    """The words of those that have a use for a field of `Choices`."""
+    return ", ".join(each.word for each in FORMATS if choice in each.takes)
 
 
 def described() -> str:

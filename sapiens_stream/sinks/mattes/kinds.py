@@ -95,18 +95,18 @@ VIDEOS = (
 )
 SEQUENCES = (
     SequenceKind(
-        word="png8", help="numbered PNG of 8 bits", extension=".png", ending=f"{MATTE_FILE}.png", bytes_per_pixel=2.5
+        word="png8", help="PNG files of 8 bits", extension=".png", ending=f"{MATTE_FILE}.png", bytes_per_pixel=2.5
     ),
     SequenceKind(
         word="png16",
-        help="numbered PNG of 16 bits",
+        help="PNG files of 16 bits",
         extension=".png",
         ending=f"{MATTE_FILE}16.png",
         bytes_per_pixel=5.0,
     ),
     SequenceKind(
         word="exr",
-        help="numbered OpenEXR in linear light",
+        help="OpenEXR files in linear light",
         extension=".exr",
         ending=f"{MATTE_FILE}.exr",
         bytes_per_pixel=6.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -81,9 +81,8 @@ def is_live(what: str | Path | int) -> bool:
     if isinstance(what, int):
         return True
     text = str(what)
-    if _URL.match(text) or _DEVICE.match(text):
-        return True
-    return (text.isdecimal() or text == "screen" or text.startswith("lavfi:")) and not os.path.lexists(text)
+    form = _form(text)
+    return form is not None and (form is _url or bool(_DEVICE.match(text)) or not os.path.lexists(text))
 
 
 def parse_address(what: str | Path | int, *, realtime: bool = False, platform: str = sys.platform) -> Address:
@@ -104,14 +103,9 @@ def parse_address(what: str | Path | int, *, realtime: bool = False, platform: s
     'rtsp://10.0.0.7/stream'
     """
     text = str(what)
-    if isinstance(what, str) and _URL.match(text):
-        return _url(text)
-    if text.startswith("lavfi:"):
-        return _lavfi(text)
-    if _DEVICE.match(text) or (text.isdecimal() and not (realtime and Path(text).exists())):
-        return _camera(text, platform)
-    if text == "screen":
-        return _screen(platform)
+    form = _form(text)
+    if form is not None and not (realtime and text.isdecimal() and Path(text).exists()):
+        return form(text, platform)
     path = Path(text)
     if path.is_file():
         if not realtime:
@@ -122,7 +116,18 @@ def parse_address(what: str | Path | int, *, realtime: bool = False, platform: s
     raise UsageError(f"{redacted_text(text)}: no such live source; there are {FORMS}")
 
 
-def _url(text: str) -> Address:
+def _form(text: str) -> Callable[[str, str], Address] | None:
+    """What makes an address of a text of its form, on a platform; None where it has none but may name a file."""
+    if _URL.match(text):
+        return _url
+    if text.startswith("lavfi:"):
+        return _lavfi
+    if _DEVICE.match(text) or text.isdecimal():
+        return _camera
+    return _screen if text == "screen" else None
+
+
+def _url(text: str, _platform: str) -> Address:
     scheme = text.partition(":")[0].lower()
     if scheme not in SCHEMES:
         raise UsageError(f"no live source has a URL of {scheme}://; there are {FORMS}")
@@ -153,7 +158,7 @@ def _url_stem(url: SplitResult, name: str) -> str:
     return f"{url.scheme}_{place}"[:80].rstrip("_.")
 
 
-def _lavfi(text: str) -> Address:
+def _lavfi(text: str, _platform: str) -> Address:
     graph = text.removeprefix("lavfi:")
     if not graph:
         raise UsageError("lavfi: needs a graph, such as lavfi:testsrc2=size=640x480:rate=30")
@@ -195,7 +200,7 @@ def _nth_camera(index: int, platform: str) -> str:
     return cameras[index].address
 
 
-def _screen(platform: str) -> Address:
+def _screen(_text: str, platform: str) -> Address:
     format, url = "x11grab", os.environ.get("DISPLAY", "")
     if platform == "darwin":
         format, url = "avfoundation", "Capture screen 0:none"
