@@ -138,6 +138,15 @@ class TestOutlook:
         assert mistakes(summary) == []
         assert (summary["done"], summary["resumed"], summary["failed"], summary["frames"]) == (1, 1, 1, 30)
 
+    def test_the_rate_is_that_of_the_frames_that_this_start_segmented(self) -> None:
+        outlook = Outlook(2)
+        outlook._started -= 10
+        outlook.end(ending(0, frames=1000, segmented=0, reason="done already"))
+        resumed = ending(1, "resumed", frames=500, segmented=20, seconds=10.0)
+        outlook.end(resumed)
+        assert resumed.frames_per_second == 2.0
+        assert 0 < outlook.summary()["frames_per_second"] <= 2
+
 
 class TestPace:
     def test_stored_frames_say_nothing_of_those_that_follow(self) -> None:
@@ -173,6 +182,13 @@ class TestRate:
         assert first == "clip.mp4: 100 frames, - frames/s"
         rates = [float(re.findall(r"([\d.]+) frames/s", each)[0]) for each in others]
         assert len(rates) == 2 and all(rate > 10 for rate in rates)
+
+
+    def test_what_an_earlier_start_had_does_not_count(self) -> None:
+        statistics = Statistics(segmented=120, stored=100)
+        statistics.stop()
+        assert statistics.segmented_now == 20
+        assert statistics.rate == pytest.approx(20 / statistics.elapsed)
 
 
 class TestLengthThatIsPassed:
@@ -306,6 +322,10 @@ class TestVideos:
         assert len(outcome.stdout.splitlines()) == 2
         summary = json.loads(outcome.stderr.splitlines()[-1])
         assert mistakes(summary) == [] and (summary["done"], summary["resumed"]) == (1, 1)
+        record = json.loads((out / "c_run.json").read_text())
+        assert record["frames"]["stored"] == record["frames"]["segmented"] and record["frames_per_second"] == 0
+        rates = [each["frames_per_second"] for each in (*lines_of(out / "run.jsonl"), summary)]
+        assert rates == [None, None, None]  # none was segmented
 
     def test_the_log_tells_all(
         self, program: Program, clips: list[Path], tmp_path: Path, colour_torchscript: Path

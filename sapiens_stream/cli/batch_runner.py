@@ -250,6 +250,7 @@ def _ending(turn: Turn) -> Ending:
         status=status,
         reason=reason,
         frames=written_before(run.record()) if run.passed_over else run.statistics.written + run.statistics.passed,
+        segmented=run.statistics.segmented_now,
         seconds=run.statistics.elapsed,
         bytes=run.bytes,
         record=run.record_name,
@@ -258,11 +259,11 @@ def _ending(turn: Turn) -> Ending:
 
 def _running(index: int, run: Run) -> dict[str, object]:
     statistics = run.statistics
-    seconds = statistics.elapsed
+    rate = statistics.rate
     return {
         "index": index,
         "input": run.name,
         "frames": statistics.segmented + statistics.passed,
         "expected": run.frame_count,
-        "frames_per_second": round(statistics.segmented / seconds, 3) if seconds else None,
+        "frames_per_second": round(rate, 3) if rate else None,
     }

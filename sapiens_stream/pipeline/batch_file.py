@@ -34,6 +34,8 @@ class Ending:
     status: State
     reason: str | None = None
     frames: int = 0
+    segmented: int = 0
+    """Of those frames, the ones that no earlier start had written."""
     seconds: float = 0.0
     bytes: int = 0
     """What its results take."""
@@ -43,7 +45,8 @@ class Ending:
 
     @property
     def frames_per_second(self) -> float | None:
-        return round(self.frames / self.seconds, 3) if self.frames and self.seconds else None
+        """Of the frames segmented."""
+        return round(self.segmented / self.seconds, 3) if self.segmented and self.seconds else None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON types."""

@@ -78,6 +78,8 @@ class Outlook:
         self._moving = False
         self._frames = 0
         """Of the inputs that have ended."""
+        self._segmented = 0
+        """Of those, by this start."""
         self._running: dict[int, int] = {}
         self._expected: dict[int, int] = {}
         self._over: set[int] = set()
@@ -111,6 +113,7 @@ class Outlook:
             self.counts[ending.status] += 1
             self.bytes += ending.bytes
             self._frames += ending.frames
+            self._segmented += ending.segmented
             self._running.pop(ending.index, None)
             self._over.add(ending.index)
             self._pace.come_to(self._frames + sum(self._running.values()))
@@ -161,15 +164,15 @@ class Outlook:
             return self._pace.seconds_for(left) if left is not None else None
 
     def summary(self) -> dict[str, Any]:
-        """The whole batch in one object of JSON types."""
-        seconds, frames = self.seconds, self.frames
+        """The whole batch, which is over, in one object of JSON types."""
+        seconds, segmented = self.seconds, self._segmented
         return {
             "schema": BATCH_SCHEMA,
             "inputs": max(self.inputs, self.ended),
             **cast("dict[str, int]", self.counts),
-            "frames": frames,
+            "frames": self.frames,
             "seconds": round(seconds, 3),
-            "frames_per_second": round(frames / seconds, 3) if frames and seconds else None,
+            "frames_per_second": round(segmented / seconds, 3) if segmented and seconds else None,
             "bytes": self.bytes,
         }
 

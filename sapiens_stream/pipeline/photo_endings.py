@@ -39,7 +39,7 @@ class PhotoEndings:
         """All files of a photo are there."""
         path = self._paths.get(done.name, done.name)
         reason = "done already" if done.before else self._damage.pop(path, None)
-        self._end(path, done.name, "done", reason, frames=1, size=done.bytes)
+        self._end(path, done.name, "done", reason, frames=1, segmented=not done.before, size=done.bytes)
 
     def skipped(self, item: Skipped) -> None:
         """A photo could not be used."""
@@ -50,7 +50,17 @@ class PhotoEndings:
         """A photo could be read in part only, and is used."""
         self._damage[item.name] = f"{DAMAGED}{item.reason}"
 
-    def _end(self, path: str, name: str, status: State, reason: str | None, *, frames: int = 0, size: int = 0) -> None:
+    def _end(
+        self,
+        path: str,
+        name: str,
+        status: State,
+        reason: str | None,
+        *,
+        frames: int = 0,
+        segmented: int = 0,
+        size: int = 0,
+    ) -> None:
         with self._lock:
             if status == "skipped" and path in self._done:
                 return
@@ -66,6 +76,7 @@ class PhotoEndings:
                     status=status,
                     reason=reason,
                     frames=frames,
+                    segmented=segmented,
                     seconds=seconds,
                     bytes=size,
                     record=self._record,

@@ -80,7 +80,7 @@ class RunRecord:
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round(seconds, 3),
             "starts": [*starts, self._start(status, statistics)],
-            "frames_per_second": round(statistics.segmented / seconds, 3) if seconds else None,
+            "frames_per_second": round(statistics.rate or 0.0, 3) if seconds else None,
             "frames": {
                 "expected": self.source.frame_count,
                 "decoded": statistics.decoded + statistics.passed,
@@ -123,8 +123,7 @@ class RunRecord:
             "seconds": round(statistics.elapsed, 3),
             "status": status,
             "stored": statistics.stored + statistics.passed,
-            # What was looked up is ahead of what came out.
-            "segmented": max(0, statistics.segmented - statistics.stored),
+            "segmented": statistics.segmented_now,
         }
 
 

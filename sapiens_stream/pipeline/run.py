@@ -265,6 +265,7 @@ class Run(LoggedRun):
                     writers.write(result)
                     self._remarks.see(result)
                     del result  # else the picture is held until the next has come
+                    self._count_stored()
                     if on_result:
                         on_result(self.statistics)
                     now = time.monotonic()
@@ -290,6 +291,10 @@ class Run(LoggedRun):
     def _note_space(self, first: Segmentation) -> None:
         if (line := self._require_space(first)) is not None:
             self._note(line)
+
+    def _count_stored(self) -> None:
+        if self._resumption is not None:
+            self.statistics.stored = self._resumption.engine.found
 
     def _settle(self, result: Segmentation) -> None:
         name = result.frame.name
@@ -370,8 +375,7 @@ class Run(LoggedRun):
         """The record as it stands now, as JSON types."""
         if self.passed_over and self._folder is not None and self._folder.previous is not None:
             return dict(self._folder.previous)
-        if self._resumption is not None:
-            self.statistics.stored = self._resumption.engine.found
+        self._count_stored()
         record = self._log.as_dict(self.statistics, self.outputs) | self._remarks.record()
         return record if self._refiner is None else record | self._refiner.record()
 

@@ -47,10 +47,15 @@ class Statistics:
         return (self._stopped or time.perf_counter()) - self._started
 
     @property
+    def segmented_now(self) -> int:
+        """Frames segmented by this start; what was looked up is ahead of what came out."""
+        return max(0, self.segmented - self.stored)
+
+    @property
     def rate(self) -> float | None:
-        """Frames segmented a second, from the start on; None before the first."""
+        """Frames that this start segmented a second, from its beginning on; None before the first."""
         elapsed = self.elapsed
-        return self.segmented / elapsed if self.segmented and elapsed else None
+        return self.segmented_now / elapsed if self.segmented_now and elapsed else None
 
     def stop(self) -> None:
         """Ends `elapsed`."""
