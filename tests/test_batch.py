@@ -183,7 +183,6 @@ class TestRate:
         rates = [float(re.findall(r"([\d.]+) frames/s", each)[0]) for each in others]
         assert len(rates) == 2 and all(rate > 10 for rate in rates)
 
-
     def test_what_an_earlier_start_had_does_not_count(self) -> None:
         statistics = Statistics(segmented=120, stored=100)
         statistics.stop()

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -466,6 +467,23 @@ class TestRun:
         with pytest.raises(UsageError, match="yields Frame and Skipped; numbered yields ndarray"):
             Run(source, engine(), [Recorder(ordered=True)]).execute(check=True)
         assert source.closed
+
+    def test_two_frames_of_one_name_end_it_before_the_second_replaces_the_first(self, tmp_path: Path) -> None:
+        class Stills(NumberedSource):
+            def frames(self) -> Iterator[Frame | Skipped]:
+                for each in super().frames():
+                    assert isinstance(each, Frame)
+                    yield replace(each, name=f"shot{each.index % 3}")
+
+        source, one = Stills(9), engine()
+        sinks = Outputs(overlay="none", save="classes").sinks(
+            tmp_path, "r", source.info, one.model.classes, pytest.fail
+        )
+        run = Run(source, one, sinks, record_path=tmp_path / "r.json")
+        with pytest.raises(UsageError, match="a second 'shot0' would replace the first's"):
+            run.execute(check=True)
+        assert run.statistics.written == 3 and source.closed
+        assert {path.name for path in tmp_path.glob("shot*")} == {f"shot{number}_seg.npy" for number in range(3)}
 
     @pytest.mark.parametrize("held", [0, 6], ids=["at once", "some held"])
     def test_of_pictures_that_fill_every_place_few_are_under_way(

@@ -10,13 +10,14 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
-from sapiens_stream.errors import FolderLost, cause
+from sapiens_stream.errors import FolderLost, UsageError, cause
 from sapiens_stream.frame import Damaged, Segmentation, Skipped
 from sapiens_stream.people.boxes_given import BoxesGiven
 from sapiens_stream.pipeline.earlier_run import EarlierRun, written_before
 from sapiens_stream.pipeline.failures import belongs_to_input
 from sapiens_stream.pipeline.file_list import planned_files
 from sapiens_stream.pipeline.inference import Inference, QueuedInference
+from sapiens_stream.pipeline.numbered_names import NumberedNames
 from sapiens_stream.pipeline.record import RunRecord, earlier_starts
 from sapiens_stream.pipeline.resumption import Resumption
 from sapiens_stream.pipeline.run_folder import RunFolder
@@ -132,6 +133,8 @@ class Run(LoggedRun):
         self.stopping = False
         self._tell_skipped = _one_at_a_time(on_skip)
         self._on_done = on_done
+        self._names = NumberedNames()
+        """Of the frames that were written."""
         self._threads = ThreadGroup()
         self._under_way = UnderWay()
         self._stream = Stream(
@@ -167,9 +170,9 @@ class Run(LoggedRun):
     def execute(self, on_result: Callable[[Statistics], None] | None = None, *, check: bool = False) -> None:
         """Runs to the end; what happened is then in `status`, and what it failed with in `error`.
 
-        That is InputError of the source, ModelError or DeviceError of the engine, OutputError of a sink or the record,
-        or whatever a source or sink of your own raised. With `check` it is raised as well, once all is closed and the
-        record written. KeyboardInterrupt is always raised again.
+        That is InputError of the source, UsageError where two of its frames have one name, ModelError or DeviceError of
+        the engine, OutputError of a sink or the record, or whatever a source or sink of your own raised. With `check`
+        it is raised as well, once all is closed and the record written. KeyboardInterrupt is always raised again.
 
         `on_result` is called after each result, in this thread.
         """
@@ -261,6 +264,7 @@ class Run(LoggedRun):
                     if not noted:
                         self._note_space(result)
                         noted = True
+                    self._require_new(result.frame.name)
                     self._under_way.hand_on(result.frame)
                     writers.write(result)
                     self._remarks.see(result)
@@ -281,6 +285,13 @@ class Run(LoggedRun):
                 for sink in self._sinks:
                     sink.identify(self._record.fingerprint.digest(self._log.sha256))
                 writers.close()
+
+    def _require_new(self, name: str) -> None:
+        if name in self._names:
+            raise UsageError(
+                f"{self.name}: each frame has its own name; the files of a second {name!r} would replace the first's"
+            )
+        self._names.add(name)
 
     def _require_space(self, first: Segmentation | None = None) -> str | None:
         if self._folder is None or self._source.kind == "photos":  # of photos each has its own size
