@@ -97,7 +97,7 @@ def test_a_detector_is_fetched_and_used(
 ) -> None:
     own = known_as(weights.read_bytes(), monkeypatch)
     outcome = program("video", SAMPLES / "clip.mp4", "--people", NAME)
-    assert outcome.code == 1
+    assert outcome.code == 2
     assert outcome.complaints == [f"error: {NAME} is not on disk; fetch it: sapiens-stream models pull {NAME}"]
     (served / own.file).write_bytes(weights.read_bytes())
     outcome = program("models", "pull", NAME)

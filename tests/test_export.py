@@ -220,7 +220,7 @@ def test_without_the_libraries_the_error_says_how_to_install_them(
     sapiens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sapiens_stream.models.export.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=re.escape(install_line("onnx"))):
+    with pytest.raises(UsageError, match=re.escape(install_line("onnx"))):
         export_model(open_model(sapiens), "onnx", tmp_path / "model.onnx")
 
 

@@ -74,10 +74,10 @@ def blocks(language: str, page: Path) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[str]:
-    """All of the pages, each once."""
+def commands(*pages: Path) -> list[str]:
+    """All of the pages, or of these, each once."""
     found = []
-    for block in (block for page in PAGES for block in blocks("sh", page)):
+    for block in (block for page in pages or PAGES for block in blocks("sh", page)):
         for line in block.replace("\\\n", " ").splitlines():
             found += [command.strip() for command in re.sub(r"\s#.*", "", line).split("&&")]
     return list(dict.fromkeys(filter(None, found)))
@@ -172,6 +172,19 @@ def test_a_line_for_the_shell(program: Program, folder: Path, command: str) -> N
         if flag in ("-o", "--record")
     ):
         assert (folder / path).exists(), path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if len(commands(page)) > 1], ids=name_of)
+@pytest.mark.usefixtures("fetched")
+def test_the_lines_of_a_page_go_one_after_the_other(program: Program, folder: Path, page: Path) -> None:
+    """As somebody does who pastes them all: none finds the results of another in its way."""
+    if page.parent.name == "results":
+        stored_runs(program, folder)
+    for command in commands(page):
+        if not is_others(command):
+            outcome = program(*words_of(command))
+            assert outcome.code == 0, (command, outcome.stderr)
 
 
 @pytest.mark.parametrize("command", [command for command in commands() if is_others(command)])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from sapiens_stream.errors import ModelError, OutputError, cause
+from sapiens_stream.errors import ModelError, OutputError, UsageError, cause
 from sapiens_stream.home import expanded, seen
 from sapiens_stream.models.hub_library import locked
 from sapiens_stream.models.licences import Licence
@@ -82,11 +82,11 @@ def find(detector: DetectorFile) -> Path | None:
 
 
 def require(name: str) -> Path:
-    """The same. Raises ModelError where it is not on disk, or is not what its name says."""
+    """The same. Raises UsageError where it is not on disk, ModelError where it is not what its name says."""
     detector = DETECTORS[name]
     path = find(detector)
     if path is None:
-        raise ModelError(f"{name} is not on disk; fetch it: sapiens-stream models pull {name}")
+        raise UsageError(f"{name} is not on disk; fetch it: sapiens-stream models pull {name}")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(detector.sha256):

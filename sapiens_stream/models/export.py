@@ -38,13 +38,14 @@ def export_model(
     given `batch` alone. An ONNX graph of more than 2 GB has its weights beside it, in `file` + ".data".
 
     Raises ModelError for a model that runs as a graph of its own format, or cannot be expressed in that; UsageError
-    for an impossible batch; OutputError where the file cannot be written. Nothing is left of a file not finished.
+    for an impossible batch, and where libraries are missing; OutputError where the file cannot be written. Nothing is
+    left of a file not finished.
     """
     if batch is not None and (to == "torchscript" or batch < 1):
         why = "a TorchScript file takes any" if to == "torchscript" else "it is 1 or more"
         raise UsageError(f"a batch of {batch} alone: {why}")
     if to == "onnx" and find_spec("onnxscript") is None:
-        raise ModelError(f"writing ONNX takes libraries that are not installed: {install_line('onnx')}")
+        raise UsageError(f"writing ONNX takes libraries that are not installed: {install_line('onnx')}")
     build = {"torchscript": _torchscript, "torch-export": _torch_export, "onnx": _onnx}[to]
     with _written_aside(file) as aside, quiet_torch():
         network = model.place(torch.device("cpu"), dtype)

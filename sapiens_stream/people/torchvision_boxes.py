@@ -22,8 +22,8 @@ _SURE = 0.5  # from which a box counts
 class TorchvisionBoxes:
     """Finds people with the detector called `name`.
 
-    Raises ModelError where its weights are not on disk, or are not those of its network. They are read as other
-    checkpoints are: no code of the file runs.
+    Raises UsageError where its weights are not on disk, ModelError where they are not those of its network. They are
+    read as other checkpoints are: no code of the file runs.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
