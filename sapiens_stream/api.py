@@ -125,8 +125,8 @@ class Segmenter:
         Args:
             image: a photo's path; an array of (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) grey, uint8 or floating point
                 from 0 to 1; a PIL image of any mode, turned as its EXIF orientation says; a tensor of (C, H, W) if its
-                first side is 1, 3 or 4 long, else of (H, W, C), in the values of an array; or a list of these, of any
-                sizes. Alpha is dropped.
+                first side is 1, 3 or 4 long, else of (H, W, C), in the values of an array; a frame that PyAV decoded;
+                or a list of these, of any sizes. Alpha is dropped.
 
         Returns:
             A Result, its class map of the picture's own size; for a list, a list of them in its order. The frame of a

@@ -19,6 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -383,6 +384,33 @@ class TestSegment:
     ) -> None:
         photos = [str(make_photo(tmp_path / name, RGB)) for name in ("a.png", "b.png")]
         assert [each.frame.name for each in segment(column(photos), model=model)] == ["a", "b"]
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            {},
+            {"vfr": True, "rotation": 90},
+            {"rotation": 270, "mirrored": True},
+            {
+                "pix_fmt": "yuv420p10le",
+                "codec": "libx265",
+                "colours": {"color_trc": 18, "color_primaries": 9, "colorspace": 9},
+            },
+        ],
+        ids=["plain", "turned", "mirrored", "HLG"],
+    )
+    def test_frames_that_pyav_decoded_are_those_of_the_file(
+        self, model: Segmenter, tmp_path: Path, kind: dict[str, Any]
+    ) -> None:
+        path = make_video(tmp_path / "clip.mp4", size=(64, 96), frames=5, **kind)
+        with av.open(str(path)) as container:
+            for found, expected in zip(
+                segment(container.decode(video=0), model=model), segment(path, model=model), strict=True
+            ):
+                assert np.array_equal(found.frame.rgb, expected.frame.rgb)
+                assert np.array_equal(found.class_map, expected.class_map)
+                assert (found.frame.time, found.frame.duration) == (expected.frame.time, expected.frame.duration)
+                assert found.frame.colour == expected.frame.colour
 
     @pytest.mark.parametrize("form", ["array", "tensor, channels first", "PIL", "frame"])
     def test_a_single_picture(self, model: Segmenter, form: str) -> None:

@@ -1,4 +1,4 @@
-"""Pictures that a program holds as a source: arrays, PIL images, tensors, paths of photos."""
+"""Pictures that a program holds as a source: arrays, PIL images, tensors, decoded frames, paths of photos."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sapiens_stream.errors import InputError, UsageError, cause
-from sapiens_stream.frame import Frame, Skipped, SourceInfo, UInt8Array
+from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo, UInt8Array
 from sapiens_stream.redaction import redacted_text
 from sapiens_stream.settings import picture_name
+from sapiens_stream.sources.display_matrix import DisplayMatrix
 from sapiens_stream.sources.kinds import is_photo
 from sapiens_stream.sources.listing import is_folder, is_glob, is_list
 from sapiens_stream.sources.live.address import is_live
@@ -28,11 +30,13 @@ if TYPE_CHECKING:
     import PIL.Image
     import torch
 
-    ImageLike: TypeAlias = str | os.PathLike[str] | npt.NDArray[Any] | PIL.Image.Image | torch.Tensor | Frame
+    ImageLike: TypeAlias = (
+        str | os.PathLike[str] | npt.NDArray[Any] | PIL.Image.Image | torch.Tensor | av.VideoFrame | Frame
+    )
 
 _FORMS = (
-    "an image is the path of a photo, a PIL image, or an array or tensor of (H, W, 3) RGB, (H, W, 4) RGBA or (H, W)"
-    " grey, a tensor also (3, H, W); uint8, or float from 0 to 1"
+    "an image is the path of a photo, a PIL image, a frame of PyAV's, or an array or tensor of (H, W, 3) RGB,"
+    " (H, W, 4) RGBA or (H, W) grey, a tensor also (3, H, W); uint8, or float from 0 to 1"
 )
 _HALF_A_LEVEL = 0.5 / 255
 
@@ -82,7 +86,8 @@ def frame_of(picture: ImageLike, *, index: int = 0, name: str = "image") -> Fram
     on any device, or channels first: it is (C, H, W) if its first side is 1, 3 or 4 long, else (H, W, C). A PIL image
     may be of any mode, is turned as its EXIF orientation says, and read in its first 8 bits if it has 16; the modes "I"
     and "F", which have no range of their own, from 0 to 255, or to 65535 if anything is above that, "F" to 1 if nothing
-    is above that. A Frame stays what it is.
+    is above that. A frame of PyAV's is turned as it says, and keeps its depth, its colours and its time; its
+    pixels are taken for square. A Frame stays what it is.
 
     Raises UsageError for anything else, InputError for a photo or PIL image that cannot be read.
     """
@@ -97,10 +102,27 @@ def _frame_or_skipped(picture: object, index: int, name: str) -> Frame | Skipped
         return picture
     if isinstance(picture, (str, os.PathLike)):
         return _photo(os.fspath(picture), index)
+    if isinstance(picture, av.VideoFrame):
+        return _of_decoder(picture, index, name)
     try:
         return Frame(index=index, name=name, decoded=_rgb(picture))
     except InputError as error:
         return Skipped(name, str(error))
+
+
+def _of_decoder(decoded: av.VideoFrame, index: int, name: str) -> Frame:
+    turns, mirrored = DisplayMatrix().turns(decoded)
+    return Frame(
+        index=index,
+        name=name,
+        decoded=decoded,
+        quarter_turns=turns,
+        mirrored=mirrored,
+        pts=decoded.pts,
+        time_base=decoded.time_base,
+        duration=decoded.duration or None,
+        damaged=Damaged(name, "the frame is damaged") if decoded.is_corrupt else None,
+    )
 
 
 def _photo(path: str, index: int) -> Frame | Skipped:
