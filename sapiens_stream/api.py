@@ -25,7 +25,7 @@ from sapiens_stream.people.closer import closer_for
 from sapiens_stream.people.identity import Identities
 from sapiens_stream.pipeline import Stream
 from sapiens_stream.result import Result, result_of
-from sapiens_stream.settings import MAX_PIXELS, MODEL, RECONNECT, Reconnect, picture_name
+from sapiens_stream.settings import MAX_PIXELS, MODEL, RECONNECT, Reconnect, picture_name, unclear_flag
 from sapiens_stream.sources import Live, Source, open_source
 from sapiens_stream.sources.in_memory import Pictures, frame_of
 
@@ -166,7 +166,7 @@ class Segmenter:
         raise UsageError("a Segmenter cannot be pickled; make one in each process")
 
     def __repr__(self) -> str:
-        return f"<Segmenter {self.model.name!r} on {', '.join(map(str, self.engine.devices))}>"
+        return f"<Segmenter {self.model.name!r} on {', '.join(dict.fromkeys(map(str, self.engine.devices)))}>"
 
     def __enter__(self) -> Self:
         return self
@@ -229,6 +229,8 @@ def segment(
     for name, told in (("on_skip", on_skip), ("on_damage", on_damage)):
         if told is not None:
             _require_callable(name, told)
+    if unclear := unclear_flag(strict=strict):
+        raise UsageError(unclear)
     opened = _opened(source, reconnect, timeout, max_pixels)
     segmenter = model if isinstance(model, Segmenter) else Segmenter(model, **settings)
     stream = Stream(

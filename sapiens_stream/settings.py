@@ -122,6 +122,16 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def unclear_flag(**flags: object) -> str | None:
+    """What to say of one that is not True or False, nor 1 or 0; None where each is. A text is not: "no" would be yes.
+
+    >>> unclear_flag(trust="no")
+    "trust is 'no'; it is True or False"
+    """
+    unclear = (name for name, value in flags.items() if isinstance(value, str) or value not in (True, False))
+    return next((f"{name} is {flags[name]!r}; it is True or False" for name in unclear), None)
+
+
 def as_int(value: object) -> object:
     """A whole number of NumPy's as Python's, which a record holds; anything else stays what it is."""
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value

@@ -6,10 +6,11 @@ import dataclasses
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from sapiens_stream import Segmenter
+from sapiens_stream import Outputs, Segmenter, segment
 from sapiens_stream.api import _SETTINGS
 from sapiens_stream.cli.demo import demo
 from sapiens_stream.cli.images import images
@@ -56,6 +57,10 @@ def test_every_option_is_one_of_the_commands(command: Any, left_out: set[str], o
         ({"detail": "2"}, "a detail of '2'"),
         ({"detail": True}, "a detail of True"),
         ({"detail": 2, "shape": (64, 64)}, "a shape and a detail of 2; one of them"),
+        ({"trust": "no"}, "trust is 'no'; it is True or False"),
+        ({"pull": None}, "pull is None; it is True or False"),
+        ({"as_is": 2}, "as_is is 2; it is"),
+        ({"compile": ""}, "compile is ''; it is"),
         ({"batch_size": 0}, "a batch size of 0; it is 1 or more, or auto"),
         ({"batch_size": True}, "a batch size of True"),
         ({"people": "everyone"}, "people is 'everyone'; there are off, auto, builtin, ssdlite320"),
@@ -75,8 +80,21 @@ def test_what_cannot_be_is_refused_where_it_is_made(options: dict[str, Any], sai
 def test_a_value_may_be_given_as_python_has_it() -> None:
     options = InferenceOptions(device=torch.device("cuda", 1), shape=[64, 48])  # type: ignore[arg-type]
     assert (options.device, options.shape) == ("cuda:1", (64, 48))
+    assert InferenceOptions(trust=np.False_, pull=1).pull  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):
         options.device = "cpu"  # type: ignore[misc]
+
+
+def test_a_text_is_no_yes_for_what_is_written_either() -> None:
+    with pytest.raises(UsageError, match="keep_background is 'no'; it is True or False"):
+        Outputs(keep_background="no")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="strict is 'no'; it is True or False"):
+        segment("samples/clip.mp4", strict="no")  # type: ignore[arg-type]
+
+
+def test_a_segmenter_names_each_device_once() -> None:
+    with Segmenter("builtin", device="cpu") as model:
+        assert repr(model) == "<Segmenter 'builtin' on cpu>"
 
 
 def test_keywords_go_before_the_options() -> None:

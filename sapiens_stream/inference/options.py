@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.options import ModelOptions
-from sapiens_stream.settings import FOREGROUND, as_int
+from sapiens_stream.settings import FOREGROUND, as_int, unclear_flag
 
 BatchSize = int | Literal["auto"]
 Fit = Literal["stretch", "letterbox", "crop"]
@@ -67,6 +67,8 @@ class InferenceOptions(ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if unclear := unclear_flag(compile=self.compile):
+            raise UsageError(unclear)
         for name in ("device", "precision"):  # a torch.device goes by its name; what is none is named where it is used
             object.__setattr__(self, name, str(getattr(self, name)))
         for name in ("batch_size", "ranks"):

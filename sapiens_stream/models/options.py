@@ -9,7 +9,7 @@ from typing import TypedDict, cast
 
 from sapiens_stream.errors import UsageError
 from sapiens_stream.models.normalisation import Triple
-from sapiens_stream.settings import as_int
+from sapiens_stream.settings import as_int, unclear_flag
 
 MOST_DETAIL = 4.0
 """Times the pixels that a model is made for, or as few: bodies are then of a size that it does not know."""
@@ -49,6 +49,8 @@ class ModelOptions:
     std: Triple | None = None
 
     def __post_init__(self) -> None:
+        if unclear := unclear_flag(as_is=self.as_is, trust=self.trust, pull=self.pull):
+            raise UsageError(unclear)
         if self.shape is not None:
             object.__setattr__(self, "shape", _checked(self.shape))
         if self.detail is not None:

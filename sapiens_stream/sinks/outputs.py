@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -83,6 +83,9 @@ class Outputs:
     start_number: int | None = None
 
     def __post_init__(self) -> None:
+        flags = {each.name: getattr(self, each.name) for each in fields(self) if isinstance(each.default, bool)}
+        if unclear := settings.unclear_flag(**flags):
+            raise UsageError(unclear)
         object.__setattr__(self, "save", registry.parse_save(self.save))
         if self.overlay_file is not None:
             object.__setattr__(self, "overlay_file", Path(self.overlay_file))

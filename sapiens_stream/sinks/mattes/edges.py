@@ -62,7 +62,9 @@ class MatteMaker:
             return self._hard(result)
         if self.edge == "soft":
             if (soft := self._soft(result)) is None:
-                raise OutputError(f"{result.frame.name}: no probabilities are there, and soft edges are made of them")
+                raise OutputError(
+                    f"{result.frame.name}: no probabilities of these classes are there, and soft edges are made of them"
+                )
             return soft
         matte = self._soft(result)
         if matte is None:
