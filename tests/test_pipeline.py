@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -458,13 +459,35 @@ class TestRun:
         assert (run.status, run.passed_over) == (status, not settings)
         assert (source.closed, source.yielded, sink.closed) == (True, 0, 0)
 
-    def test_a_source_that_yields_pictures_in_place_of_frames_is_told_so(self) -> None:
-        class Pictures(NumberedSource):
-            def frames(self) -> Iterator[Frame | Skipped]:
-                yield np.zeros((8, 6, 3), np.uint8)  # type: ignore[misc]
+    @pytest.mark.parametrize(
+        ("wrong", "said"),
+        [
+            ({"source": "clip.mp4"}, "source is an open Source, as open_source makes one; got str"),
+            ({"engine": level_model()}, "engine is what infers, as a Segmenter's `engine` does; got Model"),
+            ({"sinks": Recorder(ordered=True)}, "sinks are a list; got Recorder"),
+            ({"sinks": [print]}, "sinks are each a Sink; got builtin_function_or_method"),
+        ],
+    )
+    def test_what_is_no_part_of_a_run_is_told_at_once(self, wrong: dict[str, Any], said: str) -> None:
+        with pytest.raises(UsageError, match=said):
+            Run(**{"source": NumberedSource(1), "engine": engine(), "sinks": []} | wrong)
 
-        source = Pictures(1)
-        with pytest.raises(UsageError, match="yields Frame and Skipped; numbered yields ndarray"):
+    def test_it_is_executed_once(self) -> None:
+        sink = Recorder(ordered=True)
+        run = Run(NumberedSource(2), engine(), [sink])
+        run.execute(check=True)
+        with pytest.raises(UsageError, match="numbered: a run is executed once"):
+            run.execute()
+        assert (sink.closed, run.status) == (1, "complete")
+
+    @pytest.mark.parametrize("wrong", [np.zeros((8, 6, 3), np.uint8), None], ids=["picture", "nothing"])
+    def test_a_source_that_yields_something_else_in_place_of_frames_is_told_so(self, wrong: object) -> None:
+        class Wrong(NumberedSource):
+            def frames(self) -> Iterator[Frame | Skipped]:
+                yield wrong  # type: ignore[misc]
+
+        source = Wrong(1)
+        with pytest.raises(UsageError, match=f"yields Frame and Skipped; numbered yields {type(wrong).__name__}"):
             Run(source, engine(), [Recorder(ordered=True)]).execute(check=True)
         assert source.closed
 

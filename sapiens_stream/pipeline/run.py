@@ -78,6 +78,9 @@ class Run(LoggedRun):
         on_done: called, from any thread, with each frame whose files are all there.
         activity: what its threads are at, for whoever watches them.
 
+    Raises:
+        UsageError: for what is no source, engine or sink.
+
     >>> with open_source("clip.mp4") as source, Segmenter("builtin") as model:
     ...     sinks = Outputs().sinks(Path("out"), "clip", source.info, model.model.classes, print)
     ...     run = Run(source, model.engine, sinks, record_path=Path("out/clip_run.json"))
@@ -108,11 +111,12 @@ class Run(LoggedRun):
         on_done: Callable[[Done], None] = lambda done: None,
         activity: Activity | None = None,
     ) -> None:
+        _require_parts(source, engine, sinks)
         self.statistics = Statistics(activity=activity or Activity())
         self.name = source.info.name
         self.frame_count = source.info.frame_count
         self.passed_over = False
-        self._began = False
+        self._executed = self._began = False
         self._frames = source
         self._source = source.info
         self._sinks = sinks
@@ -174,8 +178,11 @@ class Run(LoggedRun):
         the engine, OutputError of a sink or the record, or whatever a source or sink of your own raised. With `check`
         it is raised as well, once all is closed and the record written. KeyboardInterrupt is always raised again.
 
-        `on_result` is called after each result, in this thread.
+        `on_result` is called after each result, in this thread. Raises UsageError where it was executed before.
         """
+        if self._executed:
+            raise UsageError(f"{self.name}: a run is executed once; make another")
+        self._executed = True
         self._log.start()
         try:
             self._claim()
@@ -401,3 +408,15 @@ def _one_at_a_time(tell: Callable[[Skipped], None] | None) -> Callable[[Skipped]
                 tell(item)
 
     return told
+
+
+def _require_parts(source: object, engine: object, sinks: Sequence[object]) -> None:
+    if not isinstance(source, Source):
+        raise UsageError(f"a run's source is an open Source, as open_source makes one; got {type(source).__name__}")
+    if not callable(getattr(engine, "run", None)):
+        raise UsageError(f"a run's engine is what infers, as a Segmenter's `engine` does; got {type(engine).__name__}")
+    if not isinstance(sinks, Sequence):
+        raise UsageError(f"a run's sinks are a list; got {type(sinks).__name__}")
+    for each in sinks:
+        if not isinstance(each, Sink):
+            raise UsageError(f"a run's sinks are each a Sink; got {type(each).__name__}")

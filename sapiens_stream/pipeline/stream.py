@@ -19,6 +19,9 @@ from sapiens_stream.pipeline.weights import MOST_WAITING, UnderWay, weight_of
 from sapiens_stream.sources.source import Source
 from sapiens_stream.threads import ThreadGroup
 
+_END = object()
+"""In place of a frame, where there are no more: None may be what a source of one's own yields by mistake."""
+
 
 class Stream:
     """Iterates over the segmentations of a source, in order, decoding and inferring ahead in two threads.
@@ -108,8 +111,8 @@ class Stream:
             items = iter(self._source.frames())
             while not self._stopping.is_set():
                 with self.statistics.timed("decode"):
-                    item = next(items, None)
-                if item is None:
+                    item = next(items, _END)
+                if item is _END:
                     break
                 if isinstance(item, Skipped):
                     self._skip(item)
