@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sapiens_stream import InputError, LabelVideo, OutputError
+from sapiens_stream import InputError, LabelVideo, OutputError, UsageError
 from sapiens_stream.classes import SAPIENS, SAPIENS2, numbered
 from sapiens_stream.containers import ebml
 from sapiens_stream.containers.matroska import MatroskaFile
@@ -277,6 +277,20 @@ def test_another_video_and_too_large_frames_are_refused(tmp_path):
     write(labels, maps(2, (48, 64), "people"))
     with pytest.raises(InputError, match="64x48"):
         LabelVideo(labels, max_pixels=1000)
+
+
+@pytest.mark.parametrize(
+    ("path", "most", "said"),
+    [
+        (5, 100, "a label video is the path of a file; got int"),
+        (None, 100, "a label video is the path of a file; got NoneType"),
+        ("clip_labels.mkv", 0, "max_pixels is 0; it is a number of pixels, 1 or more"),
+        ("clip_labels.mkv", "4K", "max_pixels is '4K'; it is a number of pixels"),
+    ],
+)
+def test_what_is_no_path_or_number_of_pixels_is_told(path, most, said):
+    with pytest.raises(UsageError, match=said):
+        LabelVideo(path, max_pixels=most)
 
 
 def test_any_frame_of_hours_is_read_without_reading_the_others(tmp_path):

@@ -20,7 +20,7 @@ import pytest
 
 from sapiens_stream.cluster.listing import read_list
 from sapiens_stream.disk import folds_case
-from sapiens_stream.errors import InputError
+from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources import Decoder, Photos
 from sapiens_stream.sources import photos as photos_module
@@ -599,3 +599,19 @@ def test_whether_a_disk_takes_upper_and_lower_case_for_the_same(tmp_path: Path) 
     (tmp_path / "a").touch()
     assert folds_case(tmp_path / "not" / "there") == (tmp_path / "A").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"decoder": "pil"}, "no decoder 'pil'; there are pyav, opencv"),
+        ({"workers": 0}, "0 workers; it is a whole number, 1 or more"),
+        ({"workers": "four"}, "'four' workers; it is"),
+        ({"workers": 1.5}, "1.5 workers; it is"),
+        ({"recursive": "no"}, "recursive is 'no'; it is True or False"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_cannot_be_is_told(setting, said):
+    with pytest.raises(UsageError, match=said):
+        Photos("samples/astronaut.jpg", **setting)

@@ -34,7 +34,8 @@ class LabelVideo(MapVideo[np.uint8]):
         fingerprint: a hash over what made the class maps: input, model, settings; "" where the file does not tell.
 
     Raises InputError where it cannot be opened, or is no label video; and, by `[i]`, iteration and `times`, for a
-    frame that is damaged. IndexError for a frame that is not there.
+    frame that is damaged. IndexError for a frame that is not there. UsageError for what is no path, or no number of
+    pixels.
 
     >>> from sapiens_stream import LabelVideo
     >>> with LabelVideo("output/clip_labels.mkv") as video:

@@ -19,9 +19,9 @@ from av.video.codeccontext import VideoCodecContext
 from sapiens_stream.containers import ebml
 from sapiens_stream.containers.elements import Header
 from sapiens_stream.containers.frame_index import OWN_LAYOUT, FrameIndex
-from sapiens_stream.containers.limits import limit_decoder, too_large
+from sapiens_stream.containers.limits import limit_decoder, require_max_pixels, too_large
 from sapiens_stream.containers.matroska import FrameBlock, MatroskaFile
-from sapiens_stream.errors import InputError, cause
+from sapiens_stream.errors import InputError, UsageError, cause
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import MAX_PIXELS
 
@@ -57,6 +57,7 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
         InputError: where it cannot be opened, or is no such video; and, by `[i]`, iteration and `times`, for a frame
             that is damaged.
         IndexError: for a frame that is not there.
+        UsageError: for what is no path, or no number of pixels.
     """
 
     _noun: ClassVar[str]
@@ -65,6 +66,9 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
     _dtype: type[Id]
 
     def __init__(self, path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise UsageError(f"a {self._noun} is the path of a file; got {type(path).__name__}")
+        require_max_pixels(max_pixels)
         self.path = Path(path)
         self._max_pixels = max_pixels
         self._decoding = Lock()

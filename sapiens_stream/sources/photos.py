@@ -14,7 +14,7 @@ from pathlib import Path
 from sapiens_stream.containers.limits import PHOTO_BYTES_AT_ONCE, require_max_pixels
 from sapiens_stream.errors import InputError, UsageError
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
-from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS
+from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS, as_int, unclear_flag
 from sapiens_stream.sources.budget import OrderedBudget
 from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
 from sapiens_stream.sources.deep import may_be_deep, read_original
@@ -76,8 +76,10 @@ class Photos(Source):
     ) -> None:
         if decoder not in DECODERS:
             raise UsageError(f"no decoder {decoder!r}; there are {', '.join(DECODERS)}")
-        if workers < 1:
-            raise UsageError(f"{workers} workers; at least 1 is needed")
+        if type(as_int(workers)) is not int or workers < 1:
+            raise UsageError(f"{workers!r} workers; it is a whole number, 1 or more")
+        if unclear := unclear_flag(recursive=recursive):
+            raise UsageError(unclear)
         require_max_pixels(max_pixels)
         self._decoder = decoder
         self._max_pixels = max_pixels
