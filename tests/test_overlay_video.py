@@ -584,6 +584,23 @@ def test_a_full_disk_leaves_a_playable_file(small_disk):
     assert [each.name for each in small_disk.iterdir()] == ["overlay.mp4"]
 
 
+def test_a_disk_that_is_full_for_the_last_fragment_alone_is_told(small_disk):
+    """FFmpeg writes it with the trailer, and tells of no failure there."""
+    rng = np.random.default_rng(0)
+    path = small_disk / "overlay.mov"
+    source = SourceInfo(name="a", kind="video")
+    sink = OverlayVideo(path, source, UNTOUCHED, codec="prores_ks", warn=lambda text: None)  # a frame in, a frame out
+    for index in range(30):  # each of which is a fragment
+        noise = rng.integers(0, 256, (48, 64, 3), np.uint8)
+        sink.write(background(Frame(index=index, name="a", decoded=noise, pts=index, time_base=Fraction(1, 25))))
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(SIZE - 4096 - sum(each.stat().st_size for each in small_disk.iterdir())))
+    with pytest.raises(OutputError, match=r"overlay\.mov is cut short: No space left"):
+        sink.close()
+    assert len(times(path)) == 29
+    assert sorted(each.name for each in small_disk.iterdir()) == ["filler", "overlay.mov"]
+
+
 def test_a_first_fragment_that_a_full_disk_tears_is_no_file(small_disk):
     rng = np.random.default_rng(0)
     path = small_disk / "overlay.mp4"

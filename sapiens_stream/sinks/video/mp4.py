@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,12 +18,13 @@ from av.video.stream import VideoStream
 
 from sapiens_stream.containers.opening import file_url, open_file
 from sapiens_stream.errors import InputError, cause
-from sapiens_stream.sinks.files import aside, discard, give_name, make_empty
+from sapiens_stream.sinks.files import aside, discard, give_name, make_empty, open_unbuffered
 from sapiens_stream.sinks.video.side_streams import SideStreams
 
 _FRAGMENTED = (".mp4", ".mov")
 _MOST_MACROBLOCKS = 139_264
 """Of a picture of H.264's highest level; FFmpeg's filters refuse larger ones, which its coders do not."""
+_LAST_BOX = 16  # bytes, of the index that follows the fragments
 _FRAGMENT_MICROSECONDS = 1_000_000  # what a killed run loses at most, besides what the encoder still held
 
 
@@ -49,6 +52,24 @@ def is_readable(path: Path) -> bool:
             return any(packet.size for packet in container.demux(video=0))
     except (InputError, OSError, ValueError, IndexError, av.FFmpegError):
         return False
+
+
+def require_end(path: Path) -> None:
+    """Raises OSError where a file that has grown, and was closed, lacks its end, as on a disk that is full.
+
+    FFmpeg does not tell of fragments that it writes with the trailer, the last ones: the length of the index behind
+    them is all that it returns. What the disk says to more of them is the cause.
+    """
+    if path.suffix not in _FRAGMENTED:
+        return
+    with open_unbuffered(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LAST_BOX))
+        if file.read(_LAST_BOX)[4:8] == b"mfro":
+            return
+        for _ in range(16):  # the first that does not fit may be written in part
+            file.write(bytes(4096))
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def cut_to_whole(path: Path) -> bool:

@@ -32,7 +32,7 @@ from sapiens_stream.sinks.video.encoders import (
     pixel_format,
 )
 from sapiens_stream.sinks.video.hdr_metadata import hdr_options
-from sapiens_stream.sinks.video.mp4 import header_options
+from sapiens_stream.sinks.video.mp4 import header_options, require_end
 from sapiens_stream.sinks.video.painted_frames import PlanarFrames
 from sapiens_stream.sinks.video.scheduling import kept_scheduling
 from sapiens_stream.sinks.video.side_streams import SideStreams
@@ -149,11 +149,14 @@ class VideoWriter:
 
     def close(self) -> None:
         """Writes what the encoder still holds, the rest of the sound, and the end of the file."""
+        began = self._stream.codec_context.is_open
         with self._output:
-            if self._stream.codec_context.is_open:
+            if began:
                 self._mux(self._stream.encode(None))
                 if self._side is not None:
                     self._end_of_all = self._side.finish(self._end)
+        if began:
+            require_end(self._path)
         if self._displayed is not None and self._path.suffix in _MATROSKA:
             tell_display_size(self._path, self._displayed)
 
