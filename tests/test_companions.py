@@ -348,26 +348,42 @@ def test_chapters_and_tags_are_kept(codec: str, tmp_path: Path) -> None:
     assert warnings == []
 
 
-@pytest.mark.parametrize("codec", ["libx264", "libx265"])
-@pytest.mark.parametrize("rate, said", [(Fraction(25), "01:02:03:04"), (Fraction(30000, 1001), "01:02:03;04")])
-def test_the_time_code_is_kept_whatever_the_clock_ticks_in(
-    codec: str, rate: Fraction, said: str, tmp_path: Path
-) -> None:
+def with_tags(tmp_path: Path, tags: dict[str, str], rate: Fraction) -> Path:
+    """A mov whose pictures have these, its time code in a track of its own."""
     source = tmp_path / "clip.mov"
     with open_file(make_video(tmp_path / "plain.mp4", rate=rate, size=(64, 96))) as plain:
         [pictures] = plain.streams.video
         with av.open(str(source), "w") as target:
             copy = target.add_stream_from_template(pictures)
             copy.codec_context.framerate = rate
-            copy.metadata["timecode"] = said
+            copy.metadata.update(tags)
             for packet in plain.demux(pictures):
                 if packet.size:
                     packet.stream = copy
                     target.mux(packet)
+    return source
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("rate, said", [(Fraction(25), "01:02:03:04"), (Fraction(30000, 1001), "01:02:03;04")])
+def test_the_time_code_is_kept_whatever_the_clock_ticks_in(
+    codec: str, rate: Fraction, said: str, tmp_path: Path
+) -> None:
+    source = with_tags(tmp_path, {"timecode": said}, rate)
     path, warnings = overlay(source, codec)
     assert not warnings
     with open_file(path) as container:
         assert container.streams.video[0].metadata["timecode"] == said
+
+
+def test_the_reel_is_kept_beside_the_time_code(tmp_path: Path) -> None:
+    """Editing programs find the camera's file by both."""
+    source = with_tags(tmp_path, {"timecode": "01:02:03:04", "reel_name": "A001C003"}, Fraction(25))
+    path, warnings = overlay(source, "prores_ks")  # an mp4 has no place for it
+    assert not warnings
+    with open_file(path) as container:
+        [of_time_code] = container.streams.data
+        assert of_time_code.metadata["reel_name"] == "A001C003"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a file that is open cannot be replaced there")

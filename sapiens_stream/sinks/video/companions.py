@@ -21,7 +21,7 @@ from sapiens_stream.settings import Audio
 from sapiens_stream.sinks.video.audio_track import Track, audio_track
 from sapiens_stream.sinks.video.side_streams import SideStreams
 from sapiens_stream.sinks.video.subtitle_track import subtitle_track
-from sapiens_stream.sinks.video.tags import add_chapters, tag_container, tag_stream
+from sapiens_stream.sinks.video.tags import add_chapters, tag_container, tag_reel, tag_stream
 
 _FRAGMENTED = (".mp4", ".mov")
 # A fragmented file holds back all pictures until each of its streams has something; what begins later is added at the
@@ -209,6 +209,7 @@ class Companions:
         video = original.streams.best("video")
         if video is not None:
             tag_stream(pictures, video, self._extension)
+        tag_reel(pictures, original)
 
     def _tell_left_out(self) -> None:
         if self._left_out:

@@ -50,6 +50,15 @@ def tag_stream(stream: Stream, original: Stream, extension: str) -> None:
     stream.disposition = original.disposition & _USES
 
 
+def tag_reel(pictures: Stream, original: InputContainer) -> None:
+    """The reel by which editing programs find the camera's file again, beside its time code."""
+    for stream in original.streams:  # mov and mp4 keep it in the track of the time code, MXF in that of the pictures
+        known = {key.lower(): value for key, value in stream.metadata.items()}
+        if stream.type in ("video", "data") and "reel_name" in known:
+            pictures.metadata["reel_name"] = readable(known["reel_name"])
+            return
+
+
 def add_chapters(output: OutputContainer, original: InputContainer, shift: Fraction, end: Fraction | None) -> None:
     """The chapters, `shift` seconds later, up to `end`."""
     ticks = Fraction(1, av.time_base)
