@@ -210,6 +210,15 @@ def test_all_sounds_are_kept_with_their_languages(codec: str, expected: list[Any
     assert warnings == []
 
 
+@pytest.mark.parametrize("extension", ["mkv", "mp4", "mov"])
+@pytest.mark.parametrize(("codec", "key"), [("libx264", "name"), ("prores_ks", "name"), ("ffv1", "title")])
+def test_titles_of_sounds_are_kept(codec: str, key: str, extension: str, tmp_path: Path) -> None:
+    """What FFmpeg is given as the title of a track it reads as its name, where that is in an mp4 or mov."""
+    path, _ = overlay(make(tmp_path / f"a.{extension}", Made([Sound(title="mic"), Sound()])), codec)
+    with open_file(path) as container:
+        assert [sound.metadata.get(key) for sound in container.streams.audio] == ["mic", None]
+
+
 @pytest.mark.parametrize(
     ("audio", "languages"),
     [("all", ["eng", "deu"]), ("first", ["eng"]), ("none", []), (True, ["eng", "deu"]), (False, [])],

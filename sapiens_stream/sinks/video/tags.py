@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,9 @@ def tag_container(output: OutputContainer, original: InputContainer) -> None:
 
 def tag_stream(stream: Stream, original: Stream, extension: str) -> None:
     """A stream's language, title and use; before anything is written to its file, which has that extension."""
-    known: Mapping[str, str] = {key.lower(): value for key, value in original.metadata.items()}
+    known = {key.lower(): value for key, value in original.metadata.items()}
+    if "name" in known:  # as FFmpeg reads what it writes of a title into mp4 and mov
+        known.setdefault("title", known["name"])
     stream.metadata.update({key: readable(known[key]) for key in _OF_A_STREAM if key in known})
     if extension == ".mov" and (language := stream.metadata.get("language")):
         stream.metadata["language"] = _OLDER_CODES.get(language, language)
