@@ -63,7 +63,11 @@ def render(
     colours: Annotated[
         str | None,
         typer.Option(
-            "--colours", metavar="NAME=#RRGGBB,...", help="Of classes, by name or id.", show_default="the model's"
+            "--colours",
+            "--colors",
+            metavar="NAME=#RRGGBB,...",
+            help="Of classes, by name or id.",
+            show_default="the model's",
         ),
     ] = None,
     regions: Annotated[

@@ -44,7 +44,10 @@ def video(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="DIR|FILE", help="Folder for the results; of a single video, or the overlay."
+            "--output",
+            "-o",
+            metavar="DIR|FILE",
+            help="Folder for the results; of a single video also the overlay itself.",
         ),
     ] = Path(OUTPUT_FOLDER),
     pull: options.PullOption = False,
