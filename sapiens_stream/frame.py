@@ -78,7 +78,8 @@ class Damaged:
         name: of its file.
         reason: in a line.
 
-    >>> [frame.damaged.reason for frame in Photos("holiday").frames() if frame.damaged]
+    >>> frames = [item for item in Photos("holiday").frames() if isinstance(item, Frame)]
+    >>> [frame.damaged.reason for frame in frames if frame.damaged]
     ['the JPEG file is cut short']
     """
 
@@ -109,7 +110,8 @@ class Frame:
             it lies in the file; None where there are no more. Raises InputError.
 
     Raises:
-        UsageError: for a `decoded` that is neither, and for a `name` that is no text.
+        UsageError: for a `decoded` that is neither, or has no pixels, for a `name` that is no text, and for a
+            `time_base` that is no Fraction.
 
     >>> frame = Frame(index=0, name="mine", decoded=np.zeros((480, 640, 3), np.uint8))
     >>> frame.size, frame.rgb.shape
@@ -134,9 +136,12 @@ class Frame:
         decoded = self.decoded
         if not isinstance(self.name, str):
             raise UsageError(f"a frame's name is a text, such as 'photo'; got {self.name!r}")
+        if self.time_base is not None and not isinstance(self.time_base, Fraction):
+            raise UsageError(f"a frame's time_base is a Fraction of a second; got {self.time_base!r}")
         if isinstance(decoded, av.VideoFrame):
             return
-        if not (isinstance(decoded, np.ndarray) and decoded.dtype == np.uint8 and decoded.shape[2:] == (3,)):
+        pictured = isinstance(decoded, np.ndarray) and decoded.dtype == np.uint8 and decoded.shape[2:] == (3,)
+        if not pictured or not decoded.size:
             got = f"{decoded.dtype} {decoded.shape}" if isinstance(decoded, np.ndarray) else type(decoded).__name__
             raise UsageError(f"a frame's `decoded` is (H, W, 3) uint8 RGB, or a decoder's frame; got {got}")
 

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -225,3 +227,22 @@ def test_memory_does_not_grow_with_the_length(kind: str, tmp_path: Path) -> None
     grown = (peak - settled) / 2**20
     print(f"{kind}: {grown:.1f} MB more after {length} frames than after 60")
     assert grown < 25
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"decoded": np.zeros((4, 4), np.uint8)},
+            r"is \(H, W, 3\) uint8 RGB, or a decoder's frame; got uint8 \(4, 4\)",
+        ),
+        ({"decoded": np.zeros((0, 4, 3), np.uint8)}, r"is \(H, W, 3\) uint8 RGB.* got uint8 \(0, 4, 3\)"),
+        ({"decoded": None}, "got NoneType"),
+        ({"name": 5}, "name is a text, such as 'photo'; got 5"),
+        ({"time_base": 0.04}, "time_base is a Fraction of a second; got 0.04"),
+        ({"time_base": "1/25"}, "time_base is a Fraction of a second; got '1/25'"),
+    ],
+)
+def test_a_frame_of_ones_own_is_checked_where_it_is_made(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Frame(**{"index": 0, "name": "mine", "decoded": np.zeros((4, 4, 3), np.uint8), "pts": 1} | wrong)
