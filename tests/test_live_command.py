@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from sapiens_stream.sources.live.cameras import CameraDevice
+from sapiens_stream.sources.live.v4l2 import CameraMode
 from tests.media import make_video
 from tests.program import Program, start
 from tests.senders import Sender, free_port
@@ -167,6 +170,15 @@ def test_wrong_usage(program: Program, arguments: list[str], complaint: str) -> 
 def test_what_needs_no_model_is_answered_at_once(program: Program, arguments: list[str], code: int) -> None:
     outcome = program("live", *arguments)
     assert outcome.code == code and outcome.stdout
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_cameras_are_listed_as_json_too(program: Program, monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
+    camera = CameraDevice("/dev/video0", "Webcam", (CameraMode("yuyv422", (480, 640), (Fraction(30), Fraction(15))),))
+    monkeypatch.setattr("sapiens_stream.sources.live.cameras.list_cameras", lambda: [camera] * found)
+    told = json.loads(program("live", "--list-devices", "--json").stdout)
+    mode = {"pixel_format": "yuyv422", "size": [480, 640], "rates": [30.0, 15.0]}
+    assert told == [{"address": "/dev/video0", "name": "Webcam", "modes": [mode]}] * found
 
 
 class TestEnding:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def doctor(json: options.JsonAnswerOption = False) -> None:
-    """Say what this machine can do, and what a bug report needs. The exit code is 1 if something is wrong."""
+    """Say what this machine can do, and what a bug report needs. The exit code is 1 if a device fails."""
     from sapiens_stream.doctor import examine
 
     report = examine()

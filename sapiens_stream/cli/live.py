@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json as json_format
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -152,7 +153,7 @@ def live(
     # A source may hold a password: the record names it without.
     settings = options.for_record(locals(), leave_out=("sources", "model", "pull", "list_devices", "json", "quiet"))
     if list_devices:
-        _print_cameras()
+        _print_cameras(json=json)
         return
     _check(sources, model, output, realtime=realtime)
     assert sources
@@ -233,11 +234,14 @@ def _places(outputs: Outputs, window: bool | None, web: str | None, record: Path
     ]
 
 
-def _print_cameras() -> None:
-    """A line each, and below it the formats that it has."""
+def _print_cameras(*, json: bool) -> None:
+    """A line each, and below it the formats that it has; or a line of JSON."""
     from sapiens_stream.sources.live.cameras import list_cameras
 
     cameras = list_cameras()
+    if json:
+        print(json_format.dumps([asdict(camera) for camera in cameras], default=float))
+        return
     if not cameras:
         print("no cameras found")
     for camera in cameras:
