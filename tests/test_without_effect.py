@@ -42,6 +42,10 @@ UNSEEN = ("live", "nowhere", "--no-window")
         ),
         (("images", ".", "--save", "classes", "--title", "t"), "--title t is of --save json, which is not asked for"),
         ((*UNSEEN, "--codec", "ffv1"), f"--codec ffv1 {SHOWN}"),
+        (
+            (*UNSEEN, "-o", "x"),
+            "-o x is of --record, --save, --window or --web, none of which is asked for",
+        ),
         ((*UNSEEN, "--title", "t"), "--title t is of --window, --web or --save json|jsonl, none of which is asked for"),
         ((*UNSEEN, "--opacity", "1"), f"--opacity 1.0 {SHOWN}"),
         ((*UNSEEN, *PEOPLE, "--ids"), f"--ids {SHOWN}"),

@@ -175,8 +175,11 @@ def live(
     from sapiens_stream.sources import Live, parse_address
 
     display = LiveDisplay(quiet=quiet, json=json)
-    for told in without_effect(choices, _places(outputs, window, web, record)):
+    places = _places(outputs, window, web, record)
+    for told in without_effect(choices, places):
         display.note(told)
+    if output is not None and not any(place.asked for place in places):
+        display.note(f"-o {output} is of --record, --save, --window or --web, none of which is asked for")
     addresses = [parse_address(each, realtime=realtime) for each in sources]
     open_source = partial(Live, reconnect=_tries(reconnect), max_pixels=max_pixels)
     cameras = [Camera(partial(open_source, address), display.event) for address in addresses]
