@@ -322,3 +322,24 @@ def test_two_with_one_id_who_stand_together_with_a_head_each_are_two(frames: int
     assert (places[owner == 2] == 1).all()
     assert nearest == ({1: 2} if frames == 8 else {})
     assert places[owner == 1].any() == (frames < 8)
+
+
+@pytest.mark.parametrize(
+    ("colour", "away", "is_back"),
+    [(100, 0, True), (2000, 0, False), (100, 400, False)],
+    ids=["they", "somebody in other clothes", "somebody who was elsewhere"],
+)
+def test_who_is_gone_and_looks_like_one_of_two_heads_with_one_id_is_back_at_once(
+    colour: int, away: int, is_back: bool
+) -> None:
+    """They come out from behind somebody, who had what was seen of them so far."""
+    picture, owner = figures_side_by_side()
+    people = [known_in(1, (36, 10, 52, 50)), known_in(2, (20, 10, 36, 50))]
+    people[0].look = Look(np.full(400, 2000, np.int32))
+    people[1].look = Look(np.full(400, colour, np.int32))
+    people[1].box = people[1].box + away
+    places = (owner > 0).astype(np.int32)
+    places[(owner == 1) & (np.arange(60) >= 45)[:, None]] = 0
+    Doubles().part(people, Figures(picture, places, 2), places, Fraction(21, 10), {})
+    assert (places[owner == 2] == 1).all()
+    assert places[owner == 1].any() != is_back

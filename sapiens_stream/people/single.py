@@ -135,7 +135,9 @@ class Doubles:
             else:
                 keeps = max(own, key=lambda number: int(figures.votes[number, place]))
                 others = [each for each in own if each != keeps]
-                is_so = self._goes_on(("together", person.id), _AGAIN_TOGETHER)
+                back = [each for each in others if _is_rather(gone, person, each, figures, now)]
+                is_so = bool(back) or self._goes_on(("together", person.id), _AGAIN_TOGETHER)
+                others = back or others
             if is_so:
                 nearest[person.id] = keeps
                 for number in others:
@@ -181,6 +183,13 @@ def _likeliest(
         if others:
             likely[number] = person.look.likeness(seen) + max(others)
     return max(likely, key=lambda number: likely[number], default=None)
+
+
+def _is_rather(gone: Sequence[Known], person: Known, number: int, figures: Figures, now: Fraction) -> bool:
+    """Whether a figure is more like somebody who is gone, and may come back there, than like this person."""
+    codes = figures.codes(number)
+    likely = (each.comes_back_as(figures.boxes[number], codes, now) for each in gone)
+    return max((like for like in likely if like is not None), default=-np.inf) > person.look.likeness(codes)
 
 
 def _beside(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> bool:
