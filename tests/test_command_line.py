@@ -89,6 +89,15 @@ def test_what_keeps_a_file_from_being_seen_is_told(program: Program, folder: Pat
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
+        ("clip.mp4 --overlay none", 2, ["clip.mp4 is an input", "sapiens-stream video clip.mp4"]),
+        ("'my clip.mp4'", 2, ["sapiens-stream video 'my clip.mp4'"]),
+        ("shot.%04d.png", 2, ["sapiens-stream video shot.%04d.png"]),
+        ("photos/a.jpg", 2, ["sapiens-stream images --input photos/a.jpg"]),
+        ("both", 2, ["sapiens-stream video both/*.mp4 and sapiens-stream images --input both"]),
+        ("0", 2, ["sapiens-stream live 0"]),
+        ("rtsp://me:secret@x/y", 2, ["sapiens-stream live rtsp://x/y"]),
+        ("nothing", 2, ["No such command 'nothing'"]),
+        ("vidoe clip.mp4", 2, ["No such command 'vidoe'. Did you mean 'video'?"]),
         ("video videos", 1, ["videos is a folder", "sapiens-stream video videos/*.mov"]),
         ("video photos", 1, ["photos is a folder", "sapiens-stream images --input photos"]),
         ("video both", 1, ["sapiens-stream video both/*.mp4 and sapiens-stream images --input both"]),

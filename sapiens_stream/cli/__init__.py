@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from sapiens_stream.cli import exit_codes
 from sapiens_stream.cli.allocator import keep_freed_memory
@@ -14,6 +15,7 @@ from sapiens_stream.cli.cluster import cluster
 from sapiens_stream.cli.console import error
 from sapiens_stream.cli.demo import demo
 from sapiens_stream.cli.doctor import doctor
+from sapiens_stream.cli.guesses import in_place_of_a_command
 from sapiens_stream.cli.images import images
 from sapiens_stream.cli.live import LiveCommand, live
 from sapiens_stream.cli.mistakes import in_words
@@ -27,8 +29,20 @@ from sapiens_stream.errors import SapiensStreamError, UsageError, cause, out_of_
 
 PROGRAM = "sapiens-stream"
 
+
+class Commands(TyperGroup):
+    """Those of the program. An input in the place of one is told which of them takes it."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        if found is None and (said := in_place_of_a_command(cmd_name)) is not None:
+            raise UsageError(said)
+        return found
+
+
 app = typer.Typer(
     name=PROGRAM,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # Rich's tables cut option names at 80 columns, and its markup swallows [words]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sapiens_stream.errors import InputError, ModelError, UsageError
 from sapiens_stream.home import absence, expanded
+from sapiens_stream.redaction import redacted_text
 from sapiens_stream.settings import MODEL
 
 if TYPE_CHECKING:
@@ -59,6 +60,24 @@ def video_problem(name: str) -> str | None:
     if path.suffix.lower() == ".txt":
         return f"{name} is a list; of photos: sapiens-stream images --input {quote(name)}; videos are given by name"
     return None
+
+
+def in_place_of_a_command(name: str) -> str | None:
+    """What is said of an input where a command belongs; None of what is no input."""
+    path, told = Path(name), quote(redacted_text(name))
+    if _is_live(name):
+        takes = f"live {told}"
+    elif _is_folder(path):
+        return (
+            _folder_problem(path) if any(looks_like_video(each) or _is_photo(each) for each in _entries(path)) else None
+        )
+    elif looks_like_video(name) or _pattern(name) is not None:
+        takes = f"video {told}"
+    elif _is_photo(path):
+        takes = f"images --input {told}"
+    else:
+        return None
+    return f"{told} is an input; what takes it is: sapiens-stream {takes}"
 
 
 def check_numbered(inputs: list[str]) -> None:
