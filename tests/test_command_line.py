@@ -36,9 +36,8 @@ def test_the_version_with_the_name(command: tuple[str, ...]) -> None:
         (("nonsense",), "nonsense"),
         (("video",), "INPUT"),
         (("video", "x.mp4", "--opacity"), "--opacity"),
-        (("video", "x.mp4", "--classes", ""), "--classes names none"),
-        (("images", "--input", "x.jpg", "--classes", ""), "--classes names none"),
-        (("live", "nonsense", "--classes", ""), "--classes names none"),
+        (("video", "x.mp4", "--classes", ""), "--classes is empty"),
+        (("images", "--input", "x.jpg", "--classes", ""), "--classes is empty"),
         (("models", "nonsense"), "nonsense"),
         (("models", "info"), "NAME|PATH"),
         (("demo", "--nonsense"), "--nonsense"),
@@ -49,6 +48,27 @@ def test_wrong_usage_is_one_line(program: Program, arguments: tuple[str, ...], s
     outcome = program(*arguments)
     assert outcome.code == 2 and outcome.stdout == ""
     assert len(outcome.stderr.splitlines()) == 1 and outcome.stderr.startswith("error: ") and says in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("video", "x.mp4", "-o", ""), "-o"),
+        (("images", "--input", "x", "--output", ""), "--output"),
+        (("images", "--input="), "--input"),
+        (("live", "0", "--classes", ""), "--classes"),
+        (("results", "status", ""), "a word of the command line"),
+        (("results", "render", "", "-o", "x"), "a word of the command line"),
+        (("demo", "-o", ""), "-o"),
+    ],
+)
+def test_an_empty_word_is_no_path(
+    program: Program, arguments: tuple[str, ...], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = program(*arguments)
+    assert (outcome.code, outcome.stderr) == (2, f"error: {what} is empty; is a variable not set?\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
@@ -127,7 +147,7 @@ def test_what_keeps_a_file_from_being_seen_is_told(program: Program, folder: Pat
         ("images gone", 2, ["gone: no such file or folder", "models list"]),
         ("images clip.pcx", 2, ["clip.pcx", "neither a photo", "models list"]),
         ("images gone.pt2 --input photos", 1, ["gone.pt2: no such file"]),
-        ('images "" --input photos', 2, ["no model ''"]),
+        ('images "" --input photos', 2, ["a word of the command line is empty"]),
         ("images --input clip.mp4", 2, ["clip.mp4 is a video", "sapiens-stream video clip.mp4"]),
         ("images clip.mp4", 2, ["clip.mp4 is a video", "sapiens-stream video clip.mp4"]),
         ("images builtin --input videos", 1, ["no photos", "sapiens-stream video videos/*.mov"]),

@@ -18,7 +18,7 @@ from sapiens_stream.cli.doctor import doctor
 from sapiens_stream.cli.guesses import in_place_of_a_command
 from sapiens_stream.cli.images import images
 from sapiens_stream.cli.live import LiveCommand, live
-from sapiens_stream.cli.mistakes import in_words
+from sapiens_stream.cli.mistakes import in_words, require_no_empty
 from sapiens_stream.cli.models import models
 from sapiens_stream.cli.results import results
 from sapiens_stream.cli.signals import interrupted_by_signals
@@ -71,6 +71,7 @@ def _run() -> int:
         error("the folder that the program was started in is gone; start it in another")
         return exit_codes.FAILED
     try:
+        require_no_empty(sys.argv[1:])
         with interrupted_by_signals():
             code = app(sys.argv[1:] or ["--help"], prog_name=PROGRAM, standalone_mode=False) or exit_codes.DONE
         sys.stdout.flush()

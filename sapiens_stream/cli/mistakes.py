@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import typer
 
+from sapiens_stream.errors import UsageError
+
 _NUMBERS = {"int": "a whole number", "float": "a number"}
 """By the beginning of what pydantic, with which typer reads values, calls the mistake."""
 _PREFIX, _VALUE = "Value error, ", "Input"
+_MAY_BE_EMPTY = "--title"
+
+
+def require_no_empty(words: Sequence[str]) -> None:
+    """Raises UsageError for an empty word: a shell makes it of "$NOT_SET", and as a path it is the current folder."""
+    for before, word in pairwise(["", *words]):
+        option = word.removesuffix("=") if word.startswith("--") and word.endswith("=") else before
+        if (not word or option != before) and option != _MAY_BE_EMPTY:
+            which = option if option.startswith("-") else "a word of the command line"
+            raise UsageError(f"{which} is empty; is a variable not set?")
 
 
 def in_words(problem: typer.TyperException) -> str:

@@ -223,6 +223,4 @@ def require_people(choices: Mapping[str, Any], inference: InferenceOptions) -> N
 def _choices(**values: Any) -> Choices:
     if values.pop("no_audio", False):
         values["audio"] = "none"
-    if values.get("classes") == "":  # such as of a variable that the shell does not have
-        raise UsageError("--classes names none; leave it out for all of them")
     return values
