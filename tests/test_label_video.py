@@ -18,9 +18,11 @@ from sapiens_stream.classes import SAPIENS, SAPIENS2, numbered
 from sapiens_stream.containers import ebml
 from sapiens_stream.containers.matroska import MatroskaFile
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
+from sapiens_stream.sinks.files import aside
 from sapiens_stream.sinks.json_file import JsonSink
 from sapiens_stream.sinks.json_lines import JsonLines
 from sapiens_stream.sinks.label_video import LabelVideoSink
+from tests.late_disk import make_late
 from tests.test_sinks import random_map, result
 
 INFO = SourceInfo(name="clip.mp4", kind="video", frame_rate=Fraction(25))
@@ -401,6 +403,20 @@ def test_a_full_disk_leaves_whole_lines(small_disk):
     data = (small_disk / "clip.jsonl").read_bytes()
     assert data.endswith(b"\n")
     assert [json.loads(line)["frame"] for line in data.splitlines()] == list(range(data.count(b"\n")))
+
+
+@pytest.mark.parametrize("name", ["clip_labels.mkv", "clip.jsonl"])
+def test_what_a_disk_tells_when_a_file_is_closed_is_told_and_the_file_kept_for_resume(tmp_path, monkeypatch, name):
+    make_late(monkeypatch, "sapiens_stream.sinks.growing", lambda path: 3000)
+    path = tmp_path / name
+    sink = LabelVideoSink(path, INFO) if path.suffix == ".mkv" else JsonLines(path, title="t")
+    for index, class_map in enumerate(maps(20, (240, 320), "people")):
+        sink.write(result(class_map=class_map, index=index, pts=index, time_base=Fraction(1, 25)))
+    with pytest.raises(OutputError, match=rf"{name} can't be written: Disk quota exceeded"):
+        sink.close()
+    sink.close()
+    assert sink.written == []
+    assert [each.name for each in tmp_path.iterdir()] == [aside(path).name]
 
 
 def test_the_space_it_takes_is_told_before(tmp_path):

@@ -35,6 +35,7 @@ from sapiens_stream.sinks.video.encoders import (
 from sapiens_stream.sinks.video.mp4 import finish
 from sapiens_stream.sinks.video.overlay import OverlayVideo
 from tests.hdr import DISPLAY, HLG, PQ, SDR, WIDE, shot, video_frame, write
+from tests.late_disk import make_late
 from tests.media import RATE, frame_times, make_video, number_of, picture
 from tests.small_disk import SIZE
 
@@ -599,6 +600,44 @@ def test_a_disk_that_is_full_for_the_last_fragment_alone_is_told(small_disk):
         sink.close()
     assert len(times(path)) == 29
     assert sorted(each.name for each in small_disk.iterdir()) == ["filler", "overlay.mov"]
+
+
+MUXED_FILE = "sapiens_stream.sinks.video.muxed_file"
+
+
+def noisy(path, *, frames=30):
+    """A sink that has frames of noise in their order; each a fragment, where there are fragments."""
+    rng = np.random.default_rng(0)
+    codec = "prores_ks" if path.suffix == ".mov" else "ffv1"  # a frame in, a frame out
+    warnings = []
+    sink = OverlayVideo(path, SourceInfo(name="a", kind="video"), UNTOUCHED, codec=codec, warn=warnings.append)
+    for index in range(frames):
+        noise = rng.integers(0, 256, (48, 64, 3), np.uint8)
+        sink.write(background(Frame(index=index, name="a", decoded=noise, pts=index, time_base=Fraction(1, 25))))
+    return sink, warnings
+
+
+@pytest.mark.parametrize("name", ["overlay.mov", "overlay.mkv"])
+def test_what_a_disk_tells_when_a_file_is_closed_is_told(tmp_path, monkeypatch, name):
+    """FFmpeg closes a file without asking; a run was complete that lacked what a server had no room for."""
+    make_late(monkeypatch, MUXED_FILE, lambda path: 60_000)
+    sink, _ = noisy(tmp_path / name)
+    with pytest.raises(OutputError, match=rf"{name} is cut short: Disk quota exceeded"):
+        sink.close()
+    assert 5 < len(times(tmp_path / name)) < 30
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_what_a_disk_tells_when_the_finished_file_is_closed_leaves_the_fragments(tmp_path, monkeypatch):
+    path = tmp_path / "overlay.mov"
+    make_late(monkeypatch, MUXED_FILE, lambda made: 1 << 30 if made == aside(path) else 60_000)
+    sink, warnings = noisy(path)
+    sink.close()
+    assert [each.split(": ", 1)[1] for each in warnings] == [
+        "left in fragments, which some players seek in slowly: Disk quota exceeded"
+    ]
+    assert len(times(path)) == 30
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_first_fragment_that_a_full_disk_tears_is_no_file(small_disk):

@@ -88,18 +88,19 @@ def _new(path: Path) -> int:
         return os.open(path, flags, 0o666)
 
 
-def make_empty(path: Path) -> os.stat_result:
-    """A new empty file, for FFmpeg to open by its name; `is_still` tells whether it is the same afterwards."""
-    with create(path) as file:
-        return os.fstat(file.fileno())
+def write_all(file: FileIO, data: bytes) -> None:
+    """Writes to a file of `create_unbuffered`, which may take a part at a time. Raises OSError."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) or 0 :]
 
 
-def is_still(path: Path, made: os.stat_result) -> bool:
-    """Whether what lies at `path` is the file that was made there, and not a link to another, or nothing."""
-    with suppress(OSError):
-        found = os.lstat(path)
-        return (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino)
-    return False
+def lies_at(path: Path, descriptor: int) -> bool:
+    """Whether what lies at `path` is the file that is open, and not a link to another, or nothing."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except OSError:
+        return False
 
 
 def give_name(beside: Path, path: Path) -> None:

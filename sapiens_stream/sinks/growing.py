@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sapiens_stream.errors import OutputError
-from sapiens_stream.sinks.files import aside, create_unbuffered, discard, give_name, open_unbuffered
+from sapiens_stream.sinks.files import aside, create_unbuffered, discard, give_name, lies_at, open_unbuffered, write_all
 
 SYNC_EVERY = 2.0
 """Seconds: what a power cut loses at most, besides what was in the frames' way. A killed process loses nothing."""
@@ -27,6 +28,7 @@ class GrowingFile:
         # Unbuffered: a full disk is met by the piece that fills it.
         self._file = create_unbuffered(self._beside) if keep is None else open_unbuffered(self._beside)
         self._synced = time.monotonic()
+        self._ended = False
         self.size = keep or 0
 
     def append(self, piece: bytes) -> None:
@@ -42,11 +44,16 @@ class GrowingFile:
         self._write(at, data)
 
     def finish(self) -> None:
-        """Gives the file its name. Raises OutputError where another file has taken its place."""
+        """Gives the file its name. Raises OutputError where another file has taken its place.
+
+        Where the disk fails, what it has of the file stays beside `path`.
+        """
+        self._ended = True
         self.cut()
         os.fsync(self._file.fileno())
-        if not self._in_place():
+        if not lies_at(self._beside, self._file.fileno()):
             raise OutputError(f"{self._path} can't be written: {self._beside.name} is gone, or another file")
+        self._file.close()  # before, as some disks rename no open file, and it may tell of a failure
         give_name(self._beside, self._path)
 
     def cut(self) -> None:
@@ -54,20 +61,13 @@ class GrowingFile:
         self._file.truncate(self.size)
 
     def close(self) -> None:
-        """Lets go of the file; what has not been finished is removed."""
-        ours = not self._file.closed and self._in_place()
-        self._file.close()
-        if ours:
+        """Lets go of the file; one that was not to be finished is removed."""
+        unwanted = not self._ended and not self._file.closed and lies_at(self._beside, self._file.fileno())
+        with suppress(OSError):
+            self._file.close()
+        if unwanted:
             discard(self._beside)
-
-    def _in_place(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.lstat(self._beside))
-        except OSError:
-            return False
 
     def _write(self, at: int, data: bytes) -> None:
         self._file.seek(at)
-        left = memoryview(data)
-        while left:
-            left = left[self._file.write(left) or 0 :]
+        write_all(self._file, data)

@@ -16,9 +16,10 @@ import av
 
 from sapiens_stream.errors import OutputError, cause
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
-from sapiens_stream.sinks.files import aside, discard, is_still, make_empty, not_written, take_over
+from sapiens_stream.sinks.files import aside, discard, not_written, take_over
 from sapiens_stream.sinks.sink import Sink
 from sapiens_stream.sinks.video.mp4 import cut_to_whole, finish
+from sapiens_stream.sinks.video.muxed_file import MuxedFile
 from sapiens_stream.sinks.video.painted_frames import PlanarFrames
 from sapiens_stream.sinks.video.writer import EncoderSettings, VideoWriter
 
@@ -40,7 +41,7 @@ class EncodedVideo(Sink):
     def __init__(self, path: Path, source: SourceInfo, warn: Callable[[str], None]) -> None:
         self._path = path
         self._growing = aside(path)
-        self._made: os.stat_result | None = None
+        self._file: MuxedFile | None = None
         self._source = source
         self._warn = warn
         self._frames: PlanarFrames | None = None
@@ -88,7 +89,9 @@ class EncodedVideo(Sink):
     def close(self) -> None:
         recording, self._writer = self._writer, None
         if recording is None:
-            if self._made is not None:
+            if self._file is not None:  # the encoder did not open
+                with suppress(OSError):
+                    self._file.close()
                 discard(self._growing)
             return
         failure: BaseException | None = None
@@ -97,7 +100,7 @@ class EncodedVideo(Sink):
         except FAILURES as error:
             failure = error
         try:
-            if self._made is None or not is_still(self._growing, self._made):
+            if self._file is None or not self._file.in_place:
                 raise OutputError(f"{self._path} can't be written: {self._growing.name} is gone, or another file")
             if self._stays(self._path, self._count):
                 self._written = [self._path]
@@ -132,7 +135,7 @@ class EncodedVideo(Sink):
             if S_ISDIR(self._path.stat().st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         self.check(result.frame.size)
-        self._made = make_empty(self._growing)
+        self._file = MuxedFile(self._growing)
         assert self._frames is not None
         settings = self.settings_for(result.frame)
-        return VideoWriter(self._growing, result.frame, self._source, self._frames, settings, self._warn)
+        return VideoWriter(self._file, result.frame, self._source, self._frames, settings, self._warn)

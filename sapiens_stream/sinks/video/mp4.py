@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,15 +14,15 @@ from av.container import OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from sapiens_stream.containers.opening import file_url, open_file
+from sapiens_stream.containers.opening import open_file
 from sapiens_stream.errors import InputError, cause
-from sapiens_stream.sinks.files import aside, discard, give_name, make_empty, open_unbuffered
+from sapiens_stream.sinks.files import aside, discard, give_name
+from sapiens_stream.sinks.video.muxed_file import MuxedFile
 from sapiens_stream.sinks.video.side_streams import SideStreams
 
 _FRAGMENTED = (".mp4", ".mov")
 _MOST_MACROBLOCKS = 139_264
 """Of a picture of H.264's highest level; FFmpeg's filters refuse larger ones, which its coders do not."""
-_LAST_BOX = 16  # bytes, of the index that follows the fragments
 _FRAGMENT_MICROSECONDS = 1_000_000  # what a killed run loses at most, besides what the encoder still held
 
 
@@ -54,24 +52,6 @@ def is_readable(path: Path) -> bool:
         return False
 
 
-def require_end(path: Path) -> None:
-    """Raises OSError where a file that has grown, and was closed, lacks its end, as on a disk that is full.
-
-    FFmpeg does not tell of fragments that it writes with the trailer, the last ones: the length of the index behind
-    them is all that it returns. What the disk says to more of them is the cause.
-    """
-    if path.suffix not in _FRAGMENTED:
-        return
-    with open_unbuffered(path) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _LAST_BOX))
-        if file.read(_LAST_BOX)[4:8] == b"mfro":
-            return
-        for _ in range(16):  # the first that does not fit may be written in part
-            file.write(bytes(4096))
-    raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
 def cut_to_whole(path: Path) -> bool:
     """Cuts off what a full disk or a kill has torn of a file that was growing. Whether a picture is left to be read.
 
@@ -95,8 +75,8 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None], complete: Com
     if path.suffix in _FRAGMENTED:
         plain = aside(growing)
         try:
-            make_empty(plain)
-            _remux(growing, plain, complete)
+            with MuxedFile(plain) as file:
+                _remux(growing, file, complete)
             give_name(plain, path)
         except (InputError, OSError, ValueError, av.FFmpegError) as error:
             warn(f"{path}: left in fragments, which some players seek in slowly: {cause(error)}")
@@ -108,14 +88,14 @@ def finish(growing: Path, path: Path, warn: Callable[[str], None], complete: Com
     give_name(growing, path)
 
 
-def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
+def _remux(growing: Path, plain: MuxedFile, complete: Complete | None) -> None:
     with open_file(growing) as source:
         time_base = source.streams.video[0].time_base
         assert time_base is not None
         sound = source.streams.best("audio")
         sample_rate = sound.codec_context.sample_rate if isinstance(sound, AudioStream) else None
         options = {"movflags": "faststart", **_clock(time_base, sample_rate)}
-        with av.open(file_url(plain), "w", container_options=options) as target:
+        with av.open(plain, "w", container_options=options) as target:
             streams = {}
             rated: BitStreamFilterContext | None = None
             for stream in source.streams:
@@ -137,6 +117,7 @@ def _remux(growing: Path, plain: Path, complete: Complete | None) -> None:
                     for each in rated.filter(packet) if rated and packet.stream.type == "video" else [packet]:
                         each.stream, each.time_base = copy, ticks
                         target.mux_one(each)
+                    plain.check()
             if side is not None:
                 side.finish(end)
 

@@ -28,7 +28,7 @@ class SideStreams:
 
     Times are those of the source plus `shift` seconds; none lies before 0 unless `may_begin_before_0`. `pictures` is
     the index of the stream that these go along with. What can't be read or kept costs no more than itself, and one
-    warning; what the disk refuses is raised as OSError.
+    warning; of what the disk refuses the `MuxedFile` tells.
     """
 
     def __init__(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from pathlib import Path
 
 import av
 from av.codec.context import Flags
@@ -18,7 +17,6 @@ from av.video.stream import VideoStream
 
 from sapiens_stream.colour.conversion import converted
 from sapiens_stream.containers.display_size import tell_display_size
-from sapiens_stream.containers.opening import file_url
 from sapiens_stream.errors import AT_A_LIMIT
 from sapiens_stream.frame import Frame, SourceInfo
 from sapiens_stream.quiet import keep_quiet
@@ -32,7 +30,8 @@ from sapiens_stream.sinks.video.encoders import (
     pixel_format,
 )
 from sapiens_stream.sinks.video.hdr_metadata import hdr_options
-from sapiens_stream.sinks.video.mp4 import header_options, require_end
+from sapiens_stream.sinks.video.mp4 import header_options
+from sapiens_stream.sinks.video.muxed_file import MuxedFile
 from sapiens_stream.sinks.video.painted_frames import PlanarFrames
 from sapiens_stream.sinks.video.scheduling import kept_scheduling
 from sapiens_stream.sinks.video.side_streams import SideStreams
@@ -97,14 +96,14 @@ class Clock:
 
 
 class VideoWriter:
-    """Encodes what `frames` makes into a new file at `path`, whose settings follow the `first` frame.
+    """Encodes what `frames` makes into a new `file`, whose settings follow the `first` frame.
 
     Raises OSError, ValueError or av.FFmpegError, from which nothing but `close` can follow.
     """
 
     def __init__(
         self,
-        path: Path,
+        file: MuxedFile,
         first: Frame,
         source: SourceInfo,
         frames: PlanarFrames,
@@ -116,7 +115,8 @@ class VideoWriter:
         self._settings = settings
         self._codec = settings.codec
         self._format = settings.format or pixel_format(settings.codec, deep=first.colour.bits > 8)
-        self._path = path
+        self._file = file
+        self._path = path = file.path
         self._displayed: tuple[int, int] | None = None
         self._frame_count = 0
         self._end = self._end_of_all = Fraction(0)  # of the pictures, and with the sound
@@ -125,7 +125,7 @@ class VideoWriter:
             self._companions = Companions(source, settings.audio, path.suffix, warn)
             stack.enter_context(self._companions)
             options = header_options(path.suffix, self._clock.time_base, self._companions.sample_rate)
-            self._output = stack.enter_context(av.open(file_url(path), "w", container_options=dict(options)))
+            self._output = stack.enter_context(av.open(file, "w", container_options=dict(options)))
             self._stream = self._add_video(settings, first, source)
             if settings.codec == "libx264" and source.kind != "live" and self._is_of_usual_size:
                 # Several frames at a time in place of slices of one: more overlaps and fewer bytes, but frames wait.
@@ -150,13 +150,14 @@ class VideoWriter:
     def close(self) -> None:
         """Writes what the encoder still holds, the rest of the sound, and the end of the file."""
         began = self._stream.codec_context.is_open
-        with self._output:
-            if began:
-                self._mux(self._stream.encode(None))
-                if self._side is not None:
-                    self._end_of_all = self._side.finish(self._end)
-        if began:
-            require_end(self._path)
+        try:
+            with self._output:
+                if began:
+                    self._mux(self._stream.encode(None))
+                    if self._side is not None:
+                        self._end_of_all = self._side.finish(self._end)
+        finally:
+            self._file.close()
         if self._displayed is not None and self._path.suffix in _MATROSKA:
             tell_display_size(self._path, self._displayed)
 
@@ -194,6 +195,7 @@ class VideoWriter:
                 if self._side is None:
                     raise
                 self._side.refused(error)
+            self._file.check()
 
     def _add_video(self, settings: EncoderSettings, first: Frame, source: SourceInfo) -> VideoStream:
         options = kept_to_quota(settings.codec, settings.options)
