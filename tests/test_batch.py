@@ -21,6 +21,7 @@ from sapiens_stream.pipeline import Statistics
 from sapiens_stream.pipeline.batch_file import BatchFile, Ending, State, read_batch
 from sapiens_stream.pipeline.event_log import EventLog
 from sapiens_stream.pipeline.outlook import Outlook, Pace
+from tests.busy_disk import keep_open_files
 from tests.media import make_photo, make_video, picture
 from tests.program import Program, finish, start, wait_for
 from tests.schemas import mistakes
@@ -53,6 +54,18 @@ class TestFile:
         assert [line["status"] for line in read_batch(again.path)] == ["resumed", "done"]
         again.settle()
         assert [line["status"] for line in lines_of(again.path)] == ["resumed", "done"]
+
+    def test_all_lines_stay_where_no_open_file_can_be_replaced(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keep_open_files(monkeypatch)
+        file = BatchFile(tmp_path)
+        for each in (ending(1), ending(0, "failed", reason="damaged"), ending(0)):
+            file.append(each)
+        file.settle()
+        assert [line["index"] for line in lines_of(file.path)] == [1, 0, 0]
+        assert [line["status"] for line in read_batch(file.path)] == ["done", "done"]
+        assert [path.name for path in tmp_path.iterdir()] == ["run.jsonl"]
 
     def test_half_a_line_is_dropped_by_the_next_batch(self, tmp_path: Path) -> None:
         BatchFile(tmp_path).append(ending(0))

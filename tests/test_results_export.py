@@ -23,6 +23,7 @@ from sapiens_stream.results.mapping import read_mapping, shipped
 from sapiens_stream.results.stored import StoredClip, StoredFrame, stored_clips
 from sapiens_stream.sinks.instances import find_instances
 from sapiens_stream.sinks.person_maps import PersonVideoSink
+from tests.busy_disk import keep_open_files
 from tests.hostile import broadcast_with_losses
 from tests.media import make_photo, make_video, picture
 from tests.program import WAIT, record_of
@@ -172,6 +173,13 @@ def test_memory_stays_flat(tmp_path):
 
 
 # Where it goes
+
+
+def test_a_disk_that_removes_no_open_file_takes_coco(tmp_path, monkeypatch):
+    keep_open_files(monkeypatch)
+    frame = StoredFrame(index=0, name="clip/000000", class_map=some_maps(1)[0])
+    assert exported([frame], "coco", tmp_path) == tmp_path / "clip_coco"
+    assert [each.name for each in (tmp_path / "clip_coco").iterdir()] == ["annotations.json"]
 
 
 def test_an_export_that_is_there_is_kept_unless_it_is_to_be_replaced(run, program, tmp_path):

@@ -20,6 +20,7 @@ from sapiens_stream.pipeline.lock import Lock, is_held, whole_file
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.settings import RUN_SCHEMA
 from sapiens_stream.sinks.files import written_aside
+from tests.busy_disk import keep_open_files
 from tests.media import make_photo, make_video, picture
 from tests.program import Program, finish, record_of, start, wait_for
 
@@ -445,6 +446,12 @@ def test_a_lock_whose_disk_is_gone_is_let_go_of(tmp_path, monkeypatch):
         patch.setattr(os, "close", fails)
         lock.release()
     Lock(tmp_path / ".x.lock").release()
+
+
+def test_a_lock_does_not_stay_where_no_open_file_can_be_removed(tmp_path, monkeypatch):
+    keep_open_files(monkeypatch)
+    Lock(tmp_path / ".x.lock").release()
+    assert not list(tmp_path.iterdir())
 
 
 class TestLinks:

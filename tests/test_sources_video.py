@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import weakref
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from av.bitstream import BitStreamFilterContext
 from PIL import Image
 
 from sapiens_stream.colour.conversion import converted
+from sapiens_stream.containers.joins import Joins
 from sapiens_stream.errors import InputError
 from sapiens_stream.frame import Frame, Skipped
 from sapiens_stream.sources import Live, Source, Video
@@ -280,6 +283,30 @@ def test_a_file_without_its_index(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"clip\.mp4: the file is cut short.*moov"):
         Video(path)
+
+
+def test_an_index_that_the_disk_does_not_give_is_the_disk_s_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg takes it for one that is not there."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(make_video(tmp_path / "whole.mp4", frames=FRAMES).read_bytes()[:1000])
+
+    def broken(*_: object) -> object:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "open", broken)
+    with pytest.raises(InputError, match=r"clip\.mp4: Input/output error"):
+        Video(path)
+
+
+def test_a_disk_that_fails_before_the_first_frame_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> object:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(Joins, "place", broken)
+    with pytest.raises(InputError, match=r"clip\.mkv: no frame .*; it cannot be read beyond .*: Stale file handle"):
+        Video(make_video(tmp_path / "clip.mkv", frames=3))
 
 
 @pytest.mark.parametrize(

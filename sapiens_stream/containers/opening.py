@@ -107,13 +107,17 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     busy = getattr(error, "errno", None) == errno.EBUSY and path.is_file()
     if not isinstance(error, (av.InvalidDataError, av.ArgumentError, av.EOFError)) and not busy:
         return cause(error)
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            begins_as_list = is_list(file.read(64))
+        boxes = _boxes(path, size)
+    except OSError as unread:  # FFmpeg says of an index that the disk does not give that it is none
+        return cause(unread)
     if not size:
         return "the file is empty"
-    with path.open("rb") as file:
-        if is_list(file.read(64)):
-            return "it is a list of other files or addresses, which are not opened for its sake; give those themselves"
-    boxes = _boxes(path, size)
+    if begins_as_list:
+        return "it is a list of other files or addresses, which are not opened for its sake; give those themselves"
     if boxes[0] in (b"ftyp", b"mdat", b"wide") and b"moov" not in boxes:
         return "the file is cut short, or was never finished: its index (moov) is missing"
     return "its content is not a video, or is damaged at its beginning"

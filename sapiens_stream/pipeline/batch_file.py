@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from sapiens_stream.errors import OutputError
 from sapiens_stream.pipeline.lock import whole_file
 from sapiens_stream.pipeline.run_folder import as_text
 from sapiens_stream.settings import BATCH_FILE, BATCH_SCHEMA, RUN_FILE
@@ -21,6 +23,7 @@ State = Literal["done", "resumed", "skipped", "failed", "interrupted"]
 DAMAGED = "damaged: "
 """What the reason begins with of an input that was read in part only, and done."""
 
+_IN_USE = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.ETXTBSY)
 _LARGEST = 1 << 28  # bytes; a damaged or forged one must not take all memory
 
 
@@ -103,7 +106,7 @@ class BatchFile:
         """
         if not self._begun:
             return
-        with self._opened() as file, suppress(PermissionError):  # Windows replaces no open file
+        with self._opened() as file, _kept_where_open_files_stay():
             last = {line["input"]: line for line in _lines(_content(file))}
             kept = [
                 line
@@ -120,6 +123,16 @@ class BatchFile:
         flags |= os.O_RDWR | create | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         with whole_file(self.path, flags) as descriptor:
             yield descriptor
+
+
+@contextmanager
+def _kept_where_open_files_stay() -> Iterator[None]:
+    """Some systems and disks replace no open file (Windows, SMB): there all lines stay, and the last ones count."""
+    try:
+        yield
+    except OutputError as error:
+        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in _IN_USE):
+            raise
 
 
 def read_batch(path: Path) -> list[dict[str, Any]]:

@@ -70,15 +70,18 @@ class Lock:
         return (here.st_dev, here.st_ino) == (held.st_dev, held.st_ino)
 
     def release(self) -> None:
-        """Removes the file and lets go of it; on Windows in the other order, since none can remove an open file."""
-        ours = self.in_place
-        if sys.platform == "win32":
-            _close(self._descriptor)
-        if ours:
-            with suppress(OSError):  # the next run takes it over
-                self._path.unlink()
-        if sys.platform != "win32":
-            _close(self._descriptor)
+        """Removes the file and lets go of it; in the other order where no open file can be removed (Windows, SMB)."""
+        left = self.in_place and not self._removed()
+        _close(self._descriptor)
+        if left:
+            self._removed()  # else the next run takes it over
+
+    def _removed(self) -> bool:
+        try:
+            self._path.unlink()
+        except OSError:
+            return False
+        return True
 
 
 def _close(descriptor: int) -> None:

@@ -147,7 +147,8 @@ class Video(Source):
                 f"{self._name}: an animated WebP, which FFmpeg does not decode; convert it to GIF or MP4 first, or take"
                 " it for a photo, which is its first picture"
             )
-        raise InputError(f"{self._name}: no frame of it can be decoded")
+        why = f"; {self._demuxer.missing}" if self._demuxer.missing is not None else ""
+        raise InputError(f"{self._name}: no frame of it can be decoded{why}")
 
     def _describe(self, first: Frame | Skipped) -> SourceInfo:
         assert isinstance(first, Frame)

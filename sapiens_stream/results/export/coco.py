@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
 from sapiens_stream.results.export.outlines import outlines
@@ -29,7 +29,8 @@ def write(frames: Iterable[StoredFrame], target: Target) -> None:
     are kept in a file beside until then.
     """
     path = target.folder / ANNOTATIONS
-    with written_aside(path) as file, TemporaryFile(dir=path.parent) as images:
+    # Some disks remove no open file (SMB), as a TemporaryFile is at once.
+    with written_aside(path) as file, NamedTemporaryFile(dir=path.parent) as images:
         file.write(b'{"info":' + to_json({"description": target.stem, "version": "1.0"}))
         file.write(b',"licenses":[],"categories":' + to_json(_categories(target)) + b',"annotations":[')
         annotation_count = 0
