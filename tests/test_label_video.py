@@ -1,7 +1,9 @@
 """Label videos: exact whatever the maps, readable by others at any moment, any frame read in the same time."""
 
+import copy
 import itertools
 import json
+import pickle
 import subprocess
 import sys
 from fractions import Fraction
@@ -310,6 +312,21 @@ def test_any_frame_of_hours_is_read_without_reading_the_others(tmp_path):
             assert video[index].shape == (1, 1)
             assert len(reads) - before < 250
         assert len(video) == frames
+
+
+@pytest.mark.parametrize("other", [lambda video: pickle.loads(pickle.dumps(video)), copy.copy, copy.deepcopy])
+def test_one_that_is_pickled_or_copied_is_opened_anew(other, tmp_path):
+    """What hands work to other processes pickles it, as torch's DataLoader does."""
+    path = tmp_path / "clip_labels.mkv"
+    written = list(maps(5, (9, 11), "noise"))
+    write(path, written)
+    with LabelVideo(path, max_pixels=99) as video:
+        anew = other(video)
+    with anew:
+        np.testing.assert_array_equal(anew, written)
+    write(path, maps(1, (9, 12), "noise"))
+    with pytest.raises(InputError, match="99"):
+        other(video)
 
 
 def test_who_asks_for_one_after_the_other_reads_on(tmp_path, monkeypatch):

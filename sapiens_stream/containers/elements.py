@@ -22,10 +22,12 @@ class Header:
 
 
 class ElementFile:
-    """Reads elements wherever they lie. Safe from several threads. Raises InputError, nameless."""
+    """Reads elements wherever they lie. Safe from several threads, and from processes that were forked since it was
+    opened. Raises InputError, nameless."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._process = os.getpid()
         self._lock = Lock()
         self.size = os.fstat(file.fileno()).st_size
 
@@ -37,6 +39,8 @@ class ElementFile:
         return data
 
     def _up_to(self, at: int, size: int) -> bytes:
+        if os.getpid() != self._process:  # forked, and so with one place in the file that `seek` moves for both
+            return os.pread(self._file.fileno(), size, at)
         with self._lock:
             self._file.seek(at)
             return self._file.read(size)

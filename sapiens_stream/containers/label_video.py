@@ -18,7 +18,8 @@ class LabelVideo(MapVideo[np.uint8]):
 
     It is a sequence: `len(video)`, `video[i]`, `video[-1]`, `video[10:20]`, `for class_map in video`. A frame is read
     when it is asked for, any in the same time, and none is kept; a slice is a sequence that reads as late. A file that
-    a killed run left, or that was cut short, holds the frames that are whole. May be shared between threads.
+    a killed run left, or that was cut short, holds the frames that are whole. May be shared between threads and forked
+    processes; pickled, it is opened anew where it comes.
 
     Args:
         path: the file. Any other Matroska file of FFV1 in grey will do too.

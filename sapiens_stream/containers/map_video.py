@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -47,7 +48,8 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
 
     It is a sequence: `len(video)`, `video[i]`, `video[-1]`, `video[10:20]`, `for map in video`. A frame is read when it
     is asked for, any in the same time, and none is kept; a slice is a sequence that reads as late. A file that a killed
-    run left, or that was cut short, holds the frames that are whole. May be shared between threads.
+    run left, or that was cut short, holds the frames that are whole. May be shared between threads and forked processes;
+    pickled, it is opened anew where it comes.
 
     Args:
         path: the file.
@@ -112,6 +114,10 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
 
     def __iter__(self) -> Iterator[npt.NDArray[Id]]:
         return self._maps(range(len(self)))
+
+    def __reduce__(self) -> tuple[Callable[[Path], Self], tuple[Path]]:
+        """Another process, or a copy, opens the file anew."""
+        return partial(type(self), max_pixels=self._max_pixels), (self.path,)
 
     def __repr__(self) -> str:
         height, width = self.size

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import NoReturn
 
 import av
 from av.codec.context import Flags
@@ -16,7 +18,7 @@ from sapiens_stream.containers.length import length_without_jumps
 from sapiens_stream.containers.limits import require_max_pixels, too_large
 from sapiens_stream.containers.opening import CONNECT_SECONDS, open_address, open_file
 from sapiens_stream.cores import usable_cores
-from sapiens_stream.errors import AT_A_LIMIT, InputError, cause
+from sapiens_stream.errors import AT_A_LIMIT, InputError, UsageError, cause
 from sapiens_stream.frame import Damaged, Frame, Skipped, SourceInfo
 from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.deinterlace import Deinterlacer
@@ -31,6 +33,8 @@ from sapiens_stream.sources.video_input import parse_video
 MAX_DECODER_THREADS = 8
 MAX_CONSECUTIVE_FAILURES = 100
 """Damaged packets in a row after which the rest of a file is given up."""
+
+_OPEN_IN_EACH = "open it in each process"
 
 
 class Video(Source):
@@ -51,6 +55,7 @@ class Video(Source):
     Raises:
         InputError: where the file cannot be opened, has no video that can be decoded, or pictures that are too large;
             and from `frames` where `MAX_CONSECUTIVE_FAILURES` packets in a row are damaged.
+        UsageError: from `frames`, in a process that was forked after it was opened; and where it is pickled.
 
     >>> with Video("clip.mp4") as video:
     ...     for frame in video.frames():
@@ -67,6 +72,7 @@ class Video(Source):
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         require_max_pixels(max_pixels)
+        self._process = os.getpid()
         self._max_pixels = max_pixels
         self._alive = alive
         self._input = parse_video(path)
@@ -104,7 +110,12 @@ class Video(Source):
         self._end()
         self._forget()
 
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(f"{self._name}: an open video cannot be pickled; {_OPEN_IN_EACH}")
+
     def _end(self) -> None:
+        if os.getpid() != self._process:  # FFmpeg would wait for its threads, which are in the other
+            return
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -220,6 +231,11 @@ class Video(Source):
         packets = demuxer.packets()
         failures = count = 0
         while True:
+            if os.getpid() != self._process:
+                raise UsageError(
+                    f"{self._name}: it was opened before the process was forked, and its decoder's threads did not "
+                    f"come; {_OPEN_IN_EACH}"
+                )
             try:
                 with self._lock:
                     if self._closed:
