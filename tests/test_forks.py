@@ -110,5 +110,8 @@ def test_children_say_why_they_have_no_video_and_read_label_videos_side_by_side(
 
 
 def test_what_would_take_an_open_video_to_another_process_is_refused():
-    with open_source(ROOT / "samples" / "clip.mp4") as video, pytest.raises(UsageError, match="open it in each process"):
+    with (
+        open_source(ROOT / "samples" / "clip.mp4") as video,
+        pytest.raises(UsageError, match="open it in each process"),
+    ):
         pickle.dumps(video)

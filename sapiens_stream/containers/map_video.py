@@ -48,8 +48,8 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
 
     It is a sequence: `len(video)`, `video[i]`, `video[-1]`, `video[10:20]`, `for map in video`. A frame is read when it
     is asked for, any in the same time, and none is kept; a slice is a sequence that reads as late. A file that a killed
-    run left, or that was cut short, holds the frames that are whole. May be shared between threads and forked processes;
-    pickled, it is opened anew where it comes.
+    run left, or that was cut short, holds the frames that are whole. May be shared between threads and forked
+    processes; pickled, it is opened anew where it comes.
 
     Args:
         path: the file.
