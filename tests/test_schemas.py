@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.media import make_photo, make_video, picture
 from tests.program import Program
-from tests.schemas import Written, mistakes, mistakes_below
+from tests.schemas import FILES, Written, mistakes, mistakes_below
 
 OPEN = ("settings", "stages", "versions", "endings", "single")
 """Members whose own members follow from options, stages, packages or files: any name will do."""
@@ -153,3 +154,23 @@ class TestWhatWatchesTheTests:
         (tmp_path / "cut.json").write_text('{"schema": "sapiens-stream/1", ')
         [mistake] = mistakes_below(tmp_path)
         assert "'with' was unexpected" in mistake
+
+
+def parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """A schema and all in it."""
+    if isinstance(schema, dict):
+        yield schema
+    for each in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from parts(each)
+
+
+@pytest.mark.parametrize("file", FILES.values())
+def test_generators_of_types_find_every_member(file: str) -> None:
+    """Those for TypeScript know neither prefixItems nor a $ref beside other members: coordinates and people were lost;
+    Ajv warns of a whole schema or a definition that does not say that it is of an object."""
+    schema = json.loads((files("sapiens_stream.sinks") / file).read_text())
+    for part in parts(schema):
+        assert "prefixItems" not in part, part
+        assert "$ref" not in part or not {"properties", "allOf"} & part.keys(), part
+    for part in (schema, *schema["$defs"].values()):
+        assert "type" in part or not {"properties", "required", "if"} & part.keys(), part
