@@ -109,6 +109,21 @@ class TestFileList:
         harm(tmp_path / "clip")
         assert files.problem(tmp_path) == says
 
+    def test_a_folder_that_the_disk_does_not_list_is_not_called_empty(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files, listed = self.frames(0), os.scandir
+        (tmp_path / "clip").mkdir()
+
+        def broken(folder: Path) -> object:
+            if folder == tmp_path / "clip":
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+            return listed(folder)
+
+        monkeypatch.setattr(os, "scandir", broken)
+        assert files.problem(tmp_path) == f"{tmp_path / 'clip'} can't be listed: Input/output error"
+        assert list(files.existing(tmp_path)) == []
+
 
 class TestTheSameRun:
     @pytest.mark.parametrize("given", ["again", "copied elsewhere", "by another way", "one at a time"])

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
+from sapiens_stream.errors import cause
 from sapiens_stream.pipeline.numbered_names import NumberedNames, in_order
 from sapiens_stream.settings import MOST_FRAMES
 from sapiens_stream.sinks.files import aside
@@ -94,10 +95,13 @@ class FileList:
         both._single = {path: 0 for path in self._single if path in other}
         return both
 
-    def existing(self, root: Path) -> Iterator[str]:
-        """Those that are there, and what a killed run left aside of them; links are neither followed nor left out."""
+    def existing(self, root: Path, *, strict: bool = False) -> Iterator[str]:
+        """Those that are there, and what a killed run left aside of them; links are neither followed nor left out.
+
+        Of a folder that cannot be listed none; where it is `strict` that raises OSError.
+        """
         for folder in self._names.folders:
-            yield from self._numbered_in(root, folder)
+            yield from self._numbered_in(root, folder, strict)
         for path in [*self._single, *(name + ending for name in self._names.others for ending in self._endings)]:
             if _within(root, PurePosixPath(path).parent):
                 for each in (path, PurePosixPath(path).parent.joinpath(aside(Path(path)).name).as_posix()):
@@ -119,7 +123,7 @@ class FileList:
         return self._names.after(f"{folder}/")
 
     def problem(self, root: Path) -> str | None:
-        """What is missing, or not as long as it was written; None if all is there."""
+        """What is missing, not as long as it was written, or cannot be told; None if all is there."""
         for path, size in self._single.items():
             found = _size(root / path)
             if found is None:
@@ -127,12 +131,16 @@ class FileList:
             if found != size:
                 return f"{path} has {found} bytes of {size}"
         found_of = {ending: [0, 0] for ending in self._endings}
-        for path in self.existing(root):
-            ending = next((each for each in sorted(self._endings, key=len, reverse=True) if path.endswith(each)), None)
-            if ending is None or path in self._single or path.removesuffix(ending) not in self._names:
-                continue
-            found_of[ending][0] += 1
-            found_of[ending][1] += _size(root / path) or 0
+        longest_first = sorted(self._endings, key=len, reverse=True)
+        try:
+            for path in self.existing(root, strict=True):
+                ending = next((each for each in longest_first if path.endswith(each)), None)
+                if ending is None or path in self._single or path.removesuffix(ending) not in self._names:
+                    continue
+                found_of[ending][0] += 1
+                found_of[ending][1] += _size(root / path) or 0
+        except OSError as error:
+            return f"{error.filename} can't be listed: {cause(error)}"
         for ending, (count, size) in self._endings.items():
             there, bytes_there = found_of[ending]
             if there < count:
@@ -212,12 +220,14 @@ class FileList:
         """What the files take that are there now."""
         return sum(_size(root / path) or 0 for path in self.existing(root))
 
-    def _numbered_in(self, root: Path, folder: PurePosixPath) -> Iterator[str]:
+    def _numbered_in(self, root: Path, folder: PurePosixPath, strict: bool) -> Iterator[str]:
         if not _within(root, folder):
             return
         try:
             entries = [entry.name for entry in os.scandir(root / folder) if not entry.is_dir(follow_symlinks=False)]
         except OSError:
+            if strict:
+                raise
             return
         for entry in entries:
             whole = entry
