@@ -6,17 +6,20 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sapiens_stream import Segmenter
 from sapiens_stream.errors import DeviceError, InputError, ModelError
 from sapiens_stream.frame import Frame, PersonBox, UInt8Array
+from sapiens_stream.inference.closer import Look
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.pending import PendingBatch
@@ -29,6 +32,7 @@ from sapiens_stream.people.crops import crop, larger
 from sapiens_stream.people.detection import boxes_in
 from sapiens_stream.people.first_look import Sighting, tiles_of
 from sapiens_stream.people.followed import Followed
+from sapiens_stream.people.paste import pasted
 from sapiens_stream.people.track import Track, overlap
 from sapiens_stream.settings import MOST_PEOPLE
 from tests import moving
@@ -229,6 +233,74 @@ def test_memory_that_is_short_is_tried_for_once_more(monkeypatch: pytest.MonkeyP
             class_maps(engine(Given([person])), frame_of(picture))
     else:
         assert np.array_equal(*expected, *class_maps(engine(Given([person])), frame_of(picture)))
+
+
+def test_where_looks_overlap_the_surer_counts_cell_by_cell() -> None:
+    size, classes = (480, 640), 6
+    random = torch.Generator().manual_seed(5)
+    boxes = [PersonBox(90, 150, 110, 160), PersonBox(160, 180, 90, 140), PersonBox(560, 20, 80, 120)]
+    boxes += [PersonBox(120, 230, 60, 90), PersonBox(400, 330, 70, 100)]
+    looks = [Look(frame_of(scene()), SPEC, place) for box in boxes if (place := crop(box, size, SPEC)) is not None]
+    seen = [4 * torch.rand(classes, 64, 48, generator=random) for _ in looks]
+    logits = 4 * torch.rand(1, classes, 32, 24, generator=random)
+    for each in (*seen, logits[0]):
+        each[0] = -9  # somebody everywhere, so that each look has its say
+    whole = PendingBatch(
+        [frame_of(scene())], SPEC, [placement(size, SPEC, "stretch")], logits, torch.tensor(True), torch.float32, None
+    )  # type: ignore[arg-type]
+    result = pasted(whole, looks, seen, 0.0).logits
+
+    times = result.shape[2] // logits.shape[2]
+    coarse = F.interpolate(logits, scale_factor=times, mode="bilinear", align_corners=False)
+    expected, surest = coarse.clone(), torch.zeros(result.shape[2:])
+    close = torch.zeros_like(surest, dtype=torch.bool)
+    for look, found in zip(looks, seen, strict=True):
+        one, all_of_it, rows, columns = look.place.seen, look.place.shown, *_cells(look.place.seen, size, result)
+        heard = larger(look.place, whole.places[0]) ** 4
+        heard /= heard + 1
+        for row, column in product(rows, columns):
+            y = ((row + 0.5) * size[0] / result.shape[2] - one.top) / one.height * all_of_it.height + all_of_it.top
+            x = ((column + 0.5) * size[1] / result.shape[3] - one.left) / one.width * all_of_it.width + all_of_it.left
+            now = _between(found, y - 0.5, x - 0.5)
+            weight = min(
+                _fade(row, rows, one.top > 0, one.top + one.height < size[0]),
+                _fade(column, columns, one.left > 0, one.left + one.width < size[1]),
+            )
+            sure = float(now.softmax(0).max()) * weight
+            close[row, column] |= bool(abs(sure - surest[row, column]) < 1e-5)
+            if sure > surest[row, column]:
+                was = coarse[0, :, row, column]
+                expected[0, :, row, column], surest[row, column] = was + (now - was) * weight * heard, sure
+    assert times > 1 and (surest > 0).float().mean() > 0.1
+    assert close.float().mean() < 0.001
+    assert torch.allclose(result[0, :, ~close], expected[0, :, ~close], atol=1e-3)
+
+
+def _cells(box: Box, size: tuple[int, int], logits: Tensor) -> tuple[range, range]:
+    """The rows and columns whose middles lie in a part of the picture."""
+
+    def within(first: int, pixels: int, length: int, cells: int) -> range:
+        inside = [cell for cell in range(cells) if first <= (cell + 0.5) * length / cells <= first + pixels]
+        return range(inside[0], inside[-1] + 1)
+
+    rows = within(box.top, box.height, size[0], logits.shape[2])
+    return rows, within(box.left, box.width, size[1], logits.shape[3])
+
+
+def _fade(cell: int, cells: range, at_start: bool, at_end: bool) -> float:
+    """A tenth of the side, within which it falls, but at the picture's own border."""
+    steps = [cell - cells[0]] * at_start + [cells[-1] - cell] * at_end
+    return min([1.0, *((step + 0.5) / (0.1 * len(cells)) for step in steps)])
+
+
+def _between(planes: Tensor, y: float, x: float) -> Tensor:
+    """(C,): bilinear, and beyond the border the same as at it."""
+    y, x = min(max(y, 0.0), planes.shape[1] - 1.0), min(max(x, 0.0), planes.shape[2] - 1.0)
+    top, left = int(y), int(x)
+    bottom, right = min(top + 1, planes.shape[1] - 1), min(left + 1, planes.shape[2] - 1)
+    above = planes[:, top, left] * (1 - x + left) + planes[:, top, right] * (x - left)
+    below = planes[:, bottom, left] * (1 - x + left) + planes[:, bottom, right] * (x - left)
+    return above * (1 - y + top) + below * (y - top)
 
 
 def test_of_a_live_frame_as_many_are_looked_at_as_there_is_time_for() -> None:
