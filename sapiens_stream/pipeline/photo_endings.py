@@ -8,7 +8,7 @@ from threading import Lock
 
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline.batch_file import DAMAGED, Ending, State
-from sapiens_stream.pipeline.run import Done
+from sapiens_stream.pipeline.run_results import Done
 from sapiens_stream.sources.photos import Photos
 
 

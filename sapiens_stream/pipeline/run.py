@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from sapiens_stream.errors import FolderLost, UsageError, cause
+from sapiens_stream.errors import UsageError, cause
 from sapiens_stream.frame import Damaged, Segmentation, Skipped
-from sapiens_stream.people.boxes_given import BoxesGiven
-from sapiens_stream.pipeline.earlier_run import EarlierRun, written_before
 from sapiens_stream.pipeline.failures import belongs_to_input
-from sapiens_stream.pipeline.file_list import planned_files
-from sapiens_stream.pipeline.inference import Inference, QueuedInference
+from sapiens_stream.pipeline.inference import Inference
 from sapiens_stream.pipeline.numbered_names import NumberedNames
-from sapiens_stream.pipeline.record import RunRecord, earlier_starts
-from sapiens_stream.pipeline.resumption import Resumption
-from sapiens_stream.pipeline.run_folder import RunFolder
-from sapiens_stream.pipeline.run_log import HASHING_PATIENCE, LoggedRun, RunLog
-from sapiens_stream.pipeline.space import require_space
+from sapiens_stream.pipeline.run_log import HASHING_PATIENCE, LoggedRun
+from sapiens_stream.pipeline.run_results import Done, RunResults
 from sapiens_stream.pipeline.statistics import Statistics
 from sapiens_stream.pipeline.stream import Stream
 from sapiens_stream.pipeline.watchdog import Activity
@@ -35,18 +26,6 @@ from sapiens_stream.threads import ThreadGroup
 
 if TYPE_CHECKING:  # torch takes seconds to load, and a missing input is reported before
     from sapiens_stream.inference.refiner import Refiner
-
-LOOK_EVERY = 1.0  # seconds: how soon a deleted folder is noticed
-
-
-@dataclass(frozen=True)
-class Done:
-    """A frame that is done: its name, and the bytes of its files."""
-
-    name: str
-    bytes: int
-    before: bool = False
-    """By an earlier start."""
 
 
 class Run(LoggedRun):
@@ -115,35 +94,36 @@ class Run(LoggedRun):
         self.statistics = Statistics(activity=activity or Activity())
         self.name = source.info.name
         self.frame_count = source.info.frame_count
-        self.passed_over = False
         self._executed = self._began = False
-        self._frames = source
-        self._source = source.info
+        self._source = source
         self._sinks = sinks
-        self._refiner = refiner
-        self._folder: RunFolder | None = None
-        if record_path is not None:
-            planned = planned_files(source, sinks, record_path.parent)
-            self._folder = RunFolder(record_path, planned, spare=spare_record, shared=shared)
-        self._record = RunRecord(source=source.info, engine=engine, settings=settings or {})
-        self._log = RunLog(self._record, self._folder, overwrite=overwrite, resume=resume, keep=source.info.path)
-        self._resumption: Resumption | None = None
-        if resume:
-            self._resumption = Resumption(cast("QueuedInference", engine))
-            engine = self._resumption.engine
+        self._results = RunResults(
+            source,
+            engine,
+            sinks,
+            record_path=record_path,
+            spare_record=spare_record,
+            overwrite=overwrite,
+            resume=resume,
+            shared=shared,
+            settings=settings or {},
+            statistics=self.statistics,
+            refiner=refiner,
+            note=note,
+            remarks=remarks,
+            on_done=on_done,
+        )
+        self._log = self._results.log
         self._workers = workers
-        self._note = note
-        self._remarks = BoxesGiven(remarks)
         self.stopping = False
         self._tell_skipped = _one_at_a_time(on_skip)
-        self._on_done = on_done
         self._names = NumberedNames()
         """Of the frames that were written."""
         self._threads = ThreadGroup()
         self._under_way = UnderWay()
         self._stream = Stream(
             source,
-            engine,
+            self._results.engine,
             statistics=self.statistics,
             on_skip=self._tell_skipped,
             on_damage=on_damage,
@@ -185,112 +165,52 @@ class Run(LoggedRun):
         self._executed = True
         self._log.start()
         try:
-            self._claim()
+            self._results.claim(lambda: self.stopping)
             if not self.passed_over:
                 self._log.wait_for_checksum(HASHING_PATIENCE)
-                self._log.save(self.record())
+                self._results.save()
                 self._write_all(on_result)
                 if self.error is not None:  # an onlooker's
                     raise self.error
-                self._conclude()
+                self._results.conclude()
             self._log.status = "interrupted" if self.stopping else "complete"
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._log.fail(self._reason(error))
+            self._log.fail(self._results.reason(error))
         finally:
             self.statistics.stop()
             self._threads.join()
-            self._end()
+            self._results.end()
             if not self._began:
-                self._frames.close()  # else the stream has
+                self._source.close()  # else the stream has
         if check and self.error is not None:
             raise self.error
 
-    def _claim(self) -> None:
-        if self._folder is None:
-            return
-        for sink in self._sinks:
-            if sink.numbered is not None:
-                sink.numbered.require_room(self._source)
-        self._log.claim(self._after_claim)
-        for sink in self._sinks:
-            sink.on_file = self._folder.wrote
-
-    def _after_claim(self) -> None:
-        assert self._folder is not None
-        previous = self._folder.previous
-        if previous is not None and self._resumption is not None:
-            self._go_on(self._resumption, self._folder, previous)
-        elif previous is not None and previous.get("status") != "complete":
-            self._note(
-                f"{self._folder.root} holds a part of this run ({self._folder.record_path.name}:"
-                f" {written_before(previous)} frames), which starts over; --resume continues it"
-            )
-        if not self.passed_over:
-            self._require_space()
-
-    def _go_on(self, resumption: Resumption, folder: RunFolder, previous: Mapping[str, Any]) -> None:
-        earlier = EarlierRun(folder, previous, self._record.fingerprint)
-        self._log.starts, self._log.reached = earlier_starts(previous), earlier.reached
-        self.passed_over = earlier.is_complete()
-        if not self.passed_over:
-            resumption.take_up(
-                earlier,
-                self._frames,
-                self._sinks,
-                partial(self._pass, folder),
-                stopping=lambda: self.stopping,
-                note=self._note,
-            )
-            if self._log.reached and (reason := resumption.engine.infers_all(self._refiner)) is not None:
-                self._note(
-                    f"{self._source.name}: all {self._log.reached} frames that are there are inferred again, {reason}"
-                )
-
-    def _pass(self, folder: RunFolder, name: str, files: Sequence[tuple[str, int]]) -> None:
-        self.statistics.passes()
-        folder.keep(name, files)
-        self._on_done(Done(name, sum(size for _, size in files), before=True))
-
     def _write_all(self, on_result: Callable[[Statistics], None] | None) -> None:
-        looked, noted = time.monotonic(), False
         self._began = True
         with self._stream as stream:
             writers = Writers(
                 self._sinks,
                 self.statistics,
                 workers=self._workers,
-                on_written=self._settle,
+                on_written=lambda result: self._results.settle(result.frame.name),
                 on_left=lambda result: self._under_way.leave(result.frame),
                 on_failure=lambda error: self._under_way.close(),
                 spare=self._spare,
             )
             try:
                 for result in stream:
-                    if not noted:
-                        self._note_space(result)
-                        noted = True
                     self._require_new(result.frame.name)
+                    self._results.expect(result)
                     self._under_way.hand_on(result.frame)
                     writers.write(result)
-                    self._remarks.see(result)
                     del result  # else the picture is held until the next has come
-                    self._count_stored()
+                    self._results.keep_up()
                     if on_result:
                         on_result(self.statistics)
-                    now = time.monotonic()
-                    if now - looked > LOOK_EVERY:
-                        looked = now
-                        self._require_folder()
-                    if self._log.is_due:
-                        self._log.save(self.record())
             finally:
-                if self._resumption is not None:
-                    self._resumption.close()
-                self._log.wait_for_checksum()
-                for sink in self._sinks:
-                    sink.identify(self._record.fingerprint.digest(self._log.sha256))
+                self._results.close()
                 writers.close()
 
     def _require_new(self, name: str) -> None:
@@ -300,30 +220,11 @@ class Run(LoggedRun):
             )
         self._names.add(name)
 
-    def _require_space(self, first: Segmentation | None = None) -> str | None:
-        if self._folder is None or self._source.kind == "photos":  # of photos each has its own size
-            return None
-        there = self._folder.before.bytes_in(self._folder.root) if self._resumption is not None else 0
-        return require_space(self._sinks, self._source, self._folder.root, first, there=there)
-
-    def _note_space(self, first: Segmentation) -> None:
-        if (line := self._require_space(first)) is not None:
-            self._note(line)
-
-    def _count_stored(self) -> None:
-        if self._resumption is not None:
-            self.statistics.stored = self._resumption.engine.found
-
-    def _settle(self, result: Segmentation) -> None:
-        name = result.frame.name
-        self._on_done(Done(name, self._folder.settle(name) if self._folder is not None else 0))
-
     def _spare(self, result: Segmentation, error: BaseException) -> bool:
         """Photos are inputs of their own: one that cannot be written is skipped."""
-        if self._source.kind != "photos" or not belongs_to_input(error):
+        if self._source.info.kind != "photos" or not belongs_to_input(error):
             return False
-        if self._folder is not None:
-            self._folder.spoil(result.frame.name)
+        self._results.spoil(result.frame.name)
         self.skip(Skipped(result.frame.name, cause(error)))
         return True
 
@@ -336,66 +237,34 @@ class Run(LoggedRun):
         self.statistics.skip(item)
         self._tell_skipped(item)
 
-    def _require_folder(self) -> None:
-        if self._folder is not None:
-            self._folder.require_present()
-
-    def _reason(self, error: BaseException) -> BaseException:
-        """That the folder is gone, where a sink says so of its own file first; else the error itself."""
-        if belongs_to_input(error):
-            try:
-                self._require_folder()
-            except FolderLost as lost:
-                return lost
-        return error
-
-    def _conclude(self) -> None:
-        """Makes sure that what was written is there."""
-        if self.statistics.segmented and (unused := self._remarks.unused(self._source.name)) is not None:
-            self._note(unused)
-        if self._folder is not None:
-            self._folder.finish(self.outputs)
-            self._folder.require_complete()
-
-    def _end(self) -> None:
-        with self._log.ending():
-            if self._folder is None or not self._log.claimed or self.passed_over:
-                return
-            if self.status == "complete":
-                self._folder.remove_stale()
-            else:
-                self._folder.finish([path for path in self.outputs if path.exists()])
-            self._log.save(self.record())
+    @property
+    def passed_over(self) -> bool:
+        """Whether it did nothing, since all was there."""
+        return self._results.passed_over
 
     @property
     def outputs(self) -> list[Path]:
         """The files that span the whole source; those of single frames lie beside them."""
-        return [path for sink in self._sinks for path in sink.written]
+        return self._results.outputs
 
     @property
     def resumed(self) -> bool:
         """Whether an earlier start had done a part of it."""
-        return bool(self._log.starts) and not self.passed_over
+        return self._results.resumed
 
     @property
     def bytes(self) -> int:
         """What its files take."""
-        if self._folder is None:
-            return 0
-        return self._folder.before.bytes_in(self._folder.root) if self.passed_over else self._folder.size
+        return self._results.bytes
 
     @property
     def record_name(self) -> str | None:
         """Of the file that its record is kept in."""
-        return self._folder.record_path.name if self._folder is not None else None
+        return self._results.record_name
 
     def record(self) -> dict[str, Any]:
         """The record as it stands now, as JSON types."""
-        if self.passed_over and self._folder is not None and self._folder.previous is not None:
-            return dict(self._folder.previous)
-        self._count_stored()
-        record = self._log.as_dict(self.statistics, self.outputs) | self._remarks.record()
-        return record if self._refiner is None else record | self._refiner.record()
+        return self._results.record()
 
 
 def _one_at_a_time(tell: Callable[[Skipped], None] | None) -> Callable[[Skipped], None]:
