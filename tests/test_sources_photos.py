@@ -451,6 +451,17 @@ def test_a_glob_names_its_photos_from_where_it_begins(pattern: str, names: list[
     assert list(frames) == names
 
 
+def test_a_folder_of_a_glob_that_does_not_tell_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_photo(tmp_path / "a.jpg", picture(0))
+
+    def broken(folder: object) -> object:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(folder))
+
+    monkeypatch.setattr(os, "scandir", broken)
+    with pytest.raises(InputError, match=r"\*\.jpg: Stale file handle"):
+        list_photos(tmp_path / "*.jpg")
+
+
 def test_a_glob_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder_of(tmp_path, "x/a.jpg")
     monkeypatch.chdir(tmp_path)

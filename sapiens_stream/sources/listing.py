@@ -111,8 +111,21 @@ def _matching(pattern: str, exclude: Path | None) -> list[Listed | Skipped]:
         path for path in matches if is_photo(path) and not _is_companion(path.name) and not _is_within(path, exclude)
     ]
     if not paths:
-        raise InputError(f"{pattern}: matches no photos ({_extensions()})")
+        why = _not_listed(fixed) or f"matches no photos ({_extensions()})"
+        raise InputError(f"{pattern}: {why}")
     return list(_named(paths, fixed))
+
+
+def _not_listed(folder: Path) -> str | None:
+    """Why a folder that is there does not tell what is in it, which `glob` takes for nothing."""
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return cause(error)
+    return None
 
 
 def _given(photos: Sequence[str | Path]) -> list[Listed | Skipped]:
