@@ -51,7 +51,7 @@ def pasted(alone: PendingBatch, looks: Sequence[Look], seen: Sequence[Tensor], t
         shared = patch.shared_with(patches)
         sure = confidence(now[shared], threshold) * weight[shared]
         best = surest[patch.where][shared]
-        surer = (sure > best).float()
+        surer = (sure > best).to(torch.float32)
         into[shared].lerp_(was[shared], surer)
         torch.maximum(sure, best, out=best)
         weight *= _heard(larger(look.place, alone.places[0]))
@@ -160,7 +160,7 @@ def _finer(logits: Tensor, larger: float) -> Tensor:
         return logits.float()
     if logits.device.type != "cpu":
         return F.interpolate(logits.float(), scale_factor=times, mode="bilinear", align_corners=False)
-    finer = torch.empty((1, logits.shape[1], height * times, width * times))
+    finer = logits.new_empty((1, logits.shape[1], height * times, width * times), dtype=torch.float32)
     for plane, into in zip(logits[0].float().contiguous().numpy(), finer[0].numpy(), strict=True):
         cv2.resize(plane, into.shape[::-1], dst=into, interpolation=cv2.INTER_LINEAR)  # five times as fast as torch
     return finer
