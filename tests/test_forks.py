@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sapiens_stream import Segmenter, UsageError, open_source
+from tests.media import make_photo, make_video, picture
 from tests.program import WAIT
-from tests.test_label_video import write
+from tests.test_label_video import maps, write
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are n
 
 PARENT = """
 import os, sys
-import numpy as np
 import torch
 from sapiens_stream import Segmenter, UsageError, segment
 
@@ -63,53 +62,70 @@ def test_what_would_take_a_segmenter_to_another_process_is_refused() -> None:
 WORKERS = """
 import multiprocessing as mp
 import sys
-import numpy as np
 from sapiens_stream import LabelVideo, UsageError, open_source
 
-fork = mp.get_context("fork")
-video, labels = open_source(sys.argv[1]), LabelVideo(sys.argv[2])
-every = [class_map.tobytes() for class_map in labels]
 
-
-def of_video(_, said):
+def of_source(seed, said):
     try:
-        said.put(str(sum(1 for _ in video.frames())))
+        said.put(str(sum(1 for _ in frames)))
     except UsageError as error:
         said.put(str(error))
-    video.close()
+    source.close()
 
 
 def of_labels(seed, said):
-    order = np.random.default_rng(seed).integers(0, len(labels), 1000)
-    said.put(str(sum(labels[int(index)].tobytes() != every[index] for index in order)))
+    order = [(seed + 7) * at % len(labels) for at in range(2000)]
+    together.wait()
+    said.put(str(sum(labels[index].tobytes() != every[index] for index in order)))
 
 
+if sys.argv[1].endswith("_labels.mkv"):
+    labels, work = LabelVideo(sys.argv[1]), of_labels
+    every = [class_map.tobytes() for class_map in labels]
+    frames = iter(labels)
+else:
+    source, work = open_source(sys.argv[1]), of_source
+    frames = source.frames()
+next(frames)
+fork = mp.get_context("fork")
+together = fork.Barrier(2)
 said = fork.SimpleQueue()
-for work in (of_video, of_labels):
-    workers = [fork.Process(target=work, args=(seed, said)) for seed in range(2)]
-    for each in workers:
-        each.start()
-    for each in workers:
-        print(said.get())
-        each.join()
-print(sum(1 for _ in video.frames()))
+workers = [fork.Process(target=work, args=(seed, said)) for seed in range(2)]
+for each in workers:
+    each.start()
+for each in workers:
+    print(said.get())
+    each.join()
+print(1 + sum(1 for _ in frames))
 """
 
 
-def test_children_say_why_they_have_no_video_and_read_label_videos_side_by_side(tmp_path):
-    """One place in the file for all of them: frames of a label video were called damaged, those of a video got lost."""
-    maps = (np.full((61, 83), value, np.uint8) for value in range(100))
-    write(tmp_path / "clip_labels.mkv", maps)
-    clip = ROOT / "samples" / "clip.mp4"
-    program = [sys.executable, "-c", WORKERS, str(clip), str(tmp_path / "clip_labels.mkv")]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=WAIT)
-    *of_video, first, second, parent = done.stdout.splitlines()
-    assert len(of_video) == 2 and all("it was opened before the process was forked" in each for each in of_video), done
-    assert (first, second) == ("0", "0"), done
-    assert parent == "100"
+def beside(what: str | Path) -> tuple[list[str], str]:
+    """What two children say who read what their parent has begun to, and how many frames that finds."""
+    done = subprocess.run([sys.executable, "-c", WORKERS, str(what)], capture_output=True, text=True, timeout=WAIT)
+    *children, parent = done.stdout.splitlines() or [done.stderr]
+    return children, parent
 
 
-def test_what_would_take_an_open_video_to_another_process_is_refused():
+@pytest.mark.parametrize("what", ["clip.mp4", "photos", "photos/%02d.png"])
+def test_children_say_why_they_cannot_read_on_and_their_parent_loses_no_frame(what: str, tmp_path: Path) -> None:
+    """They hung; and of a video, whose place in the file is one for all of them, the parent lost frames."""
+    make_video(tmp_path / "clip.mp4", frames=40)
+    (tmp_path / "photos").mkdir()
+    for number in range(40):
+        make_photo(tmp_path / "photos" / f"{number:02d}.png", picture(number, (48, 64)))
+    children, parent = beside(tmp_path / what)
+    assert len(children) == 2 and all("it was opened before the process was forked" in each for each in children)
+    assert parent == "40"
+
+
+def test_children_read_a_label_video_side_by_side(tmp_path: Path) -> None:
+    """Its place in the file is one for all of them too, and sound frames were called damaged."""
+    write(tmp_path / "clip_labels.mkv", maps(100, (61, 83), "noise"))
+    assert beside(tmp_path / "clip_labels.mkv") == (["0", "0"], "100")
+
+
+def test_what_would_take_an_open_video_to_another_process_is_refused() -> None:
     with (
         open_source(ROOT / "samples" / "clip.mp4") as video,
         pytest.raises(UsageError, match="open it in each process"),

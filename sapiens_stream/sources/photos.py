@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS, as_int, unclear_f
 from sapiens_stream.sources.budget import OrderedBudget
 from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
 from sapiens_stream.sources.deep import may_be_deep, read_original
+from sapiens_stream.sources.forks import is_elsewhere, require_here
 from sapiens_stream.sources.listing import Input, Listed, list_photos, named
 from sapiens_stream.sources.source import Source
 from sapiens_stream.threads import Pool
@@ -105,6 +107,8 @@ class Photos(Source):
         self._numbers: Mapping[str, int | None] = {}
         self._on_pass: Callable[[str], None] = lambda name: None
         self._paths: dict[str, Path] = {}
+        self._process: int | None = None
+        """That in which its threads were begun."""
         self._frames: Iterator[Frame | Skipped] = self._read()
 
     def frames(self) -> Iterator[Frame | Skipped]:
@@ -146,6 +150,8 @@ class Photos(Source):
         return list(dict.fromkeys(str(each.path) if isinstance(each, Listed) else each.name for each in self._listed))
 
     def close(self) -> None:
+        if self._process is not None and is_elsewhere(self._process):  # where a lock may be held by who never lets go
+            return
         with self._lock:
             self._closed = True
         self._budget.close()
@@ -156,8 +162,10 @@ class Photos(Source):
         waiting = iter(self._listed)
         pending: deque[_Pending] = deque()
         index = submitted = 0
+        self._process = os.getpid()
         try:
             while True:
+                require_here(self._process, self.info.name)
                 with self._lock:  # the pool takes nothing more once it is shut
                     if self._closed:
                         return

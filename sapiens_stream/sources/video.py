@@ -24,6 +24,7 @@ from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer, Mark, frame_rate_of, holds_no_times_of_showing
 from sapiens_stream.sources.display_matrix import DisplayMatrix
+from sapiens_stream.sources.forks import OPEN_IN_EACH, is_elsewhere, require_here
 from sapiens_stream.sources.header import why_refused
 from sapiens_stream.sources.source import Source, up_to_first_frame, with_first
 from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
@@ -33,8 +34,6 @@ from sapiens_stream.sources.video_input import parse_video
 MAX_DECODER_THREADS = 8
 MAX_CONSECUTIVE_FAILURES = 100
 """Damaged packets in a row after which the rest of a file is given up."""
-
-_OPEN_IN_EACH = "open it in each process"
 
 
 class Video(Source):
@@ -111,10 +110,10 @@ class Video(Source):
         self._forget()
 
     def __reduce__(self) -> NoReturn:
-        raise UsageError(f"{self._name}: an open video cannot be pickled; {_OPEN_IN_EACH}")
+        raise UsageError(f"{self._name}: an open video cannot be pickled; {OPEN_IN_EACH}")
 
     def _end(self) -> None:
-        if os.getpid() != self._process:  # FFmpeg would wait for its threads, which are in the other
+        if is_elsewhere(self._process):  # FFmpeg would wait for its threads, which are in the other
             return
         with self._lock:
             if not self._closed:
@@ -231,11 +230,7 @@ class Video(Source):
         packets = demuxer.packets()
         failures = count = 0
         while True:
-            if os.getpid() != self._process:
-                raise UsageError(
-                    f"{self._name}: it was opened before the process was forked, and its decoder's threads did not "
-                    f"come; {_OPEN_IN_EACH}"
-                )
+            require_here(self._process, self._name)
             try:
                 with self._lock:
                     if self._closed:
