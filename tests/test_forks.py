@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are n
 
 PARENT = """
 import os, sys
+import numpy as np
 import torch
 from sapiens_stream import Segmenter, UsageError, segment
 
