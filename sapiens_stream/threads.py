@@ -7,6 +7,7 @@ each piece of work has a result that somebody waits for. Who makes one shuts it 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +15,7 @@ from threading import TIMEOUT_MAX, BoundedSemaphore, Lock, Thread, current_threa
 from typing import ParamSpec, TypeVar
 
 from sapiens_stream.cores import usable_cores
-from sapiens_stream.errors import cause
+from sapiens_stream.errors import UsageError, cause
 
 Made = TypeVar("Made")
 Given = ParamSpec("Given")
@@ -148,3 +149,26 @@ def apart(make: Callable[[], Made]) -> Made:
         return thread.submit(make).result()
     finally:
         thread.shutdown(wait=False)
+
+
+class OwnProcess:
+    """The process that it is made in: threads begun there do not go along where that is forked, and who waits for them
+    hangs."""
+
+    def __init__(self) -> None:
+        self._id = os.getpid()
+
+    @property
+    def left(self) -> bool:
+        """Whether this is another, forked from it."""
+        return os.getpid() != self._id
+
+    def require(self, done: str, instead: str) -> None:
+        """Before threads are needed. Raises UsageError in another process.
+
+        Args:
+            done: what was, where they were begun.
+            instead: what to do.
+        """
+        if self.left:
+            raise UsageError(f"{done} before the process was forked, and its threads did not come; {instead}")

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import BinaryIO
 
 from sapiens_stream.errors import InputError
+from sapiens_stream.threads import OwnProcess
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ElementFile:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._process = os.getpid()
+        self._process = OwnProcess()
         self._lock = Lock()
         self.size = os.fstat(file.fileno()).st_size
 
@@ -39,7 +40,7 @@ class ElementFile:
         return data
 
     def _up_to(self, at: int, size: int) -> bytes:
-        if os.getpid() != self._process:  # forked, and so with one place in the file that `seek` moves for both
+        if self._process.left:  # forked, and so with one place in the file that `seek` moves for both
             return os.pread(self._file.fileno(), size, at)
         with self._lock:
             self._file.seek(at)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from sapiens_stream.errors import SapiensStreamError
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.inference.closer import Closer
 from sapiens_stream.inference.device import resolve_devices, resolve_precision
-from sapiens_stream.inference.forks import require_here
+from sapiens_stream.inference.forks import SPAWN
 from sapiens_stream.inference.options import InferenceOptions
 from sapiens_stream.inference.refiner import Refiner
 from sapiens_stream.inference.soft import probabilities_for
@@ -24,6 +23,7 @@ from sapiens_stream.inference.worker import Stage, Worker
 from sapiens_stream.inference.worker_loop import Batch, Results
 from sapiens_stream.inference.workers import DeviceEvent, Workers
 from sapiens_stream.models.model import Model
+from sapiens_stream.threads import OwnProcess
 
 _MOST_HELD = 64
 """Frames of a clip that wait for its refiner; beyond, no more is queued than keeps one device busy. In 4K 1.6 GB."""
@@ -63,7 +63,7 @@ class Engine:
     ) -> None:
         options = options or InferenceOptions()
         self.model = model
-        self._process = os.getpid()
+        self._process = OwnProcess()
         self._closer = closer
         self._gives_soft = probabilities_for(options, model.classes) is not None
         devices = resolve_devices(options.device, model)
@@ -149,7 +149,7 @@ class Engine:
         Raises UsageError once the engine is closed, and in a process that was forked; DeviceError once all devices are
         lost; batches that were in flight on one that is lost are done again on another.
         """
-        require_here(self._process)
+        self._process.require("this Segmenter was made", SPAWN)
         return self._workers.submit(frames, refiner)
 
     def run(self, batches: Iterable[Batch], refiner: Refiner | None = None) -> Iterator[list[Segmentation]]:

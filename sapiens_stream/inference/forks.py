@@ -8,7 +8,7 @@ import torch
 
 from sapiens_stream.errors import UsageError
 
-_SPAWN = "multiprocessing.get_context('spawn') starts processes that can have their own"
+SPAWN = "multiprocessing.get_context('spawn') starts processes that can have their own"
 
 _home: int | None = None
 """The process in which a model was opened last."""
@@ -24,15 +24,7 @@ def require_torch() -> None:
     here = os.getpid()
     if _home not in (None, here) and torch.get_num_threads() > 1:
         raise UsageError(
-            f"this process was forked from one with a model, after which torch hangs; {_SPAWN}, and so can this one "
+            f"this process was forked from one with a model, after which torch hangs; {SPAWN}, and so can this one "
             "after torch.set_num_threads(1)"
         )
     _home = here
-
-
-def require_here(process: int) -> None:
-    """Before a model is given a picture; `process` is where it was opened. Raises UsageError in any other."""
-    if os.getpid() != process:
-        raise UsageError(
-            f"this Segmenter was made before the process was forked, and its threads did not come; {_SPAWN}"
-        )

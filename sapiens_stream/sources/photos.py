@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,10 +18,9 @@ from sapiens_stream.settings import MAX_PIXELS, PHOTO_WORKERS, as_int, unclear_f
 from sapiens_stream.sources.budget import OrderedBudget
 from sapiens_stream.sources.decoding import DECODERS, Decoder, Photo, decode_photo, open_photo
 from sapiens_stream.sources.deep import may_be_deep, read_original
-from sapiens_stream.sources.forks import is_elsewhere, require_here
 from sapiens_stream.sources.listing import Input, Listed, list_photos, named
-from sapiens_stream.sources.source import Source
-from sapiens_stream.threads import Pool
+from sapiens_stream.sources.source import OPEN_IN_EACH, Source
+from sapiens_stream.threads import OwnProcess, Pool
 
 TICK = 0.2  # seconds between two looks at what is waited for
 
@@ -107,7 +105,7 @@ class Photos(Source):
         self._numbers: Mapping[str, int | None] = {}
         self._on_pass: Callable[[str], None] = lambda name: None
         self._paths: dict[str, Path] = {}
-        self._process: int | None = None
+        self._process: OwnProcess | None = None
         """That in which its threads were begun."""
         self._frames: Iterator[Frame | Skipped] = self._read()
 
@@ -150,7 +148,7 @@ class Photos(Source):
         return list(dict.fromkeys(str(each.path) if isinstance(each, Listed) else each.name for each in self._listed))
 
     def close(self) -> None:
-        if self._process is not None and is_elsewhere(self._process):  # where a lock may be held by who never lets go
+        if self._process is not None and self._process.left:  # where a lock may be held by who never lets go
             return
         with self._lock:
             self._closed = True
@@ -162,10 +160,10 @@ class Photos(Source):
         waiting = iter(self._listed)
         pending: deque[_Pending] = deque()
         index = submitted = 0
-        self._process = os.getpid()
+        process = self._process = OwnProcess()
         try:
             while True:
-                require_here(self._process, self.info.name)
+                process.require(f"{self.info.name}: it was opened", OPEN_IN_EACH)
                 with self._lock:  # the pool takes nothing more once it is shut
                     if self._closed:
                         return

@@ -10,6 +10,9 @@ from typing import Self
 
 from sapiens_stream.frame import Frame, Skipped, SourceInfo
 
+OPEN_IN_EACH = "open it in each process"
+"""What is said where a source goes to another process than its own."""
+
 
 def up_to_first_frame(items: Iterator[Frame | Skipped]) -> list[Frame | Skipped]:
     """What comes up to the first frame, which alone tells what the others are like; all, where there is no frame."""

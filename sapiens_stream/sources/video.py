@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -24,12 +23,12 @@ from sapiens_stream.settings import MAX_PIXELS, frame_name
 from sapiens_stream.sources.deinterlace import Deinterlacer
 from sapiens_stream.sources.demux import Demuxer, Mark, frame_rate_of, holds_no_times_of_showing
 from sapiens_stream.sources.display_matrix import DisplayMatrix
-from sapiens_stream.sources.forks import OPEN_IN_EACH, is_elsewhere, require_here
 from sapiens_stream.sources.header import why_refused
-from sapiens_stream.sources.source import Source, up_to_first_frame, with_first
+from sapiens_stream.sources.source import OPEN_IN_EACH, Source, up_to_first_frame, with_first
 from sapiens_stream.sources.spool import Spool, spool_address, spool_pipe
 from sapiens_stream.sources.time_code import time_code_of
 from sapiens_stream.sources.video_input import parse_video
+from sapiens_stream.threads import OwnProcess
 
 MAX_DECODER_THREADS = 8
 MAX_CONSECUTIVE_FAILURES = 100
@@ -71,7 +70,7 @@ class Video(Source):
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         require_max_pixels(max_pixels)
-        self._process = os.getpid()
+        self._process = OwnProcess()
         self._max_pixels = max_pixels
         self._alive = alive
         self._input = parse_video(path)
@@ -113,7 +112,7 @@ class Video(Source):
         raise UsageError(f"{self._name}: an open video cannot be pickled; {OPEN_IN_EACH}")
 
     def _end(self) -> None:
-        if is_elsewhere(self._process):  # FFmpeg would wait for its threads, which are in the other
+        if self._process.left:  # FFmpeg would wait for its threads, which are in the other
             return
         with self._lock:
             if not self._closed:
@@ -230,7 +229,7 @@ class Video(Source):
         packets = demuxer.packets()
         failures = count = 0
         while True:
-            require_here(self._process, self._name)
+            self._process.require(f"{self._name}: it was opened", OPEN_IN_EACH)
             try:
                 with self._lock:
                     if self._closed:
