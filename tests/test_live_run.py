@@ -38,6 +38,7 @@ from sapiens_stream.sources import Live
 from sapiens_stream.viewers.viewer import Command, Screen, Viewer
 from tests.media import make_video
 from tests.senders import Sender
+from tests.signals import ends_with_signals_in_locks
 
 CAMERA = "lavfi:testsrc2=size=160x96:rate=30"
 SOAK = "SAPIENS_STREAM_SOAK_SECONDS"
@@ -327,6 +328,11 @@ class TestCommands:
         assert np.load(tmp_path / f"{stem}_seg.npy").shape == (96, 160)
         assert any(screen.paused for screen in setting.watcher.screens)
         assert json.loads(setting.record_path.read_text())["outputs"] == [str(video)]
+
+    def test_a_signal_handler_may_stop_it_at_any_moment(self, tmp_path: Path) -> None:
+        run = Setting(tmp_path, duration=30.0).run
+        assert ends_with_signals_in_locks(lambda begin: run.execute(lambda screen: begin()), run.stop)
+        assert run.status == "interrupted" and run.error is None
 
     def test_snapshots_of_one_moment_are_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sapiens_stream.live.recorder.time_stamp", lambda: "20260102_030405_678")

@@ -27,6 +27,7 @@ from sapiens_stream.pipeline.channel import Cancelled, Channel
 from sapiens_stream.pipeline.writers import Writers
 from sapiens_stream.sinks import Outputs, Sink
 from sapiens_stream.sources import Source
+from tests.signals import ends_with_signals_in_locks
 
 WAIT = 5.0  # seconds: far longer than any of these should take, far shorter than for ever
 
@@ -439,6 +440,11 @@ class TestRun:
         assert isinstance(run.error, error) and record["status"] == "failed"
         assert record["error"] == str(run.error)
         assert sink.indices == [0, 1, 2, 3, 4] and sink.closed == 1
+
+    def test_a_signal_handler_may_stop_it_at_any_moment(self) -> None:
+        run = Run(NumberedSource(30), engine(), [Recorder(ordered=True)])
+        assert ends_with_signals_in_locks(lambda begin: run.execute(lambda statistics: begin()), run.stop)
+        assert run.status == "interrupted" and run.error is None
 
     @pytest.mark.parametrize(
         ("settings", "status"), [({}, "complete"), ({"every": 2}, "failed")], ids=["done", "other"]

@@ -80,8 +80,9 @@ class LiveRun(LoggedRun):
 
     def stop(self) -> None:
         """Ends the run: what is on its way is dropped, and the files are closed. Safe in a signal handler."""
-        self.stopping = True
-        self._changed.set()
+        self.stopping = (
+            True  # no more: its thread may hold the lock of `_changed`, for which it waits no longer than a look
+        )
 
     def abandon(self) -> None:
         """The same: of a live run nothing is waited for."""

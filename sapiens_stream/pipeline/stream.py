@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from threading import Event
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +20,12 @@ from sapiens_stream.threads import ThreadGroup
 
 _END = object()
 """In place of a frame, where there are no more: None may be what a source of one's own yields by mistake."""
+
+
+class _Order:
+    """Whether to stop. No Event: a signal handler that sets it may have come while its own thread held that's lock."""
+
+    stop = False
 
 
 class Stream:
@@ -70,19 +75,22 @@ class Stream:
             1 if self._live else engine.batch_size, weigh=lambda result: weight_of(result.frame), most=MOST_WAITING
         )
         self._under_way = under_way
-        self._stopping = Event()
-        self._refiner = None if refiner is None else Stoppable(refiner, self._stopping.is_set)
+        self._order = order = _Order()
+        self._refiner = None if refiner is None else Stoppable(refiner, lambda: order.stop)
         self._read_error: BaseException | None = None
         self._threads = ThreadGroup(self.abandon)
         self._computing: int | None = None
 
     def stop(self) -> None:
-        """Reads no more frames; those that were read still come out, but for those that depend on what follows."""
-        self._stopping.set()
+        """Reads no more frames; those that were read still come out, but for those that depend on what follows.
+
+        Safe in a signal handler.
+        """
+        self._order.stop = True
 
     def abandon(self) -> None:
         """Reads no more frames, and drops those that were read; what was yielded is done with in good order."""
-        self._stopping.set()
+        self._order.stop = True
         self._results.cancel()
         self._frames.cancel()
         if self._under_way is not None:
@@ -109,7 +117,7 @@ class Stream:
     def _read(self) -> None:
         try:
             items = iter(self._source.frames())
-            while not self._stopping.is_set():
+            while not self._order.stop:
                 with self.statistics.timed("decode"):
                     item = next(items, _END)
                 if item is _END:
@@ -160,7 +168,7 @@ class Stream:
                     del result
                 del results  # else its pictures are held until the next have come
                 self._compute()
-            if not self._stopping.is_set():  # else who goes on sees them with what follows them
+            if not self._order.stop:  # else who goes on sees them with what follows them
                 self._hand_on(self._naming.rest())
             if self._read_error is not None:
                 raise self._read_error
