@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from sapiens_stream.sources import Video
 from tests.cuda_simulator import SimulatedCuda, simulated_cuda, unsupported
 from tests.media import make_video
 from tests.schemas import mistakes
-from tests.test_pipeline import NumberedSource, Recorder, level_model
+from tests.test_pipeline import WAIT, NumberedSource, Recorder, level_model
 
 LAUNCH = "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported"
 
@@ -305,6 +306,33 @@ def test_the_record_says_so(devices: Devices, tmp_path: Path) -> None:
     again = Run(NumberedSource(3), subject, [Recorder(ordered=True)])
     again.execute(check=True)
     assert "devices" not in again.record()
+
+
+@pytest.mark.parametrize("fallback", ["none", "cpu"])
+def test_one_that_is_lost_while_the_engine_is_closed_leaves_nobody_waiting(devices: Devices, fallback: str) -> None:
+    devices.fail_after["cpu"] = [1]
+    subject = engine(devices, fallback=fallback)
+    forward, begun, closing = subject._workers.all[0]._forward, Event(), Event()
+    start = forward.start
+
+    def start_late(*parts: Any) -> Any:
+        begun.set()
+        closing.wait()
+        return start(*parts)
+
+    forward.start = start_late  # type: ignore[method-assign]
+    results = [subject.submit([frame]) for frame in NumberedSource(3).frames()]  # type: ignore[list-item]
+    begun.wait()
+    thread = Thread(target=subject.close)
+    thread.start()
+    while not subject._workers.group._cancelled:
+        time.sleep(0.01)
+    closing.set()
+    for each in results:
+        with pytest.raises(DeviceError, match=r"cpu was lost: .*launch failure"):
+            each.result(WAIT)
+    thread.join(WAIT)
+    assert not thread.is_alive()
 
 
 def test_the_engine_is_let_go_of_after_a_loss(devices: Devices) -> None:

@@ -138,7 +138,10 @@ class WorkerThread:
 
     def _begin(self) -> None:
         lost = partial(self._on_lost, self)
-        self._group.start("worker", partial(serve, self._jobs, self._life, self._make, self._threads, lost))
+        try:
+            self._group.start("worker", partial(serve, self._jobs, self._life, self._make, self._threads, lost))
+        except RuntimeError as error:  # the engine is being closed, or the system has no more threads
+            self._life.placed.set_exception(error)
 
     def _left(self, error: BaseException | None) -> list[Job]:
         """What the worker had in flight, which is to be done again, and is not a refiner's, or the one it hangs at."""

@@ -153,7 +153,7 @@ class Workers:
         why = f"{thread.device} was lost: {reason(error)}"
         if len(self.threads) == 1:
             devices = [each for each in self._instead() if each.type != thread.device.type]
-            with suppress(SapiensStreamError):
+            with suppress(SapiensStreamError, RuntimeError):  # of no thread for it
                 self.add(devices)
         if len(self.threads) == 1:  # it stays, as whoever asks what was used is told of it
             self._gone = f"{why}; a new process may reach it again (--resume), or the CPU takes over (--fallback cpu)"
@@ -167,7 +167,10 @@ class Workers:
         self._warn(f"{why}; going on on {names}")
         self.events += [DeviceEvent(name, "instead") for name in names.split(", ")]
         for job in jobs:
-            self._least_busy(self.threads).take(job)
+            try:
+                self._least_busy(self.threads).take(job)
+            except UsageError:  # they are being closed
+                job.fail(DeviceError(why))
 
     def _least_busy(self, threads: Sequence[WorkerThread]) -> WorkerThread:
         """Of several with the least to do another each time: the first would get two while others wait."""
