@@ -462,6 +462,23 @@ def test_a_folder_of_a_glob_that_does_not_tell_what_is_in_it(tmp_path: Path, mon
         list_photos(tmp_path / "*.jpg")
 
 
+@pytest.mark.parametrize("pattern", ["**/*.jpg", "*/*.jpg", "*/*", "*/a*.jpg", "x*/[a-c].jpg", "**"])
+def test_a_folder_of_a_glob_that_may_not_be_looked_into_is_told(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path, "x/a.jpg", "xx/a.jpg", "output/c.jpg")
+    listed = os.scandir
+
+    def guarded(folder: object = ".") -> object:
+        if str(folder).rstrip("/").endswith(("/x", "/output")):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return listed(folder)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    frames, skipped = read(f"{tmp_path}/{pattern}", exclude=tmp_path / "output")
+    assert list(frames) == ["xx/a"] and skipped == {"x": "Permission denied"}
+
+
 def test_a_glob_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder_of(tmp_path, "x/a.jpg")
     monkeypatch.chdir(tmp_path)

@@ -110,13 +110,25 @@ def _matching(pattern: str, exclude: Path | None) -> list[Listed | Skipped]:
     paths = [
         path for path in matches if is_photo(path) and not _is_companion(path.name) and not _is_within(path, exclude)
     ]
+    asked = (folder for folder in _listed_for(pattern) if not _is_within(folder, exclude))
+    unlisted = [Skipped(str(folder), why) for folder in asked if (why := _refusal(folder)) is not None]
     if not paths:
-        why = _not_listed(fixed) or f"matches no photos ({_extensions()})"
+        why = unlisted[0].reason if unlisted else f"matches no photos ({_extensions()})"
         raise InputError(f"{pattern}: {why}")
-    return list(_named(paths, fixed))
+    return [*_named(paths, fixed), *unlisted]
 
 
-def _not_listed(folder: Path) -> str | None:
+def _listed_for(pattern: str) -> list[Path]:
+    """The folders whose content a pattern asks for."""
+    parts = Path(pattern).parts
+    above = [parts[:place] for place, part in enumerate(parts) if glob.has_magic(part)]
+    if parts[-1] == "**":
+        above.append(parts)
+    found = (glob.glob(os.path.join(*each, ""), recursive=True) if each else ["."] for each in above)  # noqa: PTH118, PTH207
+    return sorted({Path(folder) for folders in found for folder in folders})
+
+
+def _refusal(folder: Path) -> str | None:
     """Why a folder that is there does not tell what is in it, which `glob` takes for nothing."""
     try:
         with os.scandir(folder) as entries:
