@@ -126,6 +126,48 @@ def test_children_read_a_label_video_side_by_side(tmp_path: Path) -> None:
     assert beside(tmp_path / "clip_labels.mkv") == (["0", "0"], "100")
 
 
+FORKED_IN_THE_MIDST = """
+import multiprocessing as mp
+import sys
+import threading
+from sapiens_stream import LabelVideo
+
+labels = LabelVideo(sys.argv[1])
+expected = labels[3].tobytes()
+begun, go_on = threading.Event(), threading.Event()
+
+
+class Slow:
+    def __init__(self, decoder):
+        self.decoder = decoder
+
+    def decode(self, packet):
+        begun.set()
+        go_on.wait()
+        return self.decoder.decode(packet)
+
+
+labels._decoding.decoder = Slow(labels._decoding.decoder)
+thread = threading.Thread(target=lambda: labels[0])
+thread.start()
+begun.wait()
+child = mp.get_context("fork").Process(target=lambda: sys.exit(labels[3].tobytes() != expected), daemon=True)
+child.start()
+child.join(20)
+print(child.exitcode)
+if child.exitcode is None:
+    child.kill()
+go_on.set()
+"""
+
+
+def test_children_read_a_label_video_that_a_thread_is_reading_while_they_are_forked(tmp_path: Path) -> None:
+    write(tmp_path / "clip_labels.mkv", maps(10, (61, 83), "noise"))
+    program = [sys.executable, "-c", FORKED_IN_THE_MIDST, str(tmp_path / "clip_labels.mkv")]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=WAIT)
+    assert done.stdout.split() == ["0"], done.stderr
+
+
 def test_what_would_take_an_open_video_to_another_process_is_refused() -> None:
     with (
         open_source(ROOT / "samples" / "clip.mp4") as video,

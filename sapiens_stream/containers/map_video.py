@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -73,7 +74,6 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
         require_max_pixels(max_pixels)
         self.path = Path(path)
         self._max_pixels = max_pixels
-        self._decoding = Lock()
         try:
             self._opened = self.path.open("rb", _BUFFER)
         except (OSError, ValueError) as error:
@@ -84,7 +84,7 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
             self._extradata = self._ffv1_header(layout.codec, layout.private)
             if layout.tags.get(CONTENT, "") != self._content:
                 raise InputError(f"it is not a {self._noun}: it holds {layout.tags.get(CONTENT) or 'classes'}")
-            self._decoder = self._new_decoder()
+            self._decoding = _Decoding(self._new_decoder())
             self._index = FrameIndex(self._file)
             self.size = layout.size
             self.model = layout.tags.get(MODEL, "")
@@ -172,11 +172,14 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
         if block.size > 4 * height * width * np.dtype(self._dtype).itemsize + (1 << 16):
             raise InputError(f"its packet takes {block.size} bytes")
         packet = Packet(self._file.read(block.at, block.size))
-        with self._decoding:
+        decoding = self._decoding
+        if decoding.process != os.getpid():  # forked, perhaps while a thread was at it, which has not come along
+            decoding = self._decoding = _Decoding(self._new_decoder())
+        with decoding.lock:
             try:
-                frames = self._decoder.decode(packet)
+                frames = decoding.decoder.decode(packet)
             except (av.FFmpegError, ValueError):
-                self._decoder = self._new_decoder()  # which may be in any state
+                decoding.decoder = self._new_decoder()  # which may be in any state
                 raise
         pixels = frames[0].format.name if len(frames) == 1 else ""
         if pixels not in self._formats or (frames[0].height, frames[0].width) != self.size:
@@ -214,6 +217,15 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
 
     def _problem(self, error: BaseException, what: str = "") -> InputError:
         return InputError(f"{self.path}: {what}{cause(error)}")
+
+
+@dataclass
+class _Decoding:
+    """A decoder, for one thread at a time."""
+
+    decoder: VideoCodecContext
+    lock: Lock = field(default_factory=Lock)
+    process: int = field(default_factory=os.getpid)
 
 
 class _Named:
