@@ -1,5 +1,6 @@
 """The overlay video, read back by PyAV: times, pictures, colours, sound, and what remains when a run ends early."""
 
+import errno
 import os
 import re
 import subprocess
@@ -19,11 +20,11 @@ import pytest
 from sapiens_stream.classes import SAPIENS
 from sapiens_stream.colour.planes import planes_of
 from sapiens_stream.colour.tags import LightLevel, light_level, mastering_display
-from sapiens_stream.errors import OutputError, UsageError
+from sapiens_stream.errors import InputError, OutputError, UsageError
 from sapiens_stream.frame import Frame, Segmentation, SourceInfo
 from sapiens_stream.painting import Painter
 from sapiens_stream.sinks.files import aside
-from sapiens_stream.sinks.video import encoders
+from sapiens_stream.sinks.video import encoders, mp4
 from sapiens_stream.sinks.video.encoders import (
     ENCODERS,
     container_for,
@@ -638,6 +639,29 @@ def test_what_a_disk_tells_when_the_finished_file_is_closed_leaves_the_fragments
     ]
     assert len(times(path)) == 30
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["overlay.mp4", "overlay.mkv"])
+def test_a_disk_that_gives_nothing_back_is_named_and_what_lies_there_stays(tmp_path, monkeypatch, name):
+    sink, _ = noisy(tmp_path / name)
+    growing = aside(tmp_path / name)
+    opened = Path.open
+
+    def unread(path, mode="r", *rest, **options):
+        if path == growing and mode == "rb":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return opened(path, mode, *rest, **options)
+
+    def unopened(path):
+        raise InputError("its content is not a video")
+
+    monkeypatch.setattr(Path, "open", unread)
+    monkeypatch.setattr(mp4, "open_file", unopened)
+    monkeypatch.setattr(mp4, "_drop_torn_fragment", lambda path: None)
+    with pytest.raises(OutputError, match=rf"{name} can't be written: Input/output error"):
+        sink.close()
+    monkeypatch.undo()
+    assert sink.written == [] and len(times(growing)) == 30
 
 
 def test_a_first_fragment_that_a_full_disk_tears_is_no_file(small_disk):

@@ -23,6 +23,7 @@ from sapiens_stream.sinks.video.side_streams import SideStreams
 _FRAGMENTED = (".mp4", ".mov")
 _MOST_MACROBLOCKS = 139_264
 """Of a picture of H.264's highest level; FFmpeg's filters refuse larger ones, which its coders do not."""
+_READ = 1 << 20  # bytes at a time
 _FRAGMENT_MICROSECONDS = 1_000_000  # what a killed run loses at most, besides what the encoder still held
 
 
@@ -44,11 +45,15 @@ def header_options(extension: str, time_base: Fraction, sample_rate: int | None)
 
 
 def is_readable(path: Path) -> bool:
-    """Whether a video packet can be read from `path`."""
+    """Whether a video packet can be read from `path`. Raises OSError where that is the disk's fault."""
     try:
         with open_file(path) as container:
             return any(packet.size for packet in container.demux(video=0))
     except (InputError, OSError, ValueError, IndexError, av.FFmpegError):
+        if path.is_file():
+            with path.open("rb") as file:  # FFmpeg tells a disk that fails and a file that is none alike
+                while file.read(_READ):
+                    pass
         return False
 
 
