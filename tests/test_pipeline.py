@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from sapiens_stream.classes import numbered
-from sapiens_stream.errors import InputError, ModelError, OutputError, UsageError
+from sapiens_stream.errors import InputError, ModelError, OutputError, Stalled, UsageError
 from sapiens_stream.frame import Damaged, Frame, Segmentation, Skipped, SourceInfo
 from sapiens_stream.inference.engine import Engine
 from sapiens_stream.inference.options import InferenceOptions
@@ -440,6 +440,22 @@ class TestRun:
         assert isinstance(run.error, error) and record["status"] == "failed"
         assert record["error"] == str(run.error)
         assert sink.indices == [0, 1, 2, 3, 4] and sink.closed == 1
+
+    def test_one_that_is_given_up_in_the_moment_of_its_end_has_failed(self, tmp_path: Path) -> None:
+        class LastMoment(Recorder):
+            """Its files are asked for after it was closed: when the run makes sure of them."""
+
+            @property
+            def written(self) -> list[Path]:
+                if self.closed and run.error is None:
+                    run.give_up(Stalled("numbered: encoding has hung for 60 s"))
+                return []
+
+        run = Run(NumberedSource(3), engine(), [LastMoment(ordered=True)], record_path=tmp_path / "r.json")
+        run.execute()
+        record = json.loads((tmp_path / "r.json").read_text())
+        assert (run.status, record["status"]) == ("failed", "failed")
+        assert record["error"] == "numbered: encoding has hung for 60 s"
 
     def test_a_signal_handler_may_stop_it_at_any_moment(self) -> None:
         run = Run(NumberedSource(30), engine(), [Recorder(ordered=True)])

@@ -105,8 +105,7 @@ class LiveRun(LoggedRun):
                     camera.start(self._on_camera)
                 self._show_all(on_screen)
             self._fail_with(self._inference.error)
-            if self.error is None:
-                self._log.status = "interrupted" if self.stopping else "complete"
+            self._log.come_to("interrupted" if self.stopping else "complete")
         except KeyboardInterrupt:
             raise
         except BaseException as error:

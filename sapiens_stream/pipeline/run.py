@@ -173,7 +173,7 @@ class Run(LoggedRun):
                 if self.error is not None:  # an onlooker's
                     raise self.error
                 self._results.conclude()
-            self._log.status = "interrupted" if self.stopping else "complete"
+            self._log.come_to("interrupted" if self.stopping else "complete")
         except KeyboardInterrupt:
             raise
         except BaseException as error:

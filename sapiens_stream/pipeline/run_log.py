@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 from sapiens_stream.errors import cause
 from sapiens_stream.pipeline.record import RunRecord, Status
@@ -36,7 +36,7 @@ class RunLog:
         keep: Path | None = None,
     ) -> None:
         self.error: BaseException | None = None
-        self.status: Status = "interrupted"
+        self._came_to: Status = "interrupted"
         self.claimed = False
         self._record = record
         self._folder = folder
@@ -69,7 +69,16 @@ class RunLog:
 
     def fail(self, error: BaseException) -> None:
         """Takes note of a failure; the first one stays."""
-        self.error, self.status = self.error or error, "failed"
+        self.error = self.error or error
+
+    @property
+    def status(self) -> Status:
+        """How the run stands: whatever came to its end, a failure that anybody has noted is one."""
+        return self._came_to if self.error is None else "failed"
+
+    def come_to(self, end: Literal["complete", "interrupted"]) -> None:
+        """The run has ended so, if nothing has failed, and nothing will, such as its last record."""
+        self._came_to = end
 
     def claim(self, check: Callable[[], object] = lambda: None) -> None:
         """Takes the folder, once. Raises what `RunFolder.claim` or `check` does; no record is left there then."""
