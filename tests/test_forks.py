@@ -161,10 +161,53 @@ go_on.set()
 """
 
 
-def test_children_read_a_label_video_that_a_thread_is_reading_while_they_are_forked(tmp_path: Path) -> None:
+CLOSED_IN_THE_MIDST = """
+import io
+import multiprocessing as mp
+import sys
+import threading
+import time
+from pathlib import Path
+from sapiens_stream import LabelVideo
+
+slow, begun, go_on = threading.Event(), threading.Event(), threading.Event()
+
+
+class SlowFile(io.FileIO):
+    def readinto(self, buffer):
+        if slow.is_set():
+            begun.set()
+            go_on.wait()
+        return super().readinto(buffer)
+
+
+def opened(path, mode, buffering=-1):
+    file = SlowFile(path, "r")
+    return file if buffering == 0 else io.BufferedReader(file, max(buffering, 64))
+
+
+Path.open = opened
+labels = LabelVideo(sys.argv[1])
+slow.set()
+thread = threading.Thread(target=lambda: labels[0])
+thread.start()
+while thread.is_alive() and not begun.is_set():
+    time.sleep(0.01)
+child = mp.get_context("fork").Process(target=labels.close, daemon=True)
+child.start()
+child.join(20)
+print(child.exitcode)
+if child.exitcode is None:
+    child.kill()
+go_on.set()
+"""
+
+
+@pytest.mark.parametrize("program", [FORKED_IN_THE_MIDST, CLOSED_IN_THE_MIDST], ids=["read", "closed"])
+def test_a_child_does_not_wait_for_a_thread_that_was_reading_a_label_video(program: str, tmp_path: Path) -> None:
     write(tmp_path / "clip_labels.mkv", maps(10, (61, 83), "noise"))
-    program = [sys.executable, "-c", FORKED_IN_THE_MIDST, str(tmp_path / "clip_labels.mkv")]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=WAIT)
+    command = [sys.executable, "-c", program, str(tmp_path / "clip_labels.mkv")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT)
     assert done.stdout.split() == ["0"], done.stderr
 
 

@@ -9,7 +9,9 @@ from threading import Lock
 from typing import BinaryIO
 
 from sapiens_stream.errors import InputError
-from sapiens_stream.threads import OwnProcess
+
+_AHEAD = 8192
+"""Bytes read at a time: a frame's packet is some hundred."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,17 @@ class Header:
 
 class ElementFile:
     """Reads elements wherever they lie. Safe from several threads, and from processes that were forked since it was
-    opened. Raises InputError, nameless."""
+    opened: where there is `pread`, neither a place in the file nor a lock is shared by any two. Raises InputError,
+    nameless.
+
+    The `file` is only read through its descriptor there; one with a buffer of Python's could not be closed in a process
+    that was forked while a thread was reading into that.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._process = OwnProcess()
         self._lock = Lock()
+        self._held = 0, b""
         self.size = os.fstat(file.fileno()).st_size
 
     def read(self, at: int, size: int) -> bytes:
@@ -40,11 +47,23 @@ class ElementFile:
         return data
 
     def _up_to(self, at: int, size: int) -> bytes:
-        if self._process.left:  # forked, and so with one place in the file that `seek` moves for both
-            return os.pread(self._file.fileno(), size, at)
-        with self._lock:
-            self._file.seek(at)
-            return self._file.read(size)
+        start, held = self._held  # at once, as any thread may put others in their place
+        if not start <= at <= at + size <= start + len(held):
+            start, held = at, self._from_disk(at, max(size, _AHEAD))
+            if size < _AHEAD:
+                self._held = start, held
+        return held[at - start : at - start + size]
+
+    def _from_disk(self, at: int, size: int) -> bytes:
+        if not hasattr(os, "pread"):
+            with self._lock:
+                self._file.seek(at)
+                return self._file.read(size)
+        data = piece = os.pread(self._file.fileno(), size, at)
+        while piece and len(data) < size:
+            piece = os.pread(self._file.fileno(), size - len(data), at + len(data))
+            data += piece
+        return data
 
     def header(self, at: int) -> Header:
         """The element that begins at a place."""

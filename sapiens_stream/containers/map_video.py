@@ -26,6 +26,7 @@ from sapiens_stream.containers.matroska import FrameBlock, MatroskaFile
 from sapiens_stream.errors import InputError, UsageError, cause
 from sapiens_stream.quiet import keep_quiet
 from sapiens_stream.settings import MAX_PIXELS
+from sapiens_stream.threads import OwnProcess
 
 MODEL, CLASS_SET, CLASSES, COLOURS = "MODEL", "CLASS_SET", "CLASSES", "CLASS_COLOURS"
 TIME_BASE, SHIFT, FINGERPRINT = "TIME_BASE", "TIME_SHIFT", "FINGERPRINT"
@@ -36,9 +37,6 @@ PEOPLE = "people"
 
 _CODEC = "V_FFV1"
 _WINDOWS_CODEC, _FOURCC, _WINDOWS_HEADER = "V_MS/VFW/FOURCC", slice(16, 20), 40  # how FFmpeg's own muxer names it
-
-_BUFFER = 8192
-"""Bytes read at a time: a frame's packet is some hundred, and Python's own buffer is 128 KiB from 3.14 on."""
 
 Item = TypeVar("Item")
 Id = TypeVar("Id", np.uint8, np.uint16)
@@ -75,7 +73,7 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
         self.path = Path(path)
         self._max_pixels = max_pixels
         try:
-            self._opened = self.path.open("rb", _BUFFER)
+            self._opened = self.path.open("rb", buffering=0)
         except (OSError, ValueError) as error:
             raise self._problem(error) from None
         try:
@@ -173,7 +171,7 @@ class MapVideo(Sequence[npt.NDArray[Id]], Generic[Id]):
             raise InputError(f"its packet takes {block.size} bytes")
         packet = Packet(self._file.read(block.at, block.size))
         decoding = self._decoding
-        if decoding.process != os.getpid():  # forked, perhaps while a thread was at it, which has not come along
+        if decoding.process.left:  # forked, perhaps while a thread was at it, which has not come along
             decoding = self._decoding = _Decoding(self._new_decoder())
         with decoding.lock:
             try:
@@ -225,7 +223,7 @@ class _Decoding:
 
     decoder: VideoCodecContext
     lock: Lock = field(default_factory=Lock)
-    process: int = field(default_factory=os.getpid)
+    process: OwnProcess = field(default_factory=OwnProcess)
 
 
 class _Named:
