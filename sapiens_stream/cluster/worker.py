@@ -83,8 +83,8 @@ class Worker:
     def stop(self) -> None:
         """Ends the task that is being done, in good order."""
         self._stopping = True
-        if self._run is not None:
-            self._run.stop()
+        if (run := self._run) is not None:  # once, as it may end meanwhile
+            run.stop()
 
     def do(self, task: Task) -> Outcome:
         """Does it. What a user can mend, and what is wrong with the input, is in the outcome; all else is raised."""
