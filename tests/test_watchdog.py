@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sapiens_stream.errors import Stalled
+from sapiens_stream.errors import DeviceError, Stalled
 from sapiens_stream.frame import Segmentation
 from sapiens_stream.pipeline import Run
 from sapiens_stream.pipeline.batch import Batch, BatchInput, Turn
@@ -354,6 +354,28 @@ class TestBatch:
         while not begun and time.monotonic() < end:
             time.sleep(0.01)
         assert begun and sink.indices == []
+
+    def test_what_ends_all_while_it_is_stopped_is_raised(self) -> None:
+        """One that cannot be begun may say so in the moment in which those are left behind that have not begun."""
+        failing = threading.Event()
+
+        @contextmanager
+        def begin(activity: Activity) -> Iterator[Run]:
+            failing.wait(WAIT)
+            raise DeviceError("the device is gone")
+            yield
+
+        class Stopping(Seen):
+            def looked(self) -> None:
+                batch.stop()
+                failing.set()
+                while batch._ended.empty() and not self.turns:
+                    time.sleep(0.001)
+
+        seen = Stopping()
+        batch = Batch(seen)
+        with pytest.raises(DeviceError, match="the device is gone"):
+            batch.execute([(0, BatchInput("one", "one", begin))])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and signals")

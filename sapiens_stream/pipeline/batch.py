@@ -179,7 +179,7 @@ class Batch:
             hang = turn.activity.look(passed, self._stall_timeout) if self._stall_timeout else None
             if hang is not None:
                 self._give_up(turn, hang)
-            elif self.stopping and turn.run is None:
+            elif self.stopping and turn.run is None and turn.error is None:  # else it is over, and comes of its own
                 turn.dropped = True
                 if turn.run is None:  # which its thread looks at in the other order
                     self._running.remove(turn)
