@@ -178,6 +178,31 @@ class TestTheSameRun:
         lines = map(json.loads, (photos / "output" / "run.jsonl").read_text().splitlines())
         assert [line["name"] for line in lines] == ["a", "c"]
 
+    def test_lists_that_hold_the_same_are_the_same_run(
+        self, program: Program, clip: Path, tmp_path: Path, colour_torchscript: Path
+    ) -> None:
+        out = tmp_path / "out"
+        for save, classes in (("labels,json", "class_3,class_5"), ("json, labels", "Class-5,3")):
+            arguments = ("-m", colour_torchscript, "-o", out, "--save", save, "--classes", classes)
+            outcome = program("video", clip, *arguments)
+            assert outcome.code == 0, outcome.stderr
+
+    def test_class_maps_stay_whose_record_says_the_same_in_other_words(
+        self, program: Program, clip: Path, tmp_path: Path, colour_torchscript: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / "out"
+        arguments = ("video", clip, "-m", colour_torchscript, "-o", out, "--save", "labels,json", "--classes")
+        with monkeypatch.context() as before:  # earlier versions kept the words as they were typed
+            before.setattr(Fingerprint, "_meant", lambda self, name, value: value)
+            assert program(*arguments, "class_3,class_5").code == 0
+        path = out / "clip_run.json"
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"status": "interrupted"}))
+        outcome = program(*arguments, "5,3", "--resume")
+        assert outcome.code == 0, outcome.stderr
+        frames = json.loads(path.read_text())["frames"]
+        assert frames["stored"] == frames["written"] > 0
+
 
 class TestAnotherRun:
     @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sapiens_stream.errors import UsageError
 from sapiens_stream.frame import SourceInfo
 from sapiens_stream.pipeline.inference import Inference
 from sapiens_stream.sinks.outputs import Outputs
@@ -43,7 +44,7 @@ class Fingerprint:
         self._source = source
         shape, detail, classes = engine.model.input, engine.model.photo_detail, engine.model.classes
         self.settings: dict[str, Any] = {
-            **{name: _plain(value) for name, value in settings.items() if name not in _NEUTRAL},
+            **{name: self._meant(name, _plain(value)) for name, value in settings.items() if name not in _NEUTRAL},
             **({"boxes": _content_of(settings["boxes"])} if settings.get("boxes") else {}),
             **({"classes_from": [*classes.names, *classes.hex_colours]} if settings.get("classes_from") else {}),
             "shape": [shape.height, shape.width],
@@ -86,11 +87,22 @@ class Fingerprint:
         found += sorted(
             name
             for name in settings.keys() | self.settings.keys()
-            if settings.get(name) != self.settings.get(name) and name not in passed
+            if self._meant(name, settings.get(name)) != self.settings.get(name) and name not in passed
         )
         if not found and recorded.get("model") != self._model.sha256:
             found.append("model")
         return found
+
+    def _meant(self, name: str, value: Any) -> Any:
+        """A list by what it holds, however it was typed: classes by their ids, the words of `save` in one order."""
+        if name not in ("classes", "save") or not isinstance(value, (str, list)):
+            return value
+        words = [str(word).strip() for word in (value.split(",") if isinstance(value, str) else value)]
+        if name == "save":
+            return ",".join(sorted(set(words) - {""}))
+        with suppress(UsageError):  # a record's, of a model that has them
+            return list(self._model.classes.ids(words)) if value else value
+        return value
 
     def digest(self, sha256: str | None) -> str:
         """A hash over what makes the class maps: input, model, settings; not where they lie."""
