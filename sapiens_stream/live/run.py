@@ -80,9 +80,8 @@ class LiveRun(LoggedRun):
 
     def stop(self) -> None:
         """Ends the run: what is on its way is dropped, and the files are closed. Safe in a signal handler."""
-        self.stopping = (
-            True  # no more: its thread may hold the lock of `_changed`, for which it waits no longer than a look
-        )
+        # Not `_changed` as well: the thread may hold that lock, and looks again soon in any case.
+        self.stopping = True
 
     def abandon(self) -> None:
         """The same: of a live run nothing is waited for."""
