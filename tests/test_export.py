@@ -278,7 +278,7 @@ def test_the_command_refuses_what_cannot_be(
 
 @pytest.mark.parametrize(
     ("output", "said"),
-    [("", "is a folder"), ("folder", "is a folder"), ("link.pt", "is the model itself"), ("tiny.pth", "model itself")],
+    [(".", "is a folder"), ("folder", "is a folder"), ("link.pt", "is the model itself"), ("tiny.pth", "model itself")],
 )
 def test_the_command_writes_neither_over_the_model_nor_over_a_folder(
     program: Program, sapiens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, said: str

@@ -187,22 +187,6 @@ class TestTheSameRun:
             outcome = program("video", clip, *arguments)
             assert outcome.code == 0, outcome.stderr
 
-    def test_class_maps_stay_whose_record_says_the_same_in_other_words(
-        self, program: Program, clip: Path, tmp_path: Path, colour_torchscript: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        out = tmp_path / "out"
-        arguments = ("video", clip, "-m", colour_torchscript, "-o", out, "--save", "labels,json", "--classes")
-        with monkeypatch.context() as before:  # earlier versions kept the words as they were typed
-            before.setattr(Fingerprint, "_meant", lambda self, name, value: value)
-            assert program(*arguments, "class_3,class_5").code == 0
-        path = out / "clip_run.json"
-        record = json.loads(path.read_text())
-        path.write_text(json.dumps(record | {"status": "interrupted"}))
-        outcome = program(*arguments, "5,3", "--resume")
-        assert outcome.code == 0, outcome.stderr
-        frames = json.loads(path.read_text())["frames"]
-        assert frames["stored"] == frames["written"] > 0
-
 
 class TestAnotherRun:
     @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_single_task_that_is_repeated_has_the_share_that_it_had():
 
 
 WRONG = {
-    "nothing": ("", "is I/N"),
+    "nothing": (" ", "is I/N"),
     "variables that are not set": ("/", "in its tasks alone"),
     "one number": ("3", "is I/N"),
     "beyond": ("9/8", "I is 0 to 7, or 1 to 8"),

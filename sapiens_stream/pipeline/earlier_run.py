@@ -18,7 +18,7 @@ from sapiens_stream.errors import InputError, OutputError
 from sapiens_stream.frame import Damaged, Skipped
 from sapiens_stream.pipeline.batch_file import DAMAGED, read_batch
 from sapiens_stream.pipeline.file_list import FileList
-from sapiens_stream.pipeline.fingerprint import Fingerprint, digest_of
+from sapiens_stream.pipeline.fingerprint import Fingerprint
 from sapiens_stream.pipeline.run_folder import RunFolder
 from sapiens_stream.pipeline.stores import FirstOf, Store, VideoStore, class_map_files
 from sapiens_stream.pipeline.wholeness import is_whole
@@ -62,20 +62,12 @@ class EarlierRun:
         for path in self._label_videos(sinks):
             with suppress(InputError):
                 video = LabelVideo(path)
-                if video.fingerprint in ("", self._fingerprint.digest(sha256), self._digest_then(sha256)):
+                if video.fingerprint in ("", self._fingerprint.digest(sha256)):
                     stores.append(VideoStore(video, source.info))
                     break
                 video.close()
         outdated = [name for name in source.names if self._is_newer(source, name, settings.CLASS_MAP_FILE)]
         return FirstOf([*stores, class_map_files(self._root, frozenset(outdated))])
-
-    def _digest_then(self, sha256: str | None) -> str | None:
-        """As the record's words make it, which may be others for the same."""
-        recorded = self._record.get("fingerprint")
-        if not isinstance(recorded, dict):
-            return None
-        source, how = recorded.get("input"), recorded.get("settings")
-        return digest_of(source, sha256, how) if isinstance(source, dict) and isinstance(how, dict) else None
 
     def done_photos(
         self,
