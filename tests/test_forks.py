@@ -126,7 +126,17 @@ def test_children_read_a_label_video_side_by_side(tmp_path: Path) -> None:
     assert beside(tmp_path / "clip_labels.mkv") == (["0", "0"], "100")
 
 
-FORKED_IN_THE_MIDST = """
+ENDS_WHILE_THE_THREAD_READS = f"""
+child.start()
+child.join({WAIT - 60})
+print(child.exitcode)
+if child.exitcode is None:
+    child.kill()
+go_on.set()
+"""
+
+FORKED_IN_THE_MIDST = (
+    """
 import multiprocessing as mp
 import sys
 import threading
@@ -152,16 +162,13 @@ thread = threading.Thread(target=lambda: labels[0])
 thread.start()
 begun.wait()
 child = mp.get_context("fork").Process(target=lambda: sys.exit(labels[3].tobytes() != expected), daemon=True)
-child.start()
-child.join(20)
-print(child.exitcode)
-if child.exitcode is None:
-    child.kill()
-go_on.set()
 """
+    + ENDS_WHILE_THE_THREAD_READS
+)
 
 
-CLOSED_IN_THE_MIDST = """
+CLOSED_IN_THE_MIDST = (
+    """
 import io
 import multiprocessing as mp
 import sys
@@ -194,13 +201,9 @@ thread.start()
 while thread.is_alive() and not begun.is_set():
     time.sleep(0.01)
 child = mp.get_context("fork").Process(target=labels.close, daemon=True)
-child.start()
-child.join(20)
-print(child.exitcode)
-if child.exitcode is None:
-    child.kill()
-go_on.set()
 """
+    + ENDS_WHILE_THE_THREAD_READS
+)
 
 
 @pytest.mark.parametrize("program", [FORKED_IN_THE_MIDST, CLOSED_IN_THE_MIDST], ids=["read", "closed"])

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sapiens_stream.sinks.files import lies_at
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -63,11 +65,7 @@ class Lock:
     @property
     def in_place(self) -> bool:
         """Whether the file still lies where it was made; not once its folder was deleted or replaced."""
-        try:
-            here, held = os.lstat(self._path), os.fstat(self._descriptor)
-        except OSError:
-            return False
-        return (here.st_dev, here.st_ino) == (held.st_dev, held.st_ino)
+        return lies_at(self._path, self._descriptor)
 
     def release(self) -> None:
         """Removes the file and lets go of it; in the other order where no open file can be removed (Windows, SMB)."""
